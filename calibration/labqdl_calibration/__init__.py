@@ -1,0 +1,1 @@
+"""Calibration routines and records; the first ones come with the bench."""

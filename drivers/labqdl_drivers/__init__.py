@@ -1,0 +1,1 @@
+"""Drivers of real instruments; the first ones come with the instrument core."""

@@ -1,0 +1,43 @@
+"""Frozen value types that every room speaks. No behaviour beyond arithmetic on their own fields."""
+
+from __future__ import annotations
+
+from labqdl.facts.frame import (
+    Activation,
+    ActivationKind,
+    Budgets,
+    FrameDescription,
+    LayerFrame,
+    VerificationPlan,
+)
+from labqdl.facts.leakage import Bound, LeakageReport, Quantity
+from labqdl.facts.ledger import Component, Ledger, Owner, Place
+from labqdl.facts.operating_point import OperatingPoint, TapKind, TapSetting
+from labqdl.facts.statistics import RowStatistics
+from labqdl.facts.verdict import Certificate, Consistency, Reason, TestResult, Verdict, VerdictKind
+
+__all__ = [
+    "Activation",
+    "ActivationKind",
+    "Bound",
+    "Budgets",
+    "Certificate",
+    "Component",
+    "Consistency",
+    "FrameDescription",
+    "LayerFrame",
+    "LeakageReport",
+    "Ledger",
+    "OperatingPoint",
+    "Owner",
+    "Place",
+    "Quantity",
+    "Reason",
+    "RowStatistics",
+    "TapKind",
+    "TapSetting",
+    "TestResult",
+    "Verdict",
+    "VerdictKind",
+    "VerificationPlan",
+]

@@ -1,0 +1,204 @@
+"""The frame description: everything that both parties agree on before light flows, and its digest.
+
+It holds public facts only: no weight, no datum, no secret choice. Both parties store the digest; a session whose
+digests differ does not start.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from labqdl.facts.ledger import Ledger
+from labqdl.facts.operating_point import TapSetting
+
+
+class ActivationKind(StrEnum):
+    """Element-wise functions that the client applies to its outcomes."""
+
+    IDENTITY = "identity"
+    RELU = "relu"
+    LEAKY_RELU = "leaky-relu"
+    SQUARE = "square"
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """A public activation.
+
+    `threshold` is subtracted before the function is applied (relu: max(z - threshold, 0)), in the units of the
+    outcomes that the client forms; `slope` is the leaky ReLU's slope below the threshold.
+    """
+
+    kind: ActivationKind = ActivationKind.IDENTITY
+    threshold: float = 0.0
+    slope: float = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class LayerFrame:
+    """One layer's share of the frame.
+
+    Attributes
+    ----------
+    rows:
+        Neurons: rows of weights that are streamed for one data vector.
+    n_features:
+        Real entries of the data vector that meet this layer (without the bias's 1).
+    bias:
+        Whether a 1 is appended to the data and the bias column to the weights (P1.1).
+    mu:
+        Mean photons per mode of this layer at the server's output.
+    published_scale:
+        RMS of the layer's weights if it must be known to continue (biases, square, output of a regression), else
+        None: the client then works in units of unit-RMS weights and never learns the scale (P1.1).
+    activation:
+        What the client does with the outcomes.
+    """
+
+    rows: int
+    n_features: int
+    bias: bool
+    mu: float
+    published_scale: float | None
+    activation: Activation
+
+    def __post_init__(self) -> None:
+        if self.rows < 1 or self.n_features < 1:
+            raise ValueError(f"a layer needs rows and features, got {self.rows} x {self.n_features}")
+        if not (math.isfinite(self.mu) and self.mu > 0):
+            raise ValueError(f"mu of a layer must be positive and finite, got {self.mu!r}")
+
+    @property
+    def n_weights(self) -> int:
+        """Real entries of a row, with bias, padded to even."""
+        entries = self.n_features + int(self.bias)
+        return entries + entries % 2
+
+    @property
+    def n_modes(self) -> int:
+        """Complex modes of a row."""
+        return self.n_weights // 2
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationPlan:
+    """How the server will verify; agreed before light flows. The random choices themselves stay secret.
+
+    Attributes
+    ----------
+    counting_fraction:
+        Probability with which a row of a block is displaced and counted instead of homodyned.
+    alpha:
+        Overall false-alarm rate of the consistency verdict, split over all tests.
+    delta:
+        1 - confidence of the certificate, split over all estimates.
+    """
+
+    counting_fraction: float = 0.25
+    alpha: float = 1e-6
+    delta: float = 1e-6
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.counting_fraction < 1:
+            raise ValueError(f"counting_fraction must lie in [0, 1), got {self.counting_fraction!r}")
+        for name in ("alpha", "delta"):
+            if not 0 < getattr(self, name) < 0.5:
+                raise ValueError(f"{name} must lie between 0 and 0.5, got {getattr(self, name)!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """What may leak at most; the certificate compares its upper bounds with these.
+
+    The defaults are the paper's claims for one use: 0.1 bit per weight and 0.1 bit per data feature. Without a
+    cumulative budget (None) the sum over uses is reported but not judged.
+    """
+
+    bits_per_weight: float = 0.1
+    bits_per_feature: float = 0.1
+    cumulative_bits_per_weight: float | None = None
+    cumulative_bits_per_feature: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name} must be positive and finite, got {value!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class FrameDescription:
+    """What server and client agree on for one session.
+
+    Attributes
+    ----------
+    session:
+        Name of the session, unique to the run.
+    layers:
+        The layers in order of use.
+    images:
+        Data vectors of the session.
+    block:
+        Images per block of work; the last block may be smaller.
+    tap:
+        Setting of the client's gain-and-tap stage.
+    ledger:
+        The honest light path as both parties know it.
+    plan, budgets:
+        Verification plan and leakage budgets.
+    pilots, vacuum_slots:
+        Slots per row for phase reference and for the verifier's own vacuum (0 where the link keeps phase and
+        shot-noise unit itself, as the exact emulation does).
+    """
+
+    session: str
+    layers: tuple[LayerFrame, ...]
+    images: int
+    block: int
+    tap: TapSetting
+    ledger: Ledger
+    plan: VerificationPlan
+    budgets: Budgets
+    pilots: int = 0
+    vacuum_slots: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.layers:
+            raise ValueError("a frame needs at least one layer")
+        if self.images < 1 or self.block < 1:
+            raise ValueError(f"images and block must be at least 1, got {self.images} and {self.block}")
+        for index, (first, second) in enumerate(zip(self.layers, self.layers[1:], strict=False)):
+            if first.rows != second.n_features:
+                raise ValueError(
+                    f"layer {index} has {first.rows} rows but layer {index + 1} takes {second.n_features} features"
+                )
+
+    @property
+    def n_blocks(self) -> int:
+        """Number of blocks of work."""
+        return -(-self.images // self.block)
+
+    def block_images(self, block: int) -> range:
+        """Indices of the images of one block."""
+        if not 0 <= block < self.n_blocks:
+            raise IndexError(f"block {block} of {self.n_blocks}")
+        return range(block * self.block, min((block + 1) * self.block, self.images))
+
+    @property
+    def symbols_per_image(self) -> int:
+        """Mode slots that one image costs, one way."""
+        return sum(layer.rows * layer.n_modes for layer in self.layers)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain object with every field; keys as the attributes are called."""
+        return asdict(self)
+
+    @property
+    def digest(self) -> str:
+        """BLAKE2b-256 of the canonical JSON, hexadecimal."""
+        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()

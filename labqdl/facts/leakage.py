@@ -1,0 +1,137 @@
+"""Bounds on leakage as values that cannot be shown without what they rest on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Quantity(StrEnum):
+    """What a bound is about."""
+
+    WEIGHTS = "weights"
+    DATA = "data"
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """An upper bound on leakage with everything that it rests on.
+
+    Attributes
+    ----------
+    quantity:
+        Weights (about the server's model) or data (about the client's input).
+    engine:
+        Name of the engine: `labqdl`, `prx-2025`, `arxiv-2024`.
+    bits:
+        Bits per real weight, or per real feature of the data.
+    bits_per_mode:
+        Bits per complex mode (two weights); None for data.
+    uses:
+        Uses of the same weights or the same datum that the figure covers.
+    confidence:
+        Probability with which the bound holds, given its assumptions; None for an asymptotic figure that takes the
+        operating point and the ledger as known exactly.
+    samples:
+        Measured symbols behind it; 0 for an asymptotic figure.
+    assumptions:
+        Sentences, at least one.
+    calibration:
+        Source and age of the calibration, one string a source.
+    """
+
+    quantity: Quantity
+    engine: str
+    bits: float
+    bits_per_mode: float | None
+    uses: int
+    confidence: float | None
+    samples: int
+    assumptions: tuple[str, ...]
+    calibration: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.bits) or self.bits < 0:
+            raise ValueError(f"a bound must be >= 0 bits, got {self.bits!r}")
+        if not self.engine or not self.assumptions or not self.calibration:
+            raise ValueError("a bound needs an engine, its assumptions and its calibration")
+        if self.confidence is not None and not 0 < self.confidence < 1:
+            raise ValueError(f"confidence must lie between 0 and 1, got {self.confidence!r}")
+        if self.confidence is not None and self.samples < 1:
+            raise ValueError("a certified bound needs samples")
+
+    @property
+    def unit(self) -> str:
+        """Unit of `bits`."""
+        return "bit per weight" if self.quantity is Quantity.WEIGHTS else "bit per feature"
+
+    def __str__(self) -> str:
+        if self.confidence is None:
+            standing = "asymptotic, parameters taken as known"
+        else:
+            standing = f"confidence 1 - {1 - self.confidence:.2g}, {self.samples:,} symbols"
+        uses = "one use" if self.uses == 1 else f"{self.uses:,} uses"
+        return (
+            f"{self.bits:.4g} {self.unit} ({self.quantity}, {uses}; engine {self.engine}; {standing}; "
+            f"calibration: {', '.join(self.calibration)}; assumes: {'; '.join(self.assumptions)})"
+        )
+
+    def __format__(self, spec: str) -> str:
+        if spec:
+            raise ValueError(
+                "a bound is not a bare number: print it whole, or take `.bits` and say engine, confidence and samples"
+            )
+        return str(self)
+
+
+@dataclass(frozen=True, slots=True)
+class LeakageReport:
+    """All bounds of one run or operating point: every engine, single use, certified and cumulative."""
+
+    bounds: tuple[Bound, ...]
+
+    def select(
+        self, quantity: Quantity, engine: str, *, certified: bool = False, cumulative: bool = False
+    ) -> Bound | None:
+        """The bound of that description, or None where there is none (no samples, one use only)."""
+        for bound in self.bounds:
+            if (
+                bound.quantity is quantity
+                and bound.engine == engine
+                and (bound.confidence is not None) == certified
+                and (bound.uses > 1) == cumulative
+            ):
+                return bound
+        return None
+
+    def engines(self, quantity: Quantity) -> tuple[str, ...]:
+        """Engines that speak about a quantity, in order of appearance."""
+        return tuple(dict.fromkeys(bound.engine for bound in self.bounds if bound.quantity is quantity))
+
+    def to_json(self) -> dict[str, Any]:
+        """The `leakage` object of `--json`: `weights` and `data`, each keyed by engine."""
+        result: dict[str, Any] = {}
+        for quantity, unit in ((Quantity.WEIGHTS, "bits_per_weight"), (Quantity.DATA, "bits_per_feature")):
+            engines: dict[str, Any] = {}
+            for engine in self.engines(quantity):
+                entry: dict[str, Any] = {}
+                for bound in self.bounds:
+                    if bound.quantity is not quantity or bound.engine != engine:
+                        continue
+                    prefix = "cumulative_" if bound.uses > 1 else ""
+                    prefix += "certified_" if bound.confidence is not None else ""
+                    entry[prefix + unit] = bound.bits
+                    if bound.bits_per_mode is not None:
+                        entry[prefix + "bits_per_mode"] = bound.bits_per_mode
+                    if bound.confidence is not None:
+                        entry["confidence"] = bound.confidence
+                        entry["samples"] = bound.samples
+                    if bound.uses > 1:
+                        entry["cumulative_uses"] = bound.uses
+                    entry["assumptions"] = list(dict.fromkeys([*entry.get("assumptions", []), *bound.assumptions]))
+                    entry["calibration"] = list(bound.calibration)
+                engines[engine] = entry
+            result[str(quantity)] = engines
+        return result

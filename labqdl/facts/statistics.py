@@ -1,0 +1,59 @@
+"""Sufficient statistics of returned light, row by row, summed over the images of a block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class RowStatistics:
+    """What the server's receivers measured on one layer of one block; one entry a row, summed over its images.
+
+    The residual of a homodyned quadrature is r = y_s - expected_amplitude * q, with y_s the measured value in SNU,
+    q the quadrature that was sent and expected_amplitude = sqrt(T eta_s) of the honest ledger. A counted row was
+    displaced by the honest expectation before counting.
+
+    Attributes (each of shape (rows,))
+    ----------------------------------
+    counted:
+        True for rows that were counted, False for rows that were homodyned.
+    sum_qq, sum_qr, sum_rr:
+        Sums of q^2, q r and r^2 over the homodyned quadratures, SNU; 0 for counted rows. float64.
+    residuals:
+        Number of homodyned quadratures; 0 for counted rows. int64.
+    photons:
+        Photons counted; 0 for homodyned rows. int64.
+    slots:
+        Mode slots counted; 0 for homodyned rows. int64.
+    expected_photons_signal:
+        Photons of the sent light that were nulled (sum over slots of |alpha|^2 at the server's output), which
+        imperfect extinction scales with; 0 for homodyned rows. float64.
+    images:
+        Images in the block (scalar).
+    """
+
+    counted: NDArray[np.bool_]
+    sum_qq: NDArray[np.float64]
+    sum_qr: NDArray[np.float64]
+    sum_rr: NDArray[np.float64]
+    residuals: NDArray[np.int64]
+    photons: NDArray[np.int64]
+    slots: NDArray[np.int64]
+    expected_photons_signal: NDArray[np.float64]
+    images: int
+
+    def __post_init__(self) -> None:
+        for name in (
+            "sum_qq",
+            "sum_qr",
+            "sum_rr",
+            "residuals",
+            "photons",
+            "slots",
+            "expected_photons_signal",
+        ):
+            if getattr(self, name).shape != self.counted.shape:
+                raise ValueError(f"{name} has shape {getattr(self, name).shape}, expected {self.counted.shape}")

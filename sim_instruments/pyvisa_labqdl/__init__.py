@@ -1,0 +1,1 @@
+"""PyVISA backend name `@labqdl`; the backend itself comes with the instrument core."""
