@@ -58,6 +58,9 @@ class LayerFrame:
         None: the client then works in units of unit-RMS weights and never learns the scale (P1.1).
     activation:
         What the client does with the outcomes.
+    centred:
+        Whether the client subtracts from each data vector that vector's own mean before it appends the 1 and
+        normalises. It needs no public number; what all features share would only use up the unit norm.
     """
 
     rows: int
@@ -66,6 +69,7 @@ class LayerFrame:
     mu: float
     published_scale: float | None
     activation: Activation
+    centred: bool = False
 
     def __post_init__(self) -> None:
         if self.rows < 1 or self.n_features < 1:
