@@ -1,0 +1,71 @@
+"""Every check of the project, quick ones first, with one summary at the end: what `make test` runs.
+
+Usage: python .ci/check.py [CHECK ...]    (no names: all of them)
+
+Runs on any system with the tools of the extras dev, train and docs installed. All checks run even when an early
+one fails, so that one run tells everything; the exit code is 1 if any failed.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parent.parent
+FLOOR = 95
+"""Per cent of branch coverage that each of these rooms must reach; a wrong number there is a wrong promise."""
+COVERED_ROOMS = ("protocol", "optics", "security")
+
+
+def _python(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", *arguments]
+
+
+LINT_IMPORTS = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as main; main()"]
+CHECKS: dict[str, list[str]] = {
+    "lint": _python("ruff", "check", "--quiet", "."),
+    "format": _python("ruff", "format", "--check", "--quiet", "."),
+    "imports": LINT_IMPORTS,
+    "types": _python("mypy"),
+    "types-tools": _python("mypy", ".ci/check.py", ".ci/pins.py"),
+    "docs": _python("sphinx", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html"),
+    "tests": _python("pytest", "-n", "2", "-m", "not soak", "--cov", "--cov-report=", "-q"),
+}
+for room in COVERED_ROOMS:
+    CHECKS[f"coverage-{room}"] = _python(
+        "coverage", "report", f"--include=labqdl/{room}/*", f"--fail-under={FLOOR}", "--precision=1"
+    )
+
+
+def _environment() -> dict[str, str]:
+    """One BLAS thread a process: two test workers share two cores."""
+    threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    return {**os.environ, **threads, "PYTHONUTF8": "1"}
+
+
+def main(names: list[str]) -> int:
+    """Run the named checks, or all; print a summary; 0 if every one passed."""
+    unknown = [name for name in names if name not in CHECKS]
+    if unknown:
+        print(f"unknown check {unknown[0]!r}; there are: {', '.join(CHECKS)}", file=sys.stderr)
+        return 2
+    results: list[tuple[str, bool, float]] = []
+    for name in names or list(CHECKS):
+        print(f"--- {name}", flush=True)
+        start = time.perf_counter()
+        done = subprocess.run(CHECKS[name], cwd=TOP, env=_environment(), stdin=subprocess.DEVNULL, check=False)
+        results.append((name, done.returncode == 0, time.perf_counter() - start))
+    print("--- summary")
+    for name, passed, seconds in results:
+        print(f"{'ok  ' if passed else 'FAIL'}  {name:<20} {seconds:6.1f} s")
+    failed = [name for name, passed, _ in results if not passed]
+    total = sum(seconds for _, _, seconds in results)
+    print(f"{'failed: ' + ', '.join(failed) if failed else 'all checks passed'} in {total:.0f} s")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
