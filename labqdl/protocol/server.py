@@ -1,0 +1,450 @@
+"""The server: owns the network, sends light, verifies what returns, pronounces the verdict. Sans-I/O.
+
+A server receives messages and what its own receivers measured, and returns messages and intents. It never sees data
+or outcomes. Its verdict is a function of the agreed frame and of its own records; no message of a peer reaches it.
+See docs/physics.md, sections "Server encoding" and "Verification" (Sulimany et al., PRX 15, 041056).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labqdl.errors import ProtocolError
+from labqdl.facts import Activation, FrameDescription, RowStatistics, Verdict, VerdictKind
+from labqdl.optics.modes import layer_amplitudes
+from labqdl.protocol.intents import Returned, SendRows, SetReceiver
+from labqdl.protocol.messages import (
+    Abort,
+    Acceptance,
+    LayerDone,
+    Message,
+    Proposal,
+    Refusal,
+    VerdictNotice,
+    printable_reason,
+)
+from labqdl.protocol.session import Session, SessionEvent, SessionState
+from labqdl.rng import Root
+from labqdl.security.verification import Verifier
+
+_SCALE_TOLERANCE = 1e-5
+"""Relative: a published scale is a rounded number."""
+_RECORD_TOLERANCE = 1e-3
+"""Relative: sums that the server can predict, taken by a receiver in single precision."""
+
+
+class LayerLike(Protocol):
+    """What the server needs of a layer: float32 weights (rows, features), bias (rows,) or None, its activation."""
+
+    @property
+    def weights(self) -> NDArray[np.float32]:
+        """Weights, (rows, features)."""
+        ...
+
+    @property
+    def bias(self) -> NDArray[np.float32] | None:
+        """Bias, (rows,), or None."""
+        ...
+
+    @property
+    def activation(self) -> Activation:
+        """What the client applies to the outcomes."""
+        ...
+
+
+class NetworkLike(Protocol):
+    """What the server needs of a network; `labqdl.network.Network` is one."""
+
+    @property
+    def layers(self) -> Sequence[LayerLike]:
+        """Layers in order of use."""
+        ...
+
+
+class Server:
+    """The party that owns the network.
+
+    Parameters
+    ----------
+    network:
+        The network; its weights are encoded once, at construction.
+    frame:
+        What the server proposes.
+    root:
+        The server's own random numbers: which quadratures, which rows are counted.
+
+    Raises
+    ------
+    ValueError
+        Where frame and network differ in shape, bias, activation or published scale.
+    """
+
+    def __init__(self, network: NetworkLike, frame: FrameDescription, root: Root) -> None:
+        if len(network.layers) != len(frame.layers):
+            raise ValueError(f"the network has {len(network.layers)} layers, the frame {len(frame.layers)}")
+        self._frame = frame
+        self._digest = frame.digest
+        self._root = root
+        self._session = Session("server")
+        self._quadratures = tuple(_encode(network, frame, index) for index in range(len(frame.layers)))
+        self._expected_amplitude = math.sqrt(frame.ledger.total * frame.ledger.server_efficiency)
+        self._verifier = Verifier(frame)
+        self._records = self._empty_records()
+        self._finished: set[int] = set()
+        self._position: tuple[int, int] | None = (0, 0)
+        self._intents: tuple[SendRows, SetReceiver] | None = None
+        self._peer_next: tuple[int, int] | None = (0, 0)
+        self._evidence: Returned | None = None
+        self._ending: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Server({self.state}, position={self._position})"
+
+    @property
+    def state(self) -> SessionState:
+        """Where the session stands for the server."""
+        return self._session.state
+
+    @property
+    def aborted(self) -> bool:
+        """Whether the session was ended by either party, or by inconsistent light."""
+        return self.state is SessionState.ABORTED
+
+    @property
+    def ending(self) -> str | None:
+        """Why the session was refused or aborted, None if it was not."""
+        return self._ending
+
+    @property
+    def frame(self) -> FrameDescription:
+        """The frame that the server proposes."""
+        return self._frame
+
+    @property
+    def digest(self) -> str:
+        """Digest of that frame."""
+        return self._digest
+
+    @property
+    def position(self) -> tuple[int, int] | None:
+        """(layer, block) that is sent next; None when nothing is left to send."""
+        return self._position
+
+    @property
+    def finished_blocks(self) -> frozenset[int]:
+        """Blocks whose returned light is in, restored ones included."""
+        return frozenset(self._finished)
+
+    @property
+    def evidence(self) -> Returned | None:
+        """The statistics on which the returned light became inconsistent, None if it did not."""
+        return self._evidence
+
+    @property
+    def verifier(self) -> Verifier:
+        """The verifier with the sums so far: for the server's own records and reports."""
+        return self._verifier
+
+    def inputs_digest(self) -> str:
+        """BLAKE2b-256 over all that the verdict depends on: frame, ledger, plan, budgets, every record in order."""
+        digest = self._records.copy()
+        digest.update(json.dumps(self._verifier.state_dict(), sort_keys=True).encode())
+        return digest.hexdigest()
+
+    def propose(self) -> Proposal:
+        """Open the session; once.
+
+        Raises
+        ------
+        ProtocolError
+            When the session was opened or ended before.
+        """
+        self._session.advance(SessionEvent.PROPOSE)
+        return Proposal(self._frame)
+
+    def receive(self, message: Message) -> tuple[Message, ...]:
+        """Take a message from the client; returns what to answer.
+
+        An acceptance of another digest refuses the session and says so to the client.
+
+        Raises
+        ------
+        ProtocolError
+            For a message that does not belong here; nothing changes then. An `Abort` in a final state is no error
+            (it may cross another one) and changes nothing.
+        TypeError
+            For anything that is not a message.
+        """
+        match message:
+            case Acceptance():
+                return self._agree(message.digest)
+            case Refusal():
+                self._end(SessionEvent.REFUSE, message.reason)
+            case Abort():
+                if not self._session.final:
+                    self._end(SessionEvent.ABORT, message.reason)
+            case LayerDone():
+                self._heard(message)
+            case Proposal() | VerdictNotice():
+                raise ProtocolError(f"server: {type(message).__name__} is not for a server")
+            case _:
+                raise TypeError(f"expected a message, got {type(message).__name__}")
+        return ()
+
+    def abort(self, reason: str) -> tuple[Message, ...]:
+        """End the session; returns the message to send, nothing in a final state."""
+        if self._session.final:
+            return ()
+        text = printable_reason(reason)
+        self._end(SessionEvent.ABORT, text)
+        return (Abort(text),)
+
+    def next_intents(self) -> tuple[SendRows, SetReceiver] | None:
+        """What to send now and how to measure its return; the same until that is in, None in a final state.
+
+        Raises
+        ------
+        ProtocolError
+            Before agreement.
+        """
+        if self._session.final:
+            return None
+        self._session.expect("next_intents", SessionState.AGREED, SessionState.RUNNING)
+        assert self._position is not None
+        if self._intents is None:
+            layer, block = self._position
+            pattern, counted = self._choices(layer, block)
+            images = len(self._frame.block_images(block))
+            self._intents = (
+                SendRows(layer, block, self._quadratures[layer], images),
+                SetReceiver(layer, block, pattern, counted, self._expected_amplitude),
+            )
+        if self.state is SessionState.AGREED:
+            self._session.advance(SessionEvent.START)
+        return self._intents
+
+    def returned(self, returned: Returned) -> tuple[Message, ...]:
+        """Take what the receivers measured; returns the verdict's notice once there is one, else nothing.
+
+        Raises
+        ------
+        ProtocolError
+            For another layer or block, before `next_intents`, in another state, and for statistics that this setting
+            of the receiver cannot give; nothing changes then.
+        TypeError
+            For anything but `Returned`.
+        """
+        if not isinstance(returned, Returned):
+            raise TypeError(f"expected Returned, got {type(returned).__name__}")
+        self._session.expect("returned", SessionState.RUNNING)
+        if self._intents is None or (returned.layer, returned.block) != self._position:
+            raise ProtocolError(f"server: light of layer {returned.layer}, block {returned.block} is not expected")
+        layer, block, statistics = returned.layer, returned.block, returned.statistics
+        self._check(layer, block, statistics)
+        self._verifier.add(layer, block, statistics)
+        _absorb(self._records, layer, block, statistics)
+        self._intents = None
+        if layer + 1 < len(self._frame.layers):
+            self._position = (layer + 1, block)
+        else:
+            self._finished.add(block)
+            self._position = self._first_unfinished()
+        if self._position is None:
+            verdict = self.verdict()
+            inconsistent = verdict.kind is VerdictKind.ABORT
+        else:
+            inconsistent = not self._verifier.consistency().passed
+            verdict = self.verdict() if inconsistent else None
+        if verdict is None:
+            return ()
+        if inconsistent:
+            self._evidence = returned
+            self._end(SessionEvent.ABORT, verdict.explanation)
+        else:
+            self._session.advance(SessionEvent.COMPLETE)
+        return (VerdictNotice(verdict.kind, verdict.reason),)
+
+    def verdict(self) -> Verdict:
+        """What the server concludes from its records so far; a pure function of frame and records."""
+        return self._verifier.verdict()
+
+    def restore(self, block_statistics: Iterable[tuple[int, int, RowStatistics]]) -> None:
+        """Continue after blocks that an earlier process finished; before light flows, and once.
+
+        Records are taken in the order of blocks and layers, as the undisturbed run took them. Where they are
+        inconsistent, the session is aborted, as it was when they were taken; only then may a block be incomplete.
+
+        Parameters
+        ----------
+        block_statistics:
+            (layer, block, statistics), all layers of each block.
+
+        Raises
+        ------
+        ProtocolError
+            When light has flowed or something was restored before, for records that are repeated, incomplete or not
+            possible; nothing changes then.
+        """
+        self._session.expect("restore", SessionState.NEW, SessionState.PROPOSED, SessionState.AGREED)
+        if self._finished:
+            raise ProtocolError("server: blocks were restored before")
+        records: dict[tuple[int, int], RowStatistics] = {}
+        for layer, block, statistics in block_statistics:
+            if (block, layer) in records:
+                raise ProtocolError(f"server: restored record of layer {layer}, block {block} is repeated")
+            self._check(layer, block, statistics)
+            records[(block, layer)] = statistics
+        verifier, digest = Verifier(self._frame), self._empty_records()
+        for (block, layer), statistics in sorted(records.items(), key=lambda item: item[0]):
+            verifier.add(layer, block, statistics)
+            _absorb(digest, layer, block, statistics)
+        blocks = {block for block, _ in records}
+        complete = {block for block in blocks if all((block, i) in records for i in range(len(self._frame.layers)))}
+        inconsistent = bool(records) and not verifier.consistency().passed
+        if complete != blocks and not inconsistent:
+            raise ProtocolError(f"server: restored block {min(blocks - complete)} is incomplete")
+        self._verifier, self._records, self._finished = verifier, digest, complete
+        self._position = self._peer_next = self._first_unfinished()
+        if inconsistent:
+            (block, layer), statistics = max(records.items(), key=lambda item: item[0])
+            self._evidence = Returned(layer, block, statistics)
+            self._end(SessionEvent.ABORT, verifier.verdict().explanation)
+        elif self.state is SessionState.AGREED:
+            self._complete_if_nothing_is_left()
+
+    def _agree(self, digest: str) -> tuple[Message, ...]:
+        self._session.expect("an acceptance", SessionState.PROPOSED)
+        if digest != self._digest:
+            text = "the digests of the frame differ: the parties would not speak of the same session"
+            self._end(SessionEvent.REFUSE, text)
+            return (Refusal(text),)
+        self._session.advance(SessionEvent.AGREE)
+        self._complete_if_nothing_is_left()
+        return ()
+
+    def _complete_if_nothing_is_left(self) -> None:
+        if self._position is None:
+            self._session.advance(SessionEvent.COMPLETE)
+
+    def _heard(self, message: LayerDone) -> None:
+        """The client may be ahead of the returned light by the layer that is on its way, never by more."""
+        self._session.expect("layer-done", SessionState.RUNNING, SessionState.DONE)
+        here = (message.layer, message.block)
+        sent = self._intents is not None or self._peer_next != self._position
+        if self._peer_next is None or here != self._peer_next or not sent:
+            raise ProtocolError(f"server: layer {message.layer} of block {message.block} cannot be done now")
+        self._peer_next = self._after(*here)
+
+    def _after(self, layer: int, block: int) -> tuple[int, int] | None:
+        if layer + 1 < len(self._frame.layers):
+            return (layer + 1, block)
+        return next(
+            ((0, later) for later in range(block + 1, self._frame.n_blocks) if later not in self._finished), None
+        )
+
+    def _first_unfinished(self) -> tuple[int, int] | None:
+        return next(((0, block) for block in range(self._frame.n_blocks) if block not in self._finished), None)
+
+    def _choices(self, layer: int, block: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Quadratures (n_modes,) and counted rows (rows,) of one layer and block, unpredictable to the client."""
+        setting = self._frame.layers[layer]
+        pattern = self._root.bits("quadrature", layer, block, count=setting.n_modes)
+        chances = self._root.uniforms("counted", layer, block, count=setting.rows)
+        return pattern, chances < self._frame.plan.counting_fraction
+
+    def _check(self, layer: int, block: int, statistics: RowStatistics) -> None:
+        """Refuse what the receiver, set as it was, cannot have measured."""
+        if not (0 <= layer < len(self._frame.layers) and 0 <= block < self._frame.n_blocks):
+            raise ProtocolError(f"server: there is no layer {layer} of block {block}")
+        images = len(self._frame.block_images(block))
+        pattern, counted = self._choices(layer, block)
+        problem = _impossible(statistics, self._quadratures[layer], pattern, counted, images)
+        if problem is not None:
+            raise ProtocolError(f"server: statistics of layer {layer}, block {block}: {problem}")
+
+    def _empty_records(self) -> hashlib.blake2b:
+        return hashlib.blake2b(self._digest.encode(), digest_size=32)
+
+    def _end(self, event: SessionEvent, reason: str) -> None:
+        self._session.advance(event)
+        self._ending = reason
+        self._intents = None
+        self._position = None
+
+
+def _encode(network: NetworkLike, frame: FrameDescription, index: int) -> NDArray[np.floating[Any]]:
+    """Quadratures (rows, n_weights) of one layer, read-only; checks network against frame."""
+    layer, setting = network.layers[index], frame.layers[index]
+    if layer.weights.shape != (setting.rows, setting.n_features):
+        raise ValueError(
+            f"layer {index} has weights {layer.weights.shape}, the frame {(setting.rows, setting.n_features)}"
+        )
+    if (layer.bias is not None) != setting.bias or layer.activation != setting.activation:
+        raise ValueError(f"layer {index} of network and frame differ in bias or activation")
+    quadratures, scale = layer_amplitudes(layer.weights, layer.bias, setting.mu)
+    published = setting.published_scale
+    if published is not None and not math.isclose(published, scale, rel_tol=_SCALE_TOLERANCE):
+        raise ValueError(f"layer {index} has scale {scale:g}, the frame publishes {published:g}")
+    quadratures.setflags(write=False)
+    return quadratures
+
+
+def _impossible(
+    statistics: RowStatistics,
+    quadratures: NDArray[np.floating[Any]],
+    pattern: NDArray[np.bool_],
+    counted: NDArray[np.bool_],
+    images: int,
+) -> str | None:
+    """Why a receiver with this setting cannot have measured these statistics, None if it can."""
+    s = statistics
+    if s.counted.shape != counted.shape or s.counted.dtype != np.bool_ or not np.array_equal(s.counted, counted):
+        return "the counted rows are not those that were chosen"
+    if s.images != images:
+        return f"{s.images} images, expected {images}"
+    sums = {"sum_qq": s.sum_qq, "sum_qr": s.sum_qr, "sum_rr": s.sum_rr, "signal": s.expected_photons_signal}
+    numbers = {"residuals": s.residuals, "photons": s.photons, "slots": s.slots}
+    for name, array in sums.items():
+        if not np.issubdtype(array.dtype, np.floating) or not np.isfinite(array).all():
+            return f"{name} is not finite"
+    for name, array in numbers.items():
+        if not np.issubdtype(array.dtype, np.integer):
+            return f"{name} is no whole number"
+    per_row = images * pattern.size
+    if (s.residuals != np.where(counted, 0, per_row)).any() or (s.slots != np.where(counted, per_row, 0)).any():
+        return f"a row has {per_row} residuals or slots"
+    if (s.photons < 0).any() or s.photons[~counted].any():
+        return "photons are counted in counted rows only, and not negative"
+    if s.sum_qr[counted].any() or s.sum_rr[counted].any():
+        return "a counted row has no residuals"
+    wide = quadratures.astype(np.float64)
+    measured = np.where(pattern, wide[:, 1::2], wide[:, 0::2])
+    sent = images * np.einsum("ij,ij->i", measured, measured)
+    photons = images * np.einsum("ij,ij->i", wide, wide) / 4.0
+    for name, array, expected in (
+        ("sum_qq", s.sum_qq, np.where(counted, 0.0, sent)),
+        ("expected_photons_signal", s.expected_photons_signal, np.where(counted, photons, 0.0)),
+    ):
+        if not np.allclose(array, expected, rtol=_RECORD_TOLERANCE, atol=1e-9):
+            return f"{name} is not that of the rows that were sent"
+    with np.errstate(over="ignore"):
+        limit = np.sqrt(s.sum_qq) * np.sqrt(np.maximum(s.sum_rr, 0.0)) * (1.0 + _RECORD_TOLERANCE)
+    if (s.sum_rr < 0).any() or (np.abs(s.sum_qr) > limit + 1e-9).any():
+        return "the sums are no sums of squares and products (Cauchy-Schwarz)"
+    return None
+
+
+def _absorb(digest: hashlib.blake2b, layer: int, block: int, statistics: RowStatistics) -> None:
+    """Add one record to the running digest, in a fixed layout."""
+    digest.update(f"{layer},{block},{statistics.images},{statistics.counted.size};".encode())
+    for name in ("sum_qq", "sum_qr", "sum_rr", "expected_photons_signal"):
+        digest.update(getattr(statistics, name).astype("<f8").tobytes())
+    for name in ("counted", "residuals", "photons", "slots"):
+        digest.update(getattr(statistics, name).astype("<i8").tobytes())
