@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labqdl.errors import InputError, ProtocolError
-from labqdl.facts import Budgets, FrameDescription, LayerFrame, TapSetting
+from labqdl.facts import Budgets, FrameDescription, LayerFrame, TapSetting, VerdictKind
 from labqdl.network.activations import apply_activation, centre
 from labqdl.network.model import predictions
 from labqdl.optics.gain_tap import TapLaw, tap_law
@@ -360,9 +360,9 @@ class Client:
         if objection is None:
             try:
                 law = tap_law(frame.tap, frame.ledger)
-            except ValueError as error:
+            except (ValueError, ArithmeticError) as error:
                 objection = f"the proposed gain-and-tap setting has no law: {error}"
-        if law is not None and not all(_factor(law, frame, layer) > 0 for layer in frame.layers):
+        if law is not None and not all(0 < _factor(law, frame, layer) < math.inf for layer in frame.layers):
             objection = "the proposed gain-and-tap setting gives the client nothing to measure"
         if objection is not None or law is None:
             text = printable_reason(objection or "")
@@ -379,6 +379,11 @@ class Client:
             return f"the frame is for {frame.images} images, the client has {images}"
         if frame.layers[0].n_features != features:
             return f"the model takes {frame.layers[0].n_features} features, the client's data have {features}"
+        for index, layer in enumerate(frame.layers):
+            scale, activation = layer.published_scale, layer.activation
+            numbers = (1.0 if scale is None else scale, activation.threshold, activation.slope)
+            if not all(map(math.isfinite, numbers)) or numbers[0] <= 0:
+                return f"layer {index} has a scale, threshold or slope that is not a usable number"
         return _misfit(frame, self._finished) or self._limits.objection(frame)
 
     def _settle(self, frame: FrameDescription) -> None:
@@ -414,14 +419,14 @@ class Client:
         expected = (self._hidden.norms.size, setting.rows)
         if values.shape != expected:
             raise ProtocolError(f"client: outcomes have shape {values.shape}, expected {expected}")
-        # One pass that allocates nothing: a sum is finite only if all of its terms are.
         factor = _factor(self._law, self._frame, setting)
         scale = 1.0 if setting.published_scale is None else setting.published_scale
-        per_image = (self._hidden.norms * (scale / factor)).astype(np.float32)
         with np.errstate(over="ignore", invalid="ignore"):
+            per_image = (self._hidden.norms * (scale / factor)).astype(np.float32)
             z = values.astype(np.float32, copy=False) * per_image[:, None]
             activations = apply_activation(setting.activation, z)
-        if not (np.isfinite(values).all() and np.isfinite(activations).all()):
+        # z as well: a ReLU would turn minus infinity into 0.
+        if not (np.isfinite(z).all() and np.isfinite(activations).all()):
             raise ProtocolError("client: outcomes are not finite, or too large to go on with")
         return activations
 
@@ -432,8 +437,6 @@ class Client:
         return BlockResult(block, frozen(logits), chosen)
 
     def _note(self, notice: VerdictNotice) -> None:
-        from labqdl.facts import VerdictKind  # the enum alone
-
         if self._notice is not None:
             raise ProtocolError("client: the server has given its verdict before")
         if notice.kind is VerdictKind.ABORT and self.state in (SessionState.AGREED, SessionState.RUNNING):

@@ -41,7 +41,7 @@ _RECORD_TOLERANCE = 1e-3
 
 
 class LayerLike(Protocol):
-    """What the server needs of a layer: float32 weights (rows, features), bias (rows,) or None, its activation."""
+    """What the server needs of a layer: float32 weights (rows, features), bias, activation, centring."""
 
     @property
     def weights(self) -> NDArray[np.float32]:
@@ -56,6 +56,11 @@ class LayerLike(Protocol):
     @property
     def activation(self) -> Activation:
         """What the client applies to the outcomes."""
+        ...
+
+    @property
+    def centred(self) -> bool:
+        """Whether the client subtracts a vector's own mean before the light."""
         ...
 
 
@@ -94,6 +99,8 @@ class Server:
         self._root = root
         self._session = Session("server")
         self._quadratures = tuple(_encode(network, frame, index) for index in range(len(frame.layers)))
+        # Energy of each quadrature, (rows, n_weights): what the server's own records of q^2 must add up to.
+        self._energies = tuple(np.square(q) for q in self._quadratures)
         self._expected_amplitude = math.sqrt(frame.ledger.total * frame.ledger.server_efficiency)
         self._verifier = Verifier(frame)
         self._records = self._empty_records()
@@ -365,7 +372,7 @@ class Server:
             raise ProtocolError(f"server: there is no layer {layer} of block {block}")
         images = len(self._frame.block_images(block))
         pattern, counted = self._choices(layer, block)
-        problem = _impossible(statistics, self._quadratures[layer], pattern, counted, images)
+        problem = _impossible(statistics, self._energies[layer], pattern, counted, images)
         if problem is not None:
             raise ProtocolError(f"server: statistics of layer {layer}, block {block}: {problem}")
 
@@ -386,8 +393,9 @@ def _encode(network: NetworkLike, frame: FrameDescription, index: int) -> NDArra
         raise ValueError(
             f"layer {index} has weights {layer.weights.shape}, the frame {(setting.rows, setting.n_features)}"
         )
-    if (layer.bias is not None) != setting.bias or layer.activation != setting.activation:
-        raise ValueError(f"layer {index} of network and frame differ in bias or activation")
+    mine = (layer.bias is not None, layer.activation, layer.centred)
+    if mine != (setting.bias, setting.activation, setting.centred):
+        raise ValueError(f"layer {index} of network and frame differ in bias, activation or centring")
     quadratures, scale = layer_amplitudes(layer.weights, layer.bias, setting.mu)
     published = setting.published_scale
     if published is not None and not math.isclose(published, scale, rel_tol=_SCALE_TOLERANCE):
@@ -398,7 +406,7 @@ def _encode(network: NetworkLike, frame: FrameDescription, index: int) -> NDArra
 
 def _impossible(
     statistics: RowStatistics,
-    quadratures: NDArray[np.floating[Any]],
+    energies: NDArray[np.floating[Any]],
     pattern: NDArray[np.bool_],
     counted: NDArray[np.bool_],
     images: int,
@@ -424,10 +432,10 @@ def _impossible(
         return "photons are counted in counted rows only, and not negative"
     if s.sum_qr[counted].any() or s.sum_rr[counted].any():
         return "a counted row has no residuals"
-    wide = quadratures.astype(np.float64)
-    measured = np.where(pattern, wide[:, 1::2], wide[:, 0::2])
-    sent = images * np.einsum("ij,ij->i", measured, measured)
-    photons = images * np.einsum("ij,ij->i", wide, wide) / 4.0
+    measured = np.empty(2 * pattern.size, dtype=energies.dtype)
+    measured[0::2], measured[1::2] = ~pattern, pattern
+    sent = images * (energies @ measured).astype(np.float64)
+    photons = images * energies.sum(axis=1, dtype=np.float64) / 4.0
     for name, array, expected in (
         ("sum_qq", s.sum_qq, np.where(counted, 0.0, sent)),
         ("expected_photons_signal", s.expected_photons_signal, np.where(counted, photons, 0.0)),
