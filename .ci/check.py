@@ -42,7 +42,7 @@ for room in COVERED_ROOMS:
 
 def _environment() -> dict[str, str]:
     """One BLAS thread a process: two test workers share two cores."""
-    threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     return {**os.environ, **threads, "PYTHONUTF8": "1"}
 
 

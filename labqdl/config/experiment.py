@@ -1,0 +1,133 @@
+"""The experiment file: what to run, at which point, how to verify, within which budgets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from labqdl.config.document import Document, load
+from labqdl.config.operating_point import FIELDS as OPERATING_POINT_FIELDS
+from labqdl.config.schema import Field, Kind, Section
+
+CLIENTS = ("honest", "intercept-resend", "cloner", "substitution", "over-amplification")
+"""Clients that can be emulated: the honest one and those that try to learn the weights."""
+SERVERS = ("honest",)
+CHANNELS = ("honest",)
+DEPTHS = ("outcomes", "statistics", "residuals")
+"""How much of the returned light is sampled: none, its sufficient statistics, every residual."""
+
+SCHEMA = Section(
+    "",
+    "Every key may be left out; what a command line names wins over the file",
+    fields=(
+        Field("model", Kind.TEXT, "Name of a shipped model, or path of a model's description"),
+        Field("data", Kind.TEXT, "Name of a shipped data set, or path of an IDX or npz file"),
+        Field("labels", Kind.TEXT, "Path of an IDX file with the labels, where the data's file has none"),
+        Field(
+            "images", Kind.INTEGER, "How many data vectors to take, from the first on; all where not given", minimum=1
+        ),
+        Field("link", Kind.TEXT, "Name of a shipped link, or path of a link file"),
+        *OPERATING_POINT_FIELDS,
+        Field("client", Kind.TEXT, "The client that is emulated", choices=CLIENTS),
+        Field("server", Kind.TEXT, "The server that is emulated", choices=SERVERS),
+        Field("channel", Kind.TEXT, "The channel that is emulated", choices=CHANNELS),
+        Field("seed", Kind.INTEGER, "Seed of all random numbers, for simulations only", minimum=0, maximum=2**63 - 1),
+        Field("out", Kind.TEXT, "Folder in which the run's folder is made"),
+        Field("depth", Kind.TEXT, "How much of the returned light is sampled", choices=DEPTHS),
+        Field("block", Kind.INTEGER, "Images per block of work", minimum=1, maximum=65536),
+    ),
+    sections=(
+        Section(
+            "verification",
+            "How the server verifies the returned light; part of what both parties agree on",
+            fields=(
+                Field(
+                    "counting_fraction",
+                    Kind.NUMBER,
+                    "Probability with which a row is displaced and counted instead of homodyned",
+                    minimum=0.0,
+                    below=1.0,
+                ),
+                Field("alpha", Kind.NUMBER, "Overall false-alarm rate of the consistency tests", above=0.0, below=0.5),
+                Field("delta", Kind.NUMBER, "1 - confidence of the certificate", above=0.0, below=0.5),
+            ),
+        ),
+        Section(
+            "budgets",
+            "What may leak at most; the certificate compares its upper bounds with these",
+            fields=(
+                Field("bits_per_weight", Kind.NUMBER, "Bits per real weight, one use", above=0.0),
+                Field("bits_per_feature", Kind.NUMBER, "Bits per real feature of the data, one use", above=0.0),
+                Field("cumulative_bits_per_weight", Kind.NUMBER, "Bits per real weight, all uses together", above=0.0),
+                Field(
+                    "cumulative_bits_per_feature", Kind.NUMBER, "Bits per real feature, all uses together", above=0.0
+                ),
+            ),
+        ),
+    ),
+)
+"""Everything that an experiment file may hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentConfig:
+    """What an experiment file says; None for what it does not say. See `SCHEMA` for the meaning of each key.
+
+    `source` is the file, `folder` the folder that relative paths in it count from (None without a file).
+    """
+
+    model: str | None = None
+    data: str | None = None
+    labels: str | None = None
+    images: int | None = None
+    link: str | None = None
+    mu: float | None = None
+    amplifier_gain: float | None = None
+    tap: str | None = None
+    tap_transmissivity: float | None = None
+    client: str | None = None
+    server: str | None = None
+    channel: str | None = None
+    seed: int | None = None
+    out: str | None = None
+    depth: str | None = None
+    block: int | None = None
+    counting_fraction: float | None = None
+    alpha: float | None = None
+    delta: float | None = None
+    bits_per_weight: float | None = None
+    bits_per_feature: float | None = None
+    cumulative_bits_per_weight: float | None = None
+    cumulative_bits_per_feature: float | None = None
+    source: str | None = None
+    folder: Path | None = None
+
+    def path(self, value: str) -> Path:
+        """A path from the file, counted from the file's folder where it is relative."""
+        return Path(value) if self.folder is None else self.folder / value
+
+
+def load_experiment(path: str | Path) -> ExperimentConfig:
+    """Read and check an experiment file.
+
+    Raises
+    ------
+    InputError
+        For any mistake in it.
+    """
+    return read_experiment(load(path), folder=Path(path).parent)
+
+
+def read_experiment(document: Document, *, folder: Path | None = None) -> ExperimentConfig:
+    """The experiment in a document.
+
+    Raises
+    ------
+    InputError
+        For any mistake in it.
+    """
+    values: dict[str, Any] = SCHEMA.read(document)
+    for section in SCHEMA.sections:
+        values |= values.pop(section.name) or {}
+    return ExperimentConfig(**values, source=document.source, folder=folder)

@@ -1,0 +1,148 @@
+"""Quantities as people write them, "0.2 dB/km", to floats in SI (decibel quantities as named by each dimension)."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from labqdl.errors import InputError
+from labqdl.units import from_db
+
+_QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S.*)?", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """A kind of quantity and the units in which it may be given.
+
+    Attributes
+    ----------
+    name:
+        What it is, for messages: "a length".
+    units:
+        Factor to the stored unit, or a function where the unit is logarithmic.
+    stored:
+        The unit of the value that comes out.
+    example:
+        A value that would be right.
+    plain:
+        Whether a number without a unit is accepted (then the unit is 1).
+    """
+
+    name: str
+    units: Mapping[str, float | Callable[[float], float]]
+    stored: str
+    example: str
+    plain: bool = False
+
+    @property
+    def words(self) -> str:
+        """What would be right, for messages and documentation."""
+        if self.plain:
+            return f"{self.name} (a number, or text with {' or '.join(self.units)})"
+        return f'{self.name} such as "{self.example}"'
+
+
+LOSS = Dimension("a loss", {"dB": 1.0}, "dB", "0.25 dB")
+LOSS_PER_LENGTH = Dimension("a loss per length", {"dB/km": 1e-3, "dB/m": 1.0, "dB/cm": 100.0}, "dB/m", "0.2 dB/km")
+LENGTH = Dimension(
+    "a length", {"km": 1e3, "m": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6, "nm": 1e-9, "pm": 1e-12}, "m", "10 km"
+)
+WAVELENGTH = Dimension("a wavelength", {"nm": 1e-9, "um": 1e-6, "pm": 1e-12, "m": 1.0}, "m", "1550 nm")
+ANGLE = Dimension("an angle", {"rad": 1.0, "mrad": 1e-3, "urad": 1e-6, "deg": math.pi / 180}, "rad", "5 mrad")
+NOISE = Dimension("a noise variance", {"SNU": 1.0, "mSNU": 1e-3}, "SNU", "0.01 SNU")
+POWER = Dimension(
+    "a power",
+    {
+        "W": 1.0,
+        "mW": 1e-3,
+        "uW": 1e-6,
+        "nW": 1e-9,
+        "pW": 1e-12,
+        "fW": 1e-15,
+        "dBm": lambda level: 1e-3 * from_db(level),
+    },
+    "W",
+    "3 dBm",
+)
+TIME = Dimension(
+    "a time", {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "ps": 1e-12, "min": 60.0, "h": 3600.0}, "s", "20 ns"
+)
+FREQUENCY = Dimension("a frequency", {"Hz": 1.0, "kHz": 1e3, "MHz": 1e6, "GHz": 1e9, "THz": 1e12}, "Hz", "100 MHz")
+RATIO = Dimension("a power ratio", {"dB": from_db, "%": 0.01}, "1", "0.85", plain=True)
+
+DIMENSIONS = (LOSS, LOSS_PER_LENGTH, LENGTH, WAVELENGTH, ANGLE, NOISE, POWER, TIME, FREQUENCY, RATIO)
+
+
+def parse_quantity(
+    value: object,
+    dimension: Dimension,
+    *,
+    source: str | None = None,
+    key: str | None = None,
+    line: int | None = None,
+) -> float:
+    """The value of a quantity in the dimension's stored unit; always finite.
+
+    `value` is a string with a unit ("3 dB"), or a number where the dimension has the unit 1. `source`, `key` and
+    `line` go into the message.
+
+    Raises
+    ------
+    InputError
+        For another type, a wrong or missing unit, text that is no quantity, and what is not finite.
+    """
+
+    def wrong(problem: str, hint: str | None = None) -> InputError:
+        return InputError(problem, source=source, key=key, line=line, expected=dimension.words, hint=hint)
+
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise wrong(f"{_shown(value)} is no quantity")
+    if isinstance(value, int | float):
+        number, unit = _finite(value), None
+    else:
+        match = _QUANTITY.fullmatch(value.strip())
+        if not match:
+            raise wrong(f"{_shown(value)} is not a number with a unit")
+        number = _finite(float(match.group(1)))
+        unit = match.group(2)
+    if number is None:
+        raise wrong(f"{_shown(value)} is not a finite number")
+    if unit is None:
+        if not dimension.plain:
+            raise wrong(f"{_shown(value)} has no unit", f"Units: {', '.join(dimension.units)}")
+        return number
+    # The two Unicode characters for micro are one prefix to everybody who types them.
+    conversion = dimension.units.get(unit.replace("\u00b5", "u").replace("\u03bc", "u"))
+    if conversion is None:
+        raise wrong(f"{_shown(unit)} is no unit of {dimension.name}", _unit_hint(unit, dimension))
+    try:
+        result = _finite(conversion(number) if callable(conversion) else number * conversion)
+    except OverflowError:
+        result = None
+    if result is None:
+        raise wrong(f"{_shown(value)} is not a finite number")
+    return result
+
+
+def _finite(number: float) -> float | None:
+    try:
+        value = float(number)
+    except OverflowError:  # an integer of more than 308 digits
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _unit_hint(unit: str, dimension: Dimension) -> str:
+    folded = {name.lower(): name for name in dimension.units}
+    close = difflib.get_close_matches(unit.lower(), folded, n=1)
+    units = f"Units: {', '.join(dimension.units)}"
+    return f"Did you mean {folded[close[0]]!r}? {units}" if close else units

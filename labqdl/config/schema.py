@@ -1,0 +1,340 @@
+"""What a table of a file may hold: declared once, checked by it, documented from it.
+
+A `Section` lists `Field`s and sub-sections. `Section.read` turns a document into plain validated mappings (every
+declared key is there, absent ones hold their default), `Section.markdown` into the table of keys in the
+documentation, so that the two cannot disagree.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from labqdl.config.document import Document
+from labqdl.config.locate import KeyPath, dotted
+from labqdl.config.quantities import Dimension, parse_quantity
+from labqdl.errors import InputError
+
+
+class Kind(Enum):
+    """Types of plain values; a field that carries a unit has a `Dimension` instead."""
+
+    TEXT = "text"
+    INTEGER = "a whole number"
+    NUMBER = "a number"
+    BOOLEAN = "true or false"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One key.
+
+    Attributes
+    ----------
+    name:
+        The key.
+    kind:
+        Type of a plain value, or the dimension of a quantity.
+    doc:
+        What it means, one sentence without a full stop.
+    default:
+        Value where the key is absent (None: not given).
+    required:
+        Whether the key must be there.
+    minimum, maximum:
+        Inclusive limits, in the stored unit.
+    above, below:
+        Exclusive limits, in the stored unit.
+    choices:
+        The texts that are allowed; empty for any.
+    """
+
+    name: str
+    kind: Kind | Dimension
+    doc: str
+    default: str | float | bool | None = None
+    required: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    above: float | None = None
+    below: float | None = None
+    choices: tuple[str, ...] = ()
+
+    def check(
+        self, value: object, *, source: str | None = None, key: str | None = None, line: int | None = None
+    ) -> Any:
+        """The validated value of this field: str, int, float or bool as its kind says (quantities: float).
+
+        Raises
+        ------
+        InputError
+            For a wrong type, unit or choice, NaN, infinity, and what is out of range.
+        """
+        place: dict[str, Any] = {"source": source, "key": self.name if key is None else key, "line": line}
+        if isinstance(self.kind, Dimension):
+            quantity = parse_quantity(value, self.kind, **place)
+            return self._in_range(quantity, value, place)
+        if self.kind is Kind.BOOLEAN:
+            if not isinstance(value, bool):
+                raise InputError(f"{_shown(value)} is {_type(value)}", **place, expected=self.kind.value)
+            return value
+        if self.kind is Kind.TEXT:
+            return self._text(value, place)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InputError(f"{_shown(value)} is {_type(value)}", **place, expected=self.expected)
+        if self.kind is Kind.INTEGER:
+            if not isinstance(value, int):
+                raise InputError(f"{value!r} is not whole", **place, expected=self.expected)
+            return self._in_range(value, value, place)
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if not math.isfinite(number):
+            raise InputError(f"{_shown(value)} is not a finite number", **place, expected=self.expected)
+        return self._in_range(number, value, place)
+
+    def from_text(self, text: str, *, source: str | None = None) -> Any:
+        """The validated value of an option's text, as a command line hands it over: ``4``, ``0.2 dB``, ``true``.
+
+        Raises
+        ------
+        InputError
+            As `check`; `source` names the option.
+        """
+        value: object = text
+        if self.kind is Kind.BOOLEAN:
+            value = {"true": True, "false": False}.get(text.strip().lower(), text)
+        elif self.kind in (Kind.INTEGER, Kind.NUMBER):
+            for convert in (int, float):
+                try:
+                    value = convert(text)
+                    break
+                except ValueError:
+                    continue
+        return self.check(value, source=source)
+
+    @property
+    def expected(self) -> str:
+        """What would be right, in words."""
+        if self.choices:
+            return "one of " + ", ".join(f'"{choice}"' for choice in self.choices)
+        limits = self.limits
+        if isinstance(self.kind, Dimension):
+            text = f'{self.kind.name} such as "{self.kind.example}"'
+        else:
+            text = self.kind.value
+        return f"{text} {limits}" if limits else text
+
+    @property
+    def limits(self) -> str:
+        """The range in words; empty without limits."""
+        unit = f" {self.kind.stored}" if isinstance(self.kind, Dimension) and self.kind.stored != "1" else ""
+        parts = []
+        if self.minimum is not None:
+            parts.append(f">= {self.minimum:g}{unit}")
+        if self.above is not None:
+            parts.append(f"> {self.above:g}{unit}")
+        if self.maximum is not None:
+            parts.append(f"<= {self.maximum:g}{unit}")
+        if self.below is not None:
+            parts.append(f"< {self.below:g}{unit}")
+        return " and ".join(parts)
+
+    def _text(self, value: object, place: dict[str, Any]) -> str:
+        if not isinstance(value, str):
+            raise InputError(f"{_shown(value)} is {_type(value)}", **place, expected=self.expected)
+        if not value.strip():
+            raise InputError("is empty", **place, expected=self.expected)
+        if self.choices and value not in self.choices:
+            raise InputError(
+                f"{_shown(value)} is not known",
+                **place,
+                expected=self.expected,
+                hint=_did_you_mean(value, self.choices),
+            )
+        return value
+
+    def _in_range(self, number: float, given: object, place: dict[str, Any]) -> float:
+        outside = (
+            (self.minimum is not None and number < self.minimum)
+            or (self.maximum is not None and number > self.maximum)
+            or (self.above is not None and number <= self.above)
+            or (self.below is not None and number >= self.below)
+        )
+        if outside:
+            raise InputError(f"{_shown(given)} is out of range", **place, expected=self.expected)
+        return number
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One table, or one array of tables (`repeated`).
+
+    An absent sub-section reads as None, an absent repeated one as an empty list.
+    """
+
+    name: str
+    doc: str
+    fields: tuple[Field, ...] = ()
+    sections: tuple[Section, ...] = ()
+    repeated: bool = False
+    required: bool = False
+
+    def __getitem__(self, name: str) -> Field:
+        """The field of this name."""
+        for entry in self.fields:
+            if entry.name == name:
+                return entry
+        raise KeyError(name)
+
+    def read(self, document: Document) -> dict[str, Any]:
+        """The document, checked against this section as its top table.
+
+        Raises
+        ------
+        InputError
+            For the first mistake, with its file, line and key.
+        """
+        return self._read(document, document.table, ())
+
+    def _read(self, document: Document, table: Mapping[str, Any], path: KeyPath) -> dict[str, Any]:
+        known = [entry.name for entry in (*self.fields, *self.sections)]
+        for name in table:
+            if name not in known:
+                raise InputError(
+                    "is not a known key",
+                    source=document.source,
+                    key=dotted((*path, name)),
+                    line=document.line((*path, name)),
+                    expected=f"one of {', '.join(known)}",
+                    hint=_did_you_mean(name, known),
+                )
+        result: dict[str, Any] = {}
+        for entry in self.fields:
+            place = (*path, entry.name)
+            if entry.name in table:
+                result[entry.name] = entry.check(
+                    table[entry.name], source=document.source, key=dotted(place), line=document.line(place)
+                )
+            else:
+                if entry.required:
+                    raise _missing(document, place, entry.expected)
+                result[entry.name] = entry.default
+        for section in self.sections:
+            place = (*path, section.name)
+            if section.name in table:
+                result[section.name] = section._nested(document, table[section.name], place)
+            else:
+                if section.required:
+                    raise _missing(document, place, section.header)
+                result[section.name] = [] if section.repeated else None
+        return result
+
+    def _nested(self, document: Document, value: object, path: KeyPath) -> dict[str, Any] | list[dict[str, Any]]:
+        if self.repeated:
+            if not isinstance(value, list):
+                raise self._no_table(document, value, path)
+            return [self._table(document, item, (*path, index)) for index, item in enumerate(value)]
+        return self._table(document, value, path)
+
+    def _table(self, document: Document, value: object, path: KeyPath) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise self._no_table(document, value, path)
+        return self._read(document, value, path)
+
+    def _no_table(self, document: Document, value: object, path: KeyPath) -> InputError:
+        return InputError(
+            f"{_shown(value)} is {_type(value)}",
+            source=document.source,
+            key=dotted(path),
+            line=document.line(path),
+            expected=self.header,
+        )
+
+    @property
+    def header(self) -> str:
+        """How the section is opened in a file."""
+        return f"a table [[{self.name}]]" if self.repeated else f"a table [{self.name}]"
+
+    def markdown(self) -> str:
+        """Documentation of every key, as Markdown tables; sub-sections follow their table."""
+        brackets = ("[[", "]]") if self.repeated else ("[", "]")
+        blocks = [f"### `{brackets[0]}{self.name}{brackets[1]}`\n\n{self.doc}."] if self.name else [f"{self.doc}."]
+        if self.fields:
+            rows = ["| key | value | default | meaning |", "| --- | --- | --- | --- |"]
+            rows += [self._row(entry) for entry in self.fields]
+            blocks.append("\n".join(rows))
+        blocks += [section.markdown().rstrip("\n") for section in self.sections]
+        return "\n\n".join(blocks) + "\n"
+
+    @staticmethod
+    def _row(entry: Field) -> str:
+        if entry.required:
+            default = "required"
+        elif entry.default is None:
+            default = "not given"
+        else:
+            text = str(entry.default).lower() if isinstance(entry.default, bool) else f"{entry.default}"
+            default = f"`{text}`"
+        value = entry.expected.replace("|", "\\|")
+        if isinstance(entry.kind, Dimension):
+            value += f" (units: {', '.join(entry.kind.units)})"
+        return f"| `{entry.name}` | {value} | {default} | {entry.doc} |"
+
+
+def read_choice(value: str, choices: Iterable[str], *, source: str | None = None, what: str) -> str:
+    """A name out of a list that is only known at run time (shipped links, models).
+
+    Raises
+    ------
+    InputError
+        For any other name; says what is close and what there is.
+    """
+    names = sorted(choices)
+    if value in names:
+        return value
+    raise InputError(
+        f"there is no {what} {_shown(value)}",
+        source=source,
+        expected=f"one of {', '.join(names)}",
+        hint=_did_you_mean(value, names),
+    )
+
+
+def _missing(document: Document, path: KeyPath, expected: str) -> InputError:
+    return InputError(
+        "is missing", source=document.source, key=dotted(path), line=document.line(path[:-1]), expected=expected
+    )
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    folded = {candidate.lower().replace("_", "-"): candidate for candidate in known}
+    close = difflib.get_close_matches(name.lower().replace("_", "-"), folded, n=1)
+    return f"Did you mean '{folded[close[0]]}'?" if close else None
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+_TYPES: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    (bool, "true or false"),
+    (int, "a whole number"),
+    (float, "a number"),
+    (str, "text"),
+    (list, "a list"),
+    (dict, "a table"),
+)
+
+
+def _type(value: object) -> str:
+    for kind, name in _TYPES:
+        if isinstance(value, kind):
+            return name
+    return "a date or time"
