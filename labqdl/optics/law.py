@@ -141,6 +141,8 @@ class LinkLaw:
                 raise ValueError(f"{name} must be finite and not negative, got {getattr(self, name)!r}")
         if self.common_phase_noise > min(self.forward_phase_noise, self.total_phase_noise) * (1 + 1e-12):
             raise ValueError("common_phase_noise is part of the forward and of the total phase noise")
+        if self.outcome_variance <= 0:
+            raise ValueError("an outcome has noise: outcome_variance and its isotropic part are both 0")
         for light in (self.homodyne, self.counter):
             least = light.floor + min(light.conditional[:2])
             if least < -1e-9 * max(1.0, light.floor, light.spike_x, light.spike_p):
