@@ -24,9 +24,7 @@ SCHEMA = Section(
         Field("model", Kind.TEXT, "Name of a shipped model, or path of a model's description"),
         Field("data", Kind.TEXT, "Name of a shipped data set, or path of an IDX or npz file"),
         Field("labels", Kind.TEXT, "Path of an IDX file with the labels, where the data's file has none"),
-        Field(
-            "images", Kind.INTEGER, "How many data vectors to take, from the first on; all where not given", minimum=1
-        ),
+        Field("images", Kind.INTEGER, "How many data vectors to take, from the first on; else all", minimum=1),
         Field("link", Kind.TEXT, "Name of a shipped link, or path of a link file"),
         *OPERATING_POINT_FIELDS,
         Field("client", Kind.TEXT, "The client that is emulated", choices=CLIENTS),
@@ -59,10 +57,8 @@ SCHEMA = Section(
             fields=(
                 Field("bits_per_weight", Kind.NUMBER, "Bits per real weight, one use", above=0.0),
                 Field("bits_per_feature", Kind.NUMBER, "Bits per real feature of the data, one use", above=0.0),
-                Field("cumulative_bits_per_weight", Kind.NUMBER, "Bits per real weight, all uses together", above=0.0),
-                Field(
-                    "cumulative_bits_per_feature", Kind.NUMBER, "Bits per real feature, all uses together", above=0.0
-                ),
+                Field("cumulative_bits_per_weight", Kind.NUMBER, "Bits per real weight, all uses", above=0.0),
+                Field("cumulative_bits_per_feature", Kind.NUMBER, "Bits per real feature, all uses", above=0.0),
             ),
         ),
     ),

@@ -54,9 +54,7 @@ COMPONENT = Section(
         ),
         Field("electronic_noise", NOISE, "Electronic noise of a receiver, at its detector", minimum=0.0),
         Field("excess", NOISE, "Technical noise per quadrature and mode at its output", minimum=0.0),
-        Field(
-            "phase_noise", ANGLE, "Phase noise against the next receiver's local oscillator, rms per row", minimum=0.0
-        ),
+        Field("phase_noise", ANGLE, "Phase noise against the next receiver's oscillator, rms per row", minimum=0.0),
         Field("n_sp", Kind.NUMBER, "Spontaneous-emission factor of the amplifier (1: quantum limit)", minimum=1.0),
         Field("dark_counts", Kind.NUMBER, "Mean dark counts of a counter per mode slot", minimum=0.0),
         Field("extinction", RATIO, "Power fraction of the signal that nulling leaves", minimum=0.0, maximum=1.0),

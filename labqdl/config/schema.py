@@ -124,10 +124,7 @@ class Field:
         if self.choices:
             return "one of " + ", ".join(f'"{choice}"' for choice in self.choices)
         limits = self.limits
-        if isinstance(self.kind, Dimension):
-            text = f'{self.kind.name} such as "{self.kind.example}"'
-        else:
-            text = self.kind.value
+        text = self.kind.words if isinstance(self.kind, Dimension) else self.kind.value
         return f"{text} {limits}" if limits else text
 
     @property
@@ -151,12 +148,8 @@ class Field:
         if not value.strip():
             raise InputError("is empty", **place, expected=self.expected)
         if self.choices and value not in self.choices:
-            raise InputError(
-                f"{_shown(value)} is not known",
-                **place,
-                expected=self.expected,
-                hint=_did_you_mean(value, self.choices),
-            )
+            hint = _did_you_mean(value, self.choices)
+            raise InputError(f"{_shown(value)} is not known", **place, expected=self.expected, hint=hint)
         return value
 
     def _in_range(self, number: float, given: object, place: dict[str, Any]) -> float:
@@ -203,7 +196,7 @@ class Section:
         return self._read(document, document.table, ())
 
     def _read(self, document: Document, table: Mapping[str, Any], path: KeyPath) -> dict[str, Any]:
-        known = [entry.name for entry in (*self.fields, *self.sections)]
+        known = [*(entry.name for entry in self.fields), *(section.name for section in self.sections)]
         for name in table:
             if name not in known:
                 raise InputError(
