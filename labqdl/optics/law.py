@@ -235,5 +235,3 @@ class LinkLaw:
             covariance=amplitude * covariance,
             outcome_variance=self.outcome_variance,
         )
-
-

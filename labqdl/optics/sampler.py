@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from labqdl.facts import RowStatistics
 from labqdl.optics.law import LinkLaw, ReturnedLight
+from labqdl.optics.modes import rotate_j
 
 Real = np.floating[Any]
 """float32 or float64."""
@@ -97,7 +98,7 @@ def sample_outcomes(law: LinkLaw, q: NDArray[Real], x: NDArray[Real], streams: S
     if law.forward_phase_noise > 0:
         phases = _phases(law, noise.shape, streams)
         noise += (q @ (x * q.dtype.type(gain)).T) * np.cos(phases.forward)
-        noise -= (q @ (_rotate(x) * q.dtype.type(gain)).T) * np.sin(phases.forward)
+        noise -= (q @ (rotate_j(x) * q.dtype.type(gain)).T) * np.sin(phases.forward)
     else:
         noise += q @ (x * q.dtype.type(gain)).T
     return noise.T
@@ -183,16 +184,9 @@ def _check(
 
 
 def _normals(generator: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Real]:
-    drawn: NDArray[Real] = generator.standard_normal(shape, dtype=np.float32 if dtype == np.float32 else np.float64)
+    drawn: NDArray[Real] = np.empty(shape, dtype=dtype)
+    generator.standard_normal(out=drawn, dtype=dtype)
     return drawn
-
-
-def _rotate(x: NDArray[Real]) -> NDArray[Real]:
-    """J x: (X, P) -> (-P, X) in every mode, i.e. multiplication of the complex amplitudes by i."""
-    rotated = np.empty_like(x)
-    np.negative(x[..., 1::2], out=rotated[..., 0::2])
-    rotated[..., 1::2] = x[..., 0::2]
-    return rotated
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +243,8 @@ class _Work:
 
     Attributes: `x_b`, `p_b` the addressed quadratures of q (p_b None where no law needs it); `along` (2, ...) the
     products e.q over the measured quadratures; `across` (2, ...) the products e.Jq, None likewise; `score` the
-    outcome's noise in standard deviations.
+    outcome's noise in standard deviations; `power_measured`, `power_other` the sums of q^2 (rows,) over the measured
+    and the other quadratures.
     """
 
     law: LinkLaw
@@ -268,6 +263,8 @@ class _Work:
     along: NDArray[Real]
     across: NDArray[Real] | None
     score: NDArray[Real]
+    power_measured: NDArray[np.float64]
+    power_other: NDArray[np.float64]
 
     @classmethod
     def prepare(
@@ -324,11 +321,13 @@ class _Work:
             along=along,
             across=across,
             score=score,
+            power_measured=np.einsum("jk,jk->k", measured, measured).astype(np.float64),
+            power_other=np.einsum("jk,jk->k", other, other).astype(np.float64),
         )
 
     @property
     def images(self) -> int:
-        return self.x.shape[0]
+        return int(self.x.shape[0])
 
     @property
     def n_modes(self) -> int:
@@ -347,12 +346,12 @@ class _Work:
             values += gain * self.x_b
         return values
 
-    def directed(self, light: ReturnedLight, rows: NDArray[np.intp]) -> tuple[_Shift, _Shift]:
+    def directed(self, light: ReturnedLight, rows: NDArray[np.intp]) -> tuple[NDArray[np.float64], _Shift]:
         """Means of the components along x and Jx beyond those of q itself, given the outcome: (rows, images)."""
         score = self.score[rows].astype(np.float64)
         kappa, signal = light.regression, light.directed_signal
         if self.phases is None:
-            along_x: _Shift = kappa.real * score
+            along_x: NDArray[np.float64] = kappa.real * score
             along_p: _Shift = kappa.imag * score if kappa.imag else 0.0
             if signal != 0:
                 assert self.p_b is not None
@@ -371,7 +370,7 @@ class _Work:
         """Amplitudes of q and of Jq in the residual's mean: numbers, or (rows, images) with phase noise."""
         if self.phases is None:
             return light.mismatch(), 0.0
-        total = self.phases.total[rows]
+        total = self.phases.total[rows].astype(np.float64)
         loss = -2.0 * np.sin(0.5 * total) ** 2  # cos - 1 without cancellation
         return light.isotropic_signal * loss + light.mismatch(), light.isotropic_signal * np.sin(total)
 
@@ -381,9 +380,9 @@ class _Work:
         Each has shape (images,), or (rows, images) with phase noise, which turns the spike's axes.
         """
         first, second, angle = light.conditional
-        if self.phases is None:
-            cosine, sine = math.cos(angle), math.sin(angle)
-        else:
+        cosine: _Shift = math.cos(angle)
+        sine: _Shift = math.sin(angle)
+        if self.phases is not None:
             turned = angle + self.phases.total[rows] - self.phases.forward[rows]
             cosine, sine = np.cos(turned), np.sin(turned)
         xx = first * cosine**2 + second * sine**2
@@ -418,12 +417,8 @@ class _Sums:
 
 def _row_statistics(work: _Work, sums: _Sums) -> RowStatistics:
     counted, slots = work.counted, work.n_modes * work.images
-    power = np.einsum("jk,jk->k", work.measured, work.measured).astype(np.float64)
-    sum_qq = np.where(counted, 0.0, power * work.images)
-    signal = np.zeros(counted.size)
-    if work.counting.size:
-        rest = np.einsum("jk,jk->k", work.other, work.other).astype(np.float64)
-        signal = np.where(counted, (power + rest) * (0.25 * work.images), 0.0)
+    sum_qq = np.where(counted, 0.0, work.power_measured * work.images)
+    signal = np.where(counted, (work.power_measured + work.power_other) * (0.25 * work.images), 0.0)
     return RowStatistics(
         counted=counted.copy(),
         sum_qq=sum_qq,
@@ -461,7 +456,7 @@ def _homodyne_sums(work: _Work, generator: np.random.Generator, sums: _Sums) -> 
         first += shift_p * basis.l3
         second += shift_p * basis.l2
 
-    power = np.einsum("jk,jk->k", work.measured, work.measured)[rows].astype(np.float64)
+    power = work.power_measured[rows]
     # What is left of q and of the mean outside of the spans, summed over the block.
     outside_qq = np.maximum(images * power - np.vecdot(along1, along1) - np.vecdot(along2, along2), 0.0)
     outside_mq: NDArray[np.float64] | float = 0.0
@@ -473,7 +468,7 @@ def _homodyne_sums(work: _Work, generator: np.random.Generator, sums: _Sums) -> 
         other = np.take(work.other, rows, axis=1).astype(np.float64)
         measured = np.take(work.measured, rows, axis=1).astype(np.float64)
         left_qq = power[:, np.newaxis] - along1**2 - along2**2
-        left_jj = np.einsum("jk,jk->k", other, other)[:, np.newaxis] - across1**2 - across2**2
+        left_jj = work.power_other[rows][:, np.newaxis] - across1**2 - across2**2
         cross = np.einsum("j,jk,jk->k", work.sign, measured, other)[:, np.newaxis]
         left_qj = cross - along1 * across1 - along2 * across2
         outside_mq = np.sum(on_q * left_qq + on_jq * left_qj, axis=1)
@@ -533,8 +528,7 @@ def _count_sums(work: _Work, generator: np.random.Generator, sums: _Sums) -> Non
     """Photons of the counted rows over the block: Poisson of the exact classical intensity."""
     law, light, rows = work.law, work.law.counter, work.counting
     images, n_modes = work.images, work.n_modes
-    power = np.einsum("jk,jk->k", work.measured, work.measured)[rows].astype(np.float64)
-    power += np.einsum("jk,jk->k", work.other, work.other)[rows]
+    power = work.power_measured[rows] + work.power_other[rows]
     mean_x, mean_p = work.directed(light, rows)
     on_q, on_jq = work.isotropic(light, rows)
     outside: NDArray[np.float64] | float = 0.0
@@ -596,13 +590,12 @@ def _draw_residuals(work: _Work, generator: np.random.Generator, residuals: NDAr
     step = max(1, _CHUNK // n_modes)
     vectors = np.ascontiguousarray(basis.vectors.swapaxes(0, 1).astype(dtype))  # (images, 2, n_modes)
     sum_qr, sum_rr = np.zeros(rows.size), np.zeros(rows.size)
-    draw = np.float32 if dtype == np.float32 else np.float64
     for image in range(work.images):
         plane = vectors[image]
         for start in range(0, rows.size, step):
             part = slice(start, min(start + step, rows.size))
             chunk = residuals[image, part]
-            generator.standard_normal(out=chunk, dtype=draw)
+            generator.standard_normal(out=chunk, dtype=dtype)
             white = (chunk @ plane.T).astype(np.float64)
             change = np.empty_like(white)
             change[:, 0] = (m11[part, image] - sigma) * white[:, 0] + mean1[part, image]
