@@ -10,10 +10,21 @@ from labqdl.config.document import Document, load
 from labqdl.config.operating_point import FIELDS as OPERATING_POINT_FIELDS
 from labqdl.config.schema import Field, Kind, Section
 
-CLIENTS = ("honest", "intercept-resend", "cloner", "substitution", "over-amplification")
+# The emulation's own words (labqdl.link.behaviours, floors above); a test holds the two lists together.
+CLIENTS = (
+    "honest",
+    "intercept-resend",
+    "intercept-resend-mmse",
+    "cloner",
+    "substitution",
+    "over-amplification",
+    "passive-tap",
+)
 """Clients that can be emulated: the honest one and those that try to learn the weights."""
 SERVERS = ("honest",)
-CHANNELS = ("honest",)
+"""Servers that can be emulated."""
+CHANNELS = ("honest", "outside-tap")
+"""Channels that can be emulated: the honest one and an outsider who splits off light."""
 DEPTHS = ("outcomes", "statistics", "residuals")
 """How much of the returned light is sampled: none, its sufficient statistics, every residual."""
 
@@ -27,9 +38,9 @@ SCHEMA = Section(
         Field("images", Kind.INTEGER, "How many data vectors to take, from the first on; else all", minimum=1),
         Field("link", Kind.TEXT, "Name of a shipped link, or path of a link file"),
         *OPERATING_POINT_FIELDS,
-        Field("client", Kind.TEXT, "The client that is emulated", choices=CLIENTS),
+        Field("client", Kind.TEXT, "The client that is emulated", choices=CLIENTS, numbered=True),
         Field("server", Kind.TEXT, "The server that is emulated", choices=SERVERS),
-        Field("channel", Kind.TEXT, "The channel that is emulated", choices=CHANNELS),
+        Field("channel", Kind.TEXT, "The channel that is emulated", choices=CHANNELS, numbered=True),
         Field("seed", Kind.INTEGER, "Seed of all random numbers, for simulations only", minimum=0, maximum=2**63 - 1),
         Field("out", Kind.TEXT, "Folder in which the run's folder is made"),
         Field("depth", Kind.TEXT, "How much of the returned light is sampled", choices=DEPTHS),

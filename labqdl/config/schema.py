@@ -51,6 +51,8 @@ class Field:
         Exclusive limits, in the stored unit.
     choices:
         The texts that are allowed; empty for any.
+    numbered:
+        Whether a number may follow a choice behind a colon, ``cloner:0.1``; its meaning and range are the reader's.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Field:
     above: float | None = None
     below: float | None = None
     choices: tuple[str, ...] = ()
+    numbered: bool = False
 
     def check(
         self, value: object, *, source: str | None = None, key: str | None = None, line: int | None = None
@@ -122,7 +125,8 @@ class Field:
     def expected(self) -> str:
         """What would be right, in words."""
         if self.choices:
-            return "one of " + ", ".join(f'"{choice}"' for choice in self.choices)
+            text = "one of " + ", ".join(f'"{choice}"' for choice in self.choices)
+            return f'{text}, or with a number as in "{self.choices[-1]}:0.1"' if self.numbered else text
         limits = self.limits
         text = self.kind.words if isinstance(self.kind, Dimension) else self.kind.value
         return f"{text} {limits}" if limits else text
@@ -147,9 +151,12 @@ class Field:
             raise InputError(f"{_shown(value)} is {_type(value)}", **place, expected=self.expected)
         if not value.strip():
             raise InputError("is empty", **place, expected=self.expected)
-        if self.choices and value not in self.choices:
-            hint = _did_you_mean(value, self.choices)
+        name, colon, number = value.partition(":") if self.numbered else (value, "", "")
+        if self.choices and name not in self.choices:
+            hint = _did_you_mean(name, self.choices)
             raise InputError(f"{_shown(value)} is not known", **place, expected=self.expected, hint=hint)
+        if colon and not _is_number(number):
+            raise InputError(f"{_shown(value)} has no number behind the colon", **place, expected=self.expected)
         return value
 
     def _in_range(self, number: float, given: object, place: dict[str, Any]) -> float:
@@ -297,6 +304,13 @@ def read_choice(value: str, choices: Iterable[str], *, source: str | None = None
         expected=f"one of {', '.join(names)}",
         hint=_did_you_mean(value, names),
     )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _missing(document: Document, path: KeyPath, expected: str) -> InputError:

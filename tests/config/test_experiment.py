@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from labqdl.config import ExperimentConfig, load_experiment
+from labqdl.config import ExperimentConfig, experiment, load_experiment
 from labqdl.config.experiment import SCHEMA
 from labqdl.errors import InputError
+from labqdl.link import behaviours
 
 FULL = """
 model = "mnist-robust"
@@ -19,7 +20,7 @@ mu = 4
 amplifier_gain = "3 dB"
 tap = "amplifier"
 tap_transmissivity = 0.5
-client = "cloner"
+client = "cloner:0.1"
 server = "honest"
 channel = "honest"
 seed = 1
@@ -54,6 +55,12 @@ def test_every_key_arrives(tmp_path: Path) -> None:
     assert (config.bits_per_weight, config.cumulative_bits_per_feature) == (0.1, 2.0)
     assert all(value is not None for value in dataclasses.asdict(config).values())
     assert config.path("labels.gz") == tmp_path / "labels.gz"
+
+
+def test_the_words_are_those_of_the_emulation() -> None:
+    assert set(experiment.CLIENTS) == set(behaviours.CLIENTS)
+    assert set(experiment.CHANNELS) == set(behaviours.CHANNELS)
+    assert set(experiment.SERVERS) == set(behaviours.SERVERS)
 
 
 def test_what_is_not_given_is_none(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ SECTION = Section(
         Field("loss", LOSS, "A loss", minimum=0.0),
         Field("on", Kind.BOOLEAN, "Whether", default=False),
         Field("colour", Kind.TEXT, "Which", default="red", choices=("red", "green")),
+        Field("client", Kind.TEXT, "Who", choices=("honest", "cloner"), numbered=True),
     ),
     sections=(
         Section("part", "A part", (Field("size", Kind.NUMBER, "Size", required=True),)),
@@ -45,6 +46,7 @@ def test_a_table_reads_as_plain_values_with_defaults() -> None:
         "loss": 3.0,
         "on": False,
         "colour": "red",
+        "client": None,
         "part": None,
         "item": [{"n": 1}, {"n": None}],
     }
@@ -76,6 +78,9 @@ def test_a_table_reads_as_plain_values_with_defaults() -> None:
         ('name = "a"\nloss = "-1 dB"\n', 2, "loss", ["'-1 dB' is out of range", ">= 0 dB"]),
         ('name = "a"\non = 1\n', 2, "on", ["1 is a whole number", "true or false"]),
         ('name = "a"\ncolour = "grene"\n', 2, "colour", ["Did you mean 'green'?", 'one of "red", "green"']),
+        ('name = "a"\nclient = "clner:1"\n', 2, "client", ["Did you mean 'cloner'?", '"cloner:0.1"']),
+        ('name = "a"\nclient = "cloner:"\n', 2, "client", ["'cloner:' has no number behind the colon"]),
+        ('name = "a"\nclient = "cloner:nan"\n', 2, "client", ["no number behind the colon"]),
         ('name = "a"\npart = 3\n', 2, "part", ["3 is a whole number", "a table [part]"]),
         ('name = "a"\nitem = 3\n', 2, "item", ["a table [[item]]"]),
         ('name = "a"\nitem = [\n  3,\n]\n', 3, "item[1]", ["3 is a whole number"]),
@@ -150,7 +155,14 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize(
     ("name", "text", "expected"),
-    [("count", "4", 4), ("factor", "0.5", 0.5), ("factor", "1", 1.0), ("loss", "3 dB", 3.0), ("on", "True", True)],
+    [
+        ("client", "cloner:0.1", "cloner:0.1"),
+        ("count", "4", 4),
+        ("factor", "0.5", 0.5),
+        ("factor", "1", 1.0),
+        ("loss", "3 dB", 3.0),
+        ("on", "True", True),
+    ],
 )
 def test_an_option_reads_like_a_key(name: str, text: str, expected: object) -> None:
     assert SECTION[name].from_text(text, source="--x") == expected
@@ -208,4 +220,4 @@ def test_any_table_reads_or_is_an_input_error(table: dict[str, Any]) -> None:
     document.table.update(table)
     with contextlib.suppress(InputError):
         values = SECTION.read(document)
-        assert set(values) == {"name", "count", "factor", "loss", "on", "colour", "part", "item"}
+        assert set(values) == {"name", "count", "factor", "loss", "on", "colour", "client", "part", "item"}
