@@ -11,7 +11,6 @@ import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from labqdl.errors import ProtocolError
@@ -19,9 +18,9 @@ from labqdl.errors import ProtocolError
 T = TypeVar("T")
 
 
-@lru_cache(maxsize=64)
 def _hints(cls: type) -> dict[str, Any]:
-    return get_type_hints(cls)
+    hints = get_type_hints(cls)
+    return {field.name: hints[field.name] for field in fields(cls)}
 
 
 def encode(value: Any) -> Any:
@@ -85,7 +84,7 @@ def _value(hint: Any, value: object, where: str) -> Any:
 
 def _enum(hint: type[StrEnum], value: object, where: str) -> StrEnum:
     try:
-        return hint(value)
+        return hint(str(value))
     except ValueError as error:
         allowed = ", ".join(hint)
         raise ProtocolError(f"{where}: expected one of {allowed}, got {str(value)[:80]!r}") from error

@@ -32,12 +32,16 @@ from labqdl.protocol.messages import (
 )
 from labqdl.protocol.session import Session, SessionEvent, SessionState
 from labqdl.rng import Root
+from labqdl.security.expected import layer_light
 from labqdl.security.verification import Verifier
 
 _SCALE_TOLERANCE = 1e-5
 """Relative: a published scale is a rounded number."""
 _RECORD_TOLERANCE = 1e-3
 """Relative: sums that the server can predict, taken by a receiver in single precision."""
+_LARGEST_SUM = 1e30
+_LARGEST_COUNT = 10**15
+"""Per row, SNU and photons: far beyond any receiver, and small enough that no sum over rows overflows."""
 
 
 class LayerLike(Protocol):
@@ -102,7 +106,9 @@ class Server:
         # Energy of each quadrature, (rows, n_weights): what the server's own records of q^2 must add up to.
         self._energies = tuple(np.square(q) for q in self._quadratures)
         self._expected_amplitude = math.sqrt(frame.ledger.total * frame.ledger.server_efficiency)
-        self._verifier = Verifier(frame)
+        self._light = tuple(layer_light(q) for q in self._quadratures)
+        self._verifier = Verifier(frame, self._light)
+        self._verdict: Verdict | None = None
         self._records = self._empty_records()
         self._finished: set[int] = set()
         self._position: tuple[int, int] | None = (0, 0)
@@ -160,7 +166,7 @@ class Server:
         return self._verifier
 
     def inputs_digest(self) -> str:
-        """BLAKE2b-256 over all that the verdict depends on: frame, ledger, plan, budgets, every record in order."""
+        """BLAKE2b-256 over all that the verdict depends on: frame (ledger, plan, budgets), sent light, every record."""
         digest = self._records.copy()
         digest.update(json.dumps(self._verifier.state_dict(), sort_keys=True).encode())
         return digest.hexdigest()
@@ -263,24 +269,24 @@ class Server:
         else:
             self._finished.add(block)
             self._position = self._first_unfinished()
-        if self._position is None:
-            verdict = self.verdict()
-            inconsistent = verdict.kind is VerdictKind.ABORT
-        else:
-            inconsistent = not self._verifier.consistency().passed
-            verdict = self.verdict() if inconsistent else None
-        if verdict is None:
+        if self._position is not None and self._verifier.running().passed:
             return ()
-        if inconsistent:
+        self._verdict = self._verifier.verdict()
+        if self._verdict.kind is VerdictKind.ABORT:
             self._evidence = returned
-            self._end(SessionEvent.ABORT, verdict.explanation)
+            self._end(SessionEvent.ABORT, self._verdict.explanation)
         else:
             self._session.advance(SessionEvent.COMPLETE)
-        return (VerdictNotice(verdict.kind, verdict.reason),)
+        return (VerdictNotice(self._verdict.kind, self._verdict.reason),)
 
     def verdict(self) -> Verdict:
-        """What the server concludes from its records so far; a pure function of frame and records."""
-        return self._verifier.verdict()
+        """What the server concludes from its records so far; a function of frame and records alone.
+
+        To be asked for once, when a session has ended or is given up: looked at again and again while data come in,
+        its tests would spend the agreed false-alarm rate each time. The server itself watches the e-process only
+        until the last layer is in.
+        """
+        return self._verifier.verdict() if self._verdict is None else self._verdict
 
     def restore(self, block_statistics: Iterable[tuple[int, int, RowStatistics]]) -> None:
         """Continue after blocks that an earlier process finished; before light flows, and once.
@@ -308,21 +314,25 @@ class Server:
                 raise ProtocolError(f"server: restored record of layer {layer}, block {block} is repeated")
             self._check(layer, block, statistics)
             records[(block, layer)] = statistics
-        verifier, digest = Verifier(self._frame), self._empty_records()
+        verifier, digest = Verifier(self._frame, self._light), self._empty_records()
         for (block, layer), statistics in sorted(records.items(), key=lambda item: item[0]):
             verifier.add(layer, block, statistics)
             _absorb(digest, layer, block, statistics)
         blocks = {block for block, _ in records}
         complete = {block for block in blocks if all((block, i) in records for i in range(len(self._frame.layers)))}
-        inconsistent = bool(records) and not verifier.consistency().passed
+        # The last look at a whole session is the verdict; before that the e-process watches alone.
+        whole = len(complete) == self._frame.n_blocks
+        verdict = verifier.verdict() if whole or not verifier.running().passed else None
+        inconsistent = verdict is not None and verdict.kind is VerdictKind.ABORT
         if complete != blocks and not inconsistent:
             raise ProtocolError(f"server: restored block {min(blocks - complete)} is incomplete")
         self._verifier, self._records, self._finished = verifier, digest, complete
         self._position = self._peer_next = self._first_unfinished()
-        if inconsistent:
+        self._verdict = verdict
+        if verdict is not None and inconsistent:
             (block, layer), statistics = max(records.items(), key=lambda item: item[0])
             self._evidence = Returned(layer, block, statistics)
-            self._end(SessionEvent.ABORT, verifier.verdict().explanation)
+            self._end(SessionEvent.ABORT, verdict.explanation)
         elif self.state is SessionState.AGREED:
             self._complete_if_nothing_is_left()
 
@@ -377,7 +387,10 @@ class Server:
             raise ProtocolError(f"server: statistics of layer {layer}, block {block}: {problem}")
 
     def _empty_records(self) -> hashlib.blake2b:
-        return hashlib.blake2b(self._digest.encode(), digest_size=32)
+        digest = hashlib.blake2b(self._digest.encode(), digest_size=32)
+        for quadratures in self._quadratures:
+            digest.update(np.ascontiguousarray(quadratures).data)
+        return digest
 
     def _end(self, event: SessionEvent, reason: str) -> None:
         self._session.advance(event)
@@ -417,19 +430,24 @@ def _impossible(
         return "the counted rows are not those that were chosen"
     if s.images != images:
         return f"{s.images} images, expected {images}"
-    sums = {"sum_qq": s.sum_qq, "sum_qr": s.sum_qr, "sum_rr": s.sum_rr, "signal": s.expected_photons_signal}
-    numbers = {"residuals": s.residuals, "photons": s.photons, "slots": s.slots}
+    sums: dict[str, NDArray[Any]] = {
+        "sum_qq": s.sum_qq,
+        "sum_qr": s.sum_qr,
+        "sum_rr": s.sum_rr,
+        "signal": s.expected_photons_signal,
+    }
+    numbers: dict[str, NDArray[Any]] = {"residuals": s.residuals, "photons": s.photons, "slots": s.slots}
     for name, array in sums.items():
-        if not np.issubdtype(array.dtype, np.floating) or not np.isfinite(array).all():
-            return f"{name} is not finite"
+        if not np.issubdtype(array.dtype, np.floating) or not (np.abs(array) <= _LARGEST_SUM).all():
+            return f"{name} is not finite, or beyond any receiver"
     for name, array in numbers.items():
         if not np.issubdtype(array.dtype, np.integer):
             return f"{name} is no whole number"
     per_row = images * pattern.size
     if (s.residuals != np.where(counted, 0, per_row)).any() or (s.slots != np.where(counted, per_row, 0)).any():
         return f"a row has {per_row} residuals or slots"
-    if (s.photons < 0).any() or s.photons[~counted].any():
-        return "photons are counted in counted rows only, and not negative"
+    if (s.photons < 0).any() or (s.photons > _LARGEST_COUNT).any() or s.photons[~counted].any():
+        return "photons are counted in counted rows only, not negative, and not beyond any counter"
     if s.sum_qr[counted].any() or s.sum_rr[counted].any():
         return "a counted row has no residuals"
     measured = np.empty(2 * pattern.size, dtype=energies.dtype)
@@ -442,8 +460,7 @@ def _impossible(
     ):
         if not np.allclose(array, expected, rtol=_RECORD_TOLERANCE, atol=1e-9):
             return f"{name} is not that of the rows that were sent"
-    with np.errstate(over="ignore"):
-        limit = np.sqrt(s.sum_qq) * np.sqrt(np.maximum(s.sum_rr, 0.0)) * (1.0 + _RECORD_TOLERANCE)
+    limit = np.sqrt(s.sum_qq) * np.sqrt(np.maximum(s.sum_rr, 0.0)) * (1.0 + _RECORD_TOLERANCE)
     if (s.sum_rr < 0).any() or (np.abs(s.sum_qr) > limit + 1e-9).any():
         return "the sums are no sums of squares and products (Cauchy-Schwarz)"
     return None
