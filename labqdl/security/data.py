@@ -113,7 +113,7 @@ def log_choose(first: Array, second: float) -> Array:
     """
     if second == 0.0:
         return np.zeros_like(first)
-    safe = np.where(first > 0.0, first, 1.0)
+    safe = np.maximum(first, 1e-290)  # the term vanishes there as a ln a does
     leading = first * np.log1p(second / safe) + second * np.log1p(first / second)
     other = np.full_like(first, second)
     return leading + _remainder(first + second) - _remainder(first) - _remainder(other)

@@ -130,11 +130,13 @@ def water_filling_leakage(*, mu: float, eigenvalues: Array, excess: float, trans
     def slopes(log_noise: Array) -> Array:
         return _slope(photons, transmissivity, np.exp(log_noise))
 
-    even = slopes(np.full(photons.shape, math.log(excess)))
+    share = total / float(weights.sum())
+    # at the even share no slope is both below the smallest and above the largest: the common slope lies between
+    even = slopes(np.full(photons.shape, math.log(share)))
     log_low, log_high = math.log(float(even.min())), math.log(float(even.max()))
     floor = np.full(photons.shape, math.log(1e-300))
     ceiling = np.full(photons.shape, math.log(total))
-    noise = np.full(photons.shape, excess)
+    noise = np.full(photons.shape, share)
     multiplier = float(even.max())
     for _ in range(48):
         multiplier = math.exp(0.5 * (log_low + log_high))
