@@ -1,0 +1,378 @@
+"""The honest law of the returned light as the server knows it, and the sums that are judged against it.
+
+The server knows the ledger, the tap's setting, its own light and its own choices (which quadrature, which rows are
+counted). It does not know the client's data x, which set the direction of the honest noise. Everything here is
+therefore an envelope: the worst case over every x, derived in `docs/physics.md`, section "Verification". Per
+homodyned row and image the residual is
+
+    r ~ N(m, s2 I + c (aa' + bb') + p jj'),   |a|^2 + |b|^2 = 1,
+
+with floor s2 = 1 + v_s + eta_s eps_tech, spike c = T_2 eta_s D of the tap's added noise (a, b: restrictions of x and
+Jx to the measured quadratures), and to first order in sigma_phi^2 the phase noise p = T eta_s sigma_phi^2 along
+j = Jq restricted; m = 0 when the tap's net gain is 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labqdl.facts import FrameDescription, Ledger, Place, RowStatistics
+from labqdl.optics.gain_tap import tap_law
+from labqdl.security.quadratic import QuadraticLaw
+
+
+@dataclass(frozen=True, slots=True)
+class LayerLight:
+    """What the server's own weights say about the worst data vector; all from `layer_light`.
+
+    Attributes
+    ----------
+    alignment:
+        Largest share of a layer's energy that one direction x can meet: largest eigenvalue of sum_k q_k q_k' over
+        its trace, between 1/n_weights and 1. The default 1 is the worst case.
+    row_energy:
+        |q_k|^2 of every row at the server's output, SNU; shape (rows,), or None for equal rows.
+    cross:
+        Upper limit, for every choice of quadratures, of sum_k (q . Jq restricted)^2 over the rows of one image,
+        SNU squared; None for the worst case. It weighs the phase noise in the gain test.
+    """
+
+    alignment: float = 1.0
+    row_energy: NDArray[np.float64] | None = None
+    cross: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alignment <= 1:
+            raise ValueError(f"alignment must lie in (0, 1], got {self.alignment!r}")
+
+
+def layer_light(q: NDArray[np.floating[Any]]) -> LayerLight:
+    """Figures of one layer's quadratures q of shape (rows, n_weights), interleaved (X1, P1, X2, P2, ...), SNU."""
+    light = np.asarray(q, dtype=np.float64)
+    if light.ndim != 2 or light.shape[1] % 2:
+        raise ValueError(f"q must have shape (rows, n_weights even), got {light.shape}")
+    energy = np.einsum("ij,ij->i", light, light)
+    # Rounded upwards: the eigenvalue is a bound, and float32 light may differ in the seventh digit.
+    largest = float(np.linalg.norm(light, 2)) ** 2 * (1 + 1e-6)
+    products = light[:, 0::2] * light[:, 1::2]
+    cross = products.shape[1] * float(np.linalg.norm(products, 2)) ** 2 * (1 + 1e-6)
+    return LayerLight(min(1.0, largest / float(energy.sum())), energy, cross)
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums of `RowStatistics` over rows, blocks or layers. Sums of totals are exactly rounded, in any order.
+
+    Attributes
+    ----------
+    qq, qr, rr:
+        Sums over homodyned quadratures, SNU.
+    energy:
+        Sum of |q|^2 over all quadratures of the homodyned rows, measured or not, SNU.
+    signal:
+        Photons of the sent light that were nulled, at the server's output.
+    residuals, homodyned:
+        Homodyned quadratures, and (row, image) pairs that they belong to.
+    photons, slots, counted:
+        Photons, mode slots, and (row, image) pairs of the counted rows.
+    images:
+        Images.
+    """
+
+    qq: float = 0.0
+    qr: float = 0.0
+    rr: float = 0.0
+    energy: float = 0.0
+    signal: float = 0.0
+    residuals: int = 0
+    homodyned: int = 0
+    photons: int = 0
+    slots: int = 0
+    counted: int = 0
+    images: int = 0
+
+    @classmethod
+    def from_rows(cls, rows: RowStatistics, row_energy: NDArray[np.float64]) -> Totals:
+        """Totals of one (layer, block); `row_energy` is |q_k|^2 of every row, shape (rows,), SNU."""
+        counted = int(np.count_nonzero(rows.counted))
+        measured = row_energy[~rows.counted]
+        return cls(
+            qq=math.fsum(rows.sum_qq.tolist()),
+            qr=math.fsum(rows.sum_qr.tolist()),
+            rr=math.fsum(rows.sum_rr.tolist()),
+            energy=rows.images * math.fsum(measured.tolist()),
+            signal=math.fsum(rows.expected_photons_signal.tolist()),
+            residuals=int(rows.residuals.sum()),
+            homodyned=(rows.counted.size - counted) * rows.images,
+            photons=int(rows.photons.sum()),
+            slots=int(rows.slots.sum()),
+            counted=counted * rows.images,
+            images=rows.images,
+        )
+
+    @classmethod
+    def sum(cls, parts: Iterable[Totals]) -> Totals:
+        """Sum of totals; the result does not depend on their order."""
+        chosen = tuple(parts)
+
+        def real(name: str) -> float:
+            return math.fsum(getattr(part, name) for part in chosen)
+
+        def whole(name: str) -> int:
+            return sum(getattr(part, name) for part in chosen)
+
+        return cls(
+            qq=real("qq"),
+            qr=real("qr"),
+            rr=real("rr"),
+            energy=real("energy"),
+            signal=real("signal"),
+            residuals=whole("residuals"),
+            homodyned=whole("homodyned"),
+            photons=whole("photons"),
+            slots=whole("slots"),
+            counted=whole("counted"),
+            images=whole("images"),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers; Python's JSON gives every float back bit by bit."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class GainLaw:
+    """Envelope of D = sum q r: mean in [low, high], conditional variance at most `variance` (all SNU-based)."""
+
+    low: float
+    high: float
+    variance: float
+
+    @property
+    def middle(self) -> float:
+        """Centre of the interval of means."""
+        return 0.5 * (self.low + self.high)
+
+    @classmethod
+    def sum(cls, laws: Iterable[GainLaw]) -> GainLaw:
+        """Law of a sum over blocks or layers."""
+        chosen = tuple(laws)
+        return cls(
+            math.fsum(law.low for law in chosen),
+            math.fsum(law.high for law in chosen),
+            math.fsum(law.variance for law in chosen),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class HonestLayer:
+    """Figures of one layer's honest returned light. SNU at the server's homodyne detector, or counted photons.
+
+    Attributes
+    ----------
+    n_modes, rows, mu:
+        As agreed in the frame.
+    energy:
+        Sum of |q|^2 over the layer, one image, SNU at the server's output.
+    row_energy:
+        |q_k|^2 of every row; shape (rows,).
+    alignment, cross:
+        See `LayerLight`.
+    amplitude:
+        sqrt(T eta_s): expected amplitude factor.
+    floor:
+        s2, variance of every homodyned quadrature without the client's spike.
+    spike_x, spike_p:
+        c along x and along Jx: T_2 eta_s D_X and D_P.
+    phase:
+        T eta_s sigma_phi^2.
+    droop:
+        1 - exp(-sigma_phi^2 / 2), by which phase noise lowers the mean amplitude.
+    mismatch:
+        |net_gain - 1|.
+    photons_x, photons_p:
+        Counted photons per (row, image) that the tap's noise makes: T_2 eta_d D_X / 4 and D_P / 4.
+    photons_technical:
+        Counted photons per mode slot from technical excess noise.
+    photons_phase, photons_leaking, photons_dark:
+        Counted photons per photon sent by phase noise (T eta_d sigma_phi^2) and by imperfect extinction, and dark
+        counts per slot.
+    counter_amplitude:
+        T eta_d, counted photons per photon sent without nulling.
+    """
+
+    n_modes: int
+    rows: int
+    mu: float
+    energy: float
+    row_energy: NDArray[np.float64]
+    alignment: float
+    cross: float
+    amplitude: float
+    floor: float
+    spike_x: float
+    spike_p: float
+    phase: float
+    droop: float
+    mismatch: float
+    photons_x: float
+    photons_p: float
+    photons_technical: float
+    photons_phase: float
+    photons_leaking: float
+    photons_dark: float
+    counter_amplitude: float
+
+    @property
+    def spike(self) -> float:
+        """Expected sum of squares that the tap's noise adds to one homodyned (row, image), SNU."""
+        return 0.5 * (self.spike_x + self.spike_p)
+
+    def gain(self, totals: Totals) -> GainLaw:
+        """Envelope of sum q r over every x.
+
+        Var <= s2 sum q^2 + c min(sum q^2, images lambda_max) + phase noise: the spike can use at most the
+        energy of the layer's strongest direction.
+        """
+        aligned = min(totals.qq, self.alignment * self.energy * totals.images)
+        strongest = max(self.spike_x, self.spike_p)
+        variance = self.floor * totals.qq + strongest * aligned + self.phase * self.cross * totals.images
+        mean = -self.amplitude * self.droop * totals.qq
+        shift = self.mismatch * self.amplitude * math.sqrt(2.0) * self.alignment * self.energy * totals.images
+        return GainLaw(mean - shift, mean + shift, variance)
+
+    def noise(self, totals: Totals, *, high: bool) -> QuadraticLaw:
+        """Worst law of sum r^2 for the upper (`high`) or the lower tail: all of a spike in one direction.
+
+        log E exp(s sum r^2) is Schur-convex in the covariance's eigenvalues for s of either sign, so that the
+        concentrated spike has the largest CGF of all data vectors.
+        """
+        spike = max(self.spike_x, self.spike_p) if high else min(self.spike_x, self.spike_p)
+        extra, bright = self._phase_pairs(self.phase * (totals.energy - totals.qq), self.phase, 1.0, totals.homodyned)
+        top = self.floor + spike
+        terms = (
+            (float(totals.residuals) - totals.homodyned, self.floor),
+            (totals.homodyned - extra, top),
+            (extra, top + bright),
+        )
+        shift = self._mean_energy(totals) * self.amplitude**2 if high else 0.0
+        return QuadraticLaw(terms, ((shift, top + bright),) if shift else ())
+
+    def count(self, totals: Totals, *, high: bool) -> QuadraticLaw:
+        """Worst law of the photons after nulling for the upper (`high`) or the lower tail.
+
+        Without technical and phase noise both are the exact law: geometric for each (row, image), plus Poisson.
+        """
+        technical = 0.5 * self.photons_technical
+        extra, bright = self._phase_pairs(self.photons_phase * totals.signal, self.photons_phase, 0.25, totals.counted)
+        first, second = technical + self.photons_x, technical + self.photons_p
+        larger, smaller = max(first, second), min(first, second)
+        terms = (
+            (2.0 * (totals.slots - totals.counted), technical),
+            (float(totals.counted), smaller),
+            (totals.counted - extra, larger),
+            (extra, larger + bright),
+        )
+        shift = self._mean_energy(totals) * self.counter_amplitude / 4 if high else 0.0
+        poisson = self.photons_dark * totals.slots + self.photons_leaking * totals.signal
+        return QuadraticLaw(terms, ((shift, larger + bright),) if shift else (), poisson, counting=True)
+
+    def _phase_pairs(self, total: float, strength: float, scale: float, pairs: int) -> tuple[float, float]:
+        """Phase noise of all rows as if the brightest carried it: (pairs that carry it, strength of each).
+
+        The strengths of the rows are majorised by that vector, so it has the largest CGF at the same mean.
+        """
+        bright = strength * scale * float(self.row_energy.max())
+        if bright == 0 or total <= 0:
+            return 0.0, 0.0
+        carriers = total / bright
+        return (carriers, bright) if carriers <= pairs else (float(pairs), total / pairs)
+
+    def _mean_energy(self, totals: Totals) -> float:
+        """Most of |(net_gain - 1)|^2 [(x.q)^2 + (Jx.q)^2] that any x can collect, SNU at the server's output."""
+        return self.mismatch**2 * min(1.0, 2 * self.alignment) * self.energy * totals.images
+
+    def expected(self, totals: Totals, factor: float = 1.0) -> Totals:
+        """Totals with as much data as `totals` (times `factor`) whose measured sums are at their honest mean."""
+        gain = self.gain(totals)
+        noise = 0.5 * (self.noise(totals, high=True).mean + self.noise(totals, high=False).mean)
+        count = 0.5 * (self.count(totals, high=True).mean + self.count(totals, high=False).mean)
+        return Totals(
+            qq=factor * totals.qq,
+            qr=factor * gain.middle,
+            rr=factor * noise,
+            energy=factor * totals.energy,
+            signal=factor * totals.signal,
+            residuals=round(factor * totals.residuals),
+            homodyned=round(factor * totals.homodyned),
+            photons=round(factor * count),
+            slots=round(factor * totals.slots),
+            counted=round(factor * totals.counted),
+            images=round(factor * totals.images),
+        )
+
+
+def receiver_trusted(ledger: Ledger) -> bool:
+    """Whether every part of the server's homodyne receiver is in trusted hands."""
+    return all(component.server_trusts for component in ledger.at(Place.SERVER_RECEIVER))
+
+
+def honest_layers(frame: FrameDescription, light: Sequence[LayerLight] | None = None) -> tuple[HonestLayer, ...]:
+    """The honest law of every layer of a frame.
+
+    Parameters
+    ----------
+    frame:
+        What both parties agreed on.
+    light:
+        One `LayerLight` a layer; None takes the worst case over all weights (valid, less sensitive).
+    """
+    if light is not None and len(light) != len(frame.layers):
+        raise ValueError(f"{len(light)} descriptions of light for {len(frame.layers)} layers")
+    ledger = frame.ledger
+    tap = tap_law(frame.tap, ledger)
+    efficiency, counter = ledger.server_efficiency, ledger.counter_efficiency
+    sigma2 = ledger.total_phase_noise**2
+    result = []
+    for index, layer in enumerate(frame.layers):
+        own = LayerLight() if light is None else light[index]
+        energy = 2 * layer.mu * layer.rows * (layer.n_features + int(layer.bias))
+        rows = np.full(layer.rows, energy / layer.rows) if own.row_energy is None else own.row_energy
+        if rows.shape != (layer.rows,):
+            raise ValueError(f"layer {index}: row_energy has shape {rows.shape}, expected ({layer.rows},)")
+        if abs(float(rows.sum()) / energy - 1) > 1e-3:
+            raise ValueError(f"layer {index}: the light's energy is {float(rows.sum()):g}, the frame says {energy:g}")
+        # |q . Jq| restricted is at most |q|^2 / 2 because the two restrictions are complementary.
+        cross = float(np.sum(rows**2)) / 4 if own.cross is None else own.cross
+        result.append(
+            HonestLayer(
+                n_modes=layer.n_modes,
+                rows=layer.rows,
+                mu=layer.mu,
+                energy=float(rows.sum()),
+                row_energy=rows,
+                alignment=own.alignment,
+                cross=cross,
+                amplitude=math.sqrt(ledger.total * efficiency),
+                floor=1 + ledger.server_noise + efficiency * ledger.technical_excess,
+                spike_x=ledger.back * efficiency * tap.d_x,
+                spike_p=ledger.back * efficiency * tap.d_p,
+                phase=ledger.total * efficiency * sigma2,
+                droop=-math.expm1(-sigma2 / 2),
+                mismatch=abs(tap.net_gain - 1),
+                photons_x=ledger.back * counter * tap.d_x / 4,
+                photons_p=ledger.back * counter * tap.d_p / 4,
+                photons_technical=counter * ledger.technical_excess / 2,
+                photons_phase=ledger.total * counter * sigma2,
+                photons_leaking=ledger.total * counter * ledger.extinction,
+                photons_dark=ledger.dark_counts,
+                counter_amplitude=ledger.total * counter,
+            )
+        )
+    return tuple(result)

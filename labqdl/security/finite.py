@@ -1,0 +1,374 @@
+"""Finite-size certificate: worst-case transmissivity and excess noise at a confidence, and the bounds they imply.
+
+Parameter estimation in the manner of Leverrier, Grosshans and Grangier (PRA 81, 062343) for a trusted or untrusted
+receiver, with the counted rows as a second, much sharper witness of the excess noise. It is an estimate under the
+assumption of a collective Gaussian attack that treats all weights alike, not a composable proof; the bounds say so.
+
+Shares of delta: half to the transmissivity; half to the excess noise, which homodyned and counted rows split equally
+when there are both (the smaller limit counts).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from scipy.special import betaincinv, gammaincinv, ndtri, stdtrit
+
+from labqdl.facts import Bound, FrameDescription, Ledger, Place, Quantity
+from labqdl.security.channel import trusted_parts
+from labqdl.security.engines import layer_data_leakage
+from labqdl.security.expected import GainLaw, HonestLayer, LayerLight, Totals, honest_layers, receiver_trusted
+from labqdl.security.holevo import repeated_weight_leakage
+
+ENGINE = "labqdl"
+THE_TAP, THE_LIGHT = "the tap itself", "light (mu)"
+
+_MANY = 1e6
+_LEAST_TRANSMISSIVITY = 1e-12
+_SMALL_GAIN = 0.01
+"""A component is to blame if making it ideal lowers the bound by more than this fraction."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelLimits:
+    """Confidence limits at the server's input, behind the trusted parts of its receiver.
+
+    Attributes
+    ----------
+    transmissivity:
+        T_min in (0, 1], power, server's output to server's input, pooled over layers.
+    excess:
+        eps_max, SNU per quadrature and mode, pooled over layers.
+    excess_homodyne, excess_counts:
+        The two limits of which `excess` is the smaller; None where there are no such rows.
+    samples:
+        Measured mode slots behind them, homodyned and counted; 0 for honest expectations without statistics.
+    """
+
+    transmissivity: float
+    excess: float
+    excess_homodyne: float | None
+    excess_counts: float | None
+    samples: int
+
+
+def chi_square_quantile(probability: float, degrees: float) -> float:
+    """x with P(chi2_degrees <= x) = probability, for small probabilities and any number of degrees.
+
+    scipy's inverse of the incomplete gamma function loses the tail above 1e7 degrees (a factor 3 in probability at
+    3e9, on the unsafe side); there Wilson and Hilferty's cube root is right to 1e-5 of the probability.
+    """
+    if degrees < _MANY:
+        return float(2 * gammaincinv(degrees / 2, probability))
+    small = 2 / (9 * degrees)
+    return float(degrees * (1 - small + ndtri(probability) * math.sqrt(small)) ** 3)
+
+
+def transmissivity_limit(*, amplitude: float, error: float, samples: float, efficiency: float, failure: float) -> float:
+    """T_min = (t - z error)^2 / efficiency with the Student quantile z at `failure`; at most 1.
+
+    amplitude: estimate of sqrt(T efficiency); error: its standard error, estimated from `samples` residuals.
+    """
+    quantile = -float(stdtrit(max(samples - 1, 1), failure))
+    lowest = max(amplitude - quantile * error, 0.0)
+    return min(lowest**2 / efficiency, 1.0)
+
+
+def excess_limit_homodyne(
+    *,
+    variance: float,
+    samples: float,
+    efficiency: float,
+    electronic_noise: float,
+    failure: float,
+    degrees_fraction: float = 1.0,
+) -> float:
+    """eps_max = (N s^2 / chi2_{N-1, failure} - 1 - v) / efficiency from the mean square s^2 of N residuals; at least 0.
+
+    degrees_fraction: effective degrees of freedom per residual; 1 for independent residuals, less for a spike.
+    """
+    degrees = max((samples - 1) * degrees_fraction, 1e-9)
+    limit = variance * samples * degrees_fraction / chi_square_quantile(failure, degrees)
+    return max((limit - 1 - electronic_noise) / efficiency, 0.0)
+
+
+def photon_limit(*, photons: int, sources: float, failure: float) -> float:
+    """Upper confidence limit on the mean photons of one source, from `photons` of `sources` thermal sources.
+
+    The mean m at which P(NegBin(sources, m) <= photons) = failure, by the inverse incomplete beta function: exact
+    for geometric counts, conservative (in the Chernoff sense) for any classical Gaussian light no more bunched.
+    """
+    vacant = float(betaincinv(sources, photons + 1.0, failure))
+    return 1.0 / vacant - 1.0 if vacant > 0 else math.inf
+
+
+def excess_limit_counts(
+    *, photons: int, pairs: int, slots: int, efficiency: float, failure: float, chaotic: bool = True
+) -> float:
+    """eps_max from the photons after nulling, of `pairs` (row, image) pairs over `slots` mode slots.
+
+    Every count is charged to the client: darks and imperfect extinction are not subtracted. chaotic: the noise of a
+    row is at most as bunched as one thermal mode; False allows all of it in one quadrature (phase noise).
+    """
+    sources = float(pairs) if chaotic else 0.5 * pairs
+    return 2 * sources * photon_limit(photons=photons, sources=sources, failure=failure) / (slots * efficiency)
+
+
+def channel_limits(
+    layers: Sequence[HonestLayer], totals: Sequence[Totals], ledger: Ledger, delta: float
+) -> ChannelLimits:
+    """Both limits, jointly at 1 - delta, from the sums of all layers; at least one residual is needed.
+
+    The standard error of the amplitude is the larger of the measured one and the honest envelope over all data
+    vectors. Where the receiver is not in trusted hands, its loss and noise belong to the client, and the counter
+    cannot vouch for what the homodyne receiver adds: then only homodyned rows count.
+    """
+    pooled = Totals.sum(totals)
+    if pooled.residuals < 2 or pooled.qq <= 0:
+        raise ValueError("finite-size limits need homodyned rows with light in them")
+    trusted = receiver_trusted(ledger)
+    efficiency = ledger.server_efficiency if trusted else 1.0
+    electronic = ledger.server_noise if trusted else 0.0
+    law = GainLaw.sum(layer.gain(part) for layer, part in zip(layers, totals, strict=True))
+    square = max(pooled.rr - pooled.qr**2 / pooled.qq, 0.0) / pooled.residuals
+    error = math.sqrt(max(square / pooled.qq, law.variance / pooled.qq**2))
+    shift = 0.5 * (law.high - law.low) / pooled.qq
+    transmissivity = transmissivity_limit(
+        amplitude=layers[0].amplitude + pooled.qr / pooled.qq - shift,
+        error=error,
+        samples=pooled.residuals,
+        efficiency=efficiency,
+        failure=delta / 2,
+    )
+    counted = pooled.slots > 0 and trusted
+    share = delta / 4 if counted else delta / 2
+    homodyne = excess_limit_homodyne(
+        variance=square,
+        samples=pooled.residuals,
+        efficiency=efficiency,
+        electronic_noise=electronic,
+        failure=share,
+        degrees_fraction=_degrees_fraction(layers, totals),
+    )
+    counts = None
+    if counted:
+        counts = excess_limit_counts(
+            photons=pooled.photons,
+            pairs=pooled.counted,
+            slots=pooled.slots,
+            efficiency=ledger.counter_efficiency,
+            failure=share,
+            chaotic=all(layer.photons_phase == 0 and layer.photons_x == layer.photons_p for layer in layers),
+        )
+    return ChannelLimits(
+        max(transmissivity, _LEAST_TRANSMISSIVITY),
+        homodyne if counts is None else min(homodyne, counts),
+        homodyne,
+        counts,
+        pooled.residuals + pooled.slots,
+    )
+
+
+def _degrees_fraction(layers: Sequence[HonestLayer], totals: Sequence[Totals]) -> float:
+    """Effective chi-square degrees per residual of the honest noise with its spike concentrated; at most 1."""
+    laws = [layer.noise(part, high=True) for layer, part in zip(layers, totals, strict=True)]
+    mean = math.fsum(law.mean for law in laws)
+    variance = math.fsum(law.variance for law in laws)
+    residuals = sum(part.residuals for part in totals)
+    return min(1.0, 2 * mean**2 / (variance * residuals))
+
+
+def honest_excess(layer: HonestLayer, ledger: Ledger) -> float:
+    """Expected excess noise of one layer at the server's input (or in it, where it is not trusted), SNU."""
+    row = layer.energy / layer.rows  # |q|^2
+    square = layer.floor + layer.spike / layer.n_modes + layer.phase * row / (2 * layer.n_modes)
+    square += (layer.amplitude * layer.mismatch / layer.n_modes) ** 2 * row / 2
+    if not receiver_trusted(ledger):
+        return square - 1
+    return (square - 1 - ledger.server_noise) / ledger.server_efficiency
+
+
+def honest_limits(layers: Sequence[HonestLayer], ledger: Ledger) -> ChannelLimits:
+    """What the limits tend to with infinitely many symbols from an honest client."""
+    efficiency = ledger.server_efficiency if receiver_trusted(ledger) else 1.0
+    amplitude = layers[0].amplitude * (1 - layers[0].droop)
+    return ChannelLimits(min(amplitude**2 / efficiency, 1.0), _pooled_excess(layers, ledger), None, None, samples=0)
+
+
+def _pooled_excess(layers: Sequence[HonestLayer], ledger: Ledger) -> float:
+    slots = [layer.rows * layer.n_modes for layer in layers]
+    total = math.fsum(size * honest_excess(layer, ledger) for size, layer in zip(slots, layers, strict=True))
+    return total / sum(slots)
+
+
+def weight_bits_per_mode(
+    frame: FrameDescription,
+    layers: Sequence[HonestLayer],
+    limits: ChannelLimits,
+    *,
+    uses: int = 1,
+    cross_use_tested: bool = False,
+) -> tuple[float, ...]:
+    """Bits per mode that every layer's weights leak at these limits, all uses together.
+
+    A layer is judged with its own mu, with the pooled transmissivity, and with the pooled excess noise in the
+    proportion in which the honest layers share it (the client's noise is one mode's, so that narrow layers carry more
+    of it per mode). Trusted losses T_1, T_2 of the fibre next to the server: L(2 mu T_1 + 1, T/(T_1 T_2), eps/T_2),
+    eps without the noise of the trusted parts on the way back, which no client can remove.
+    """
+    parts = trusted_parts(frame.ledger)
+    forward, back = parts.transmissivity_forward, parts.transmissivity_back
+    own = 0.0
+    for component in parts.back:
+        if component.place is not Place.SERVER_RECEIVER:
+            own = own * component.transmissivity + component.excess
+    pooled = _pooled_excess(layers, frame.ledger)
+    result = []
+    for layer in layers:
+        share = honest_excess(layer, frame.ledger) / pooled if pooled > 0 else 1.0
+        result.append(
+            repeated_weight_leakage(
+                mu=layer.mu * forward,
+                # T_min may exceed the trusted losses by chance; the untrusted rest never exceeds 1.
+                transmissivity=min(limits.transmissivity / (forward * back), 1.0),
+                excess=max(limits.excess * share - own, 0.0) / back,
+                uses=uses,
+                cross_use_tested=cross_use_tested,
+            )
+        )
+    return tuple(result)
+
+
+def data_bits(frame: FrameDescription, *, uses: int = 1) -> float:
+    """Bits per feature that the server can learn about a data vector, by the agreed tap; asymptotic.
+
+    It is fixed by the client's tap, not by what the server measured: sum over layers of the exact bound, with the
+    whole fibre in the server's hands (T_2 = 1), over the features of the first layer.
+    """
+    total = math.fsum(layer_data_leakage(layer, frame.tap, frame.ledger, uses=uses) for layer in frame.layers)
+    return total / frame.layers[0].n_features
+
+
+def certified_bounds(
+    frame: FrameDescription,
+    layers: Sequence[HonestLayer],
+    totals: Sequence[Totals],
+    *,
+    uses: int | None = None,
+    cross_use_tested: bool = False,
+) -> tuple[Bound, ...]:
+    """Certified weight bounds: for one use and, if there are several, for all of them together.
+
+    uses: transmissions of the same weights; the images of the frame by default.
+    """
+    limits = channel_limits(layers, totals, frame.ledger, frame.plan.delta)
+    count = frame.images if uses is None else uses
+    result = []
+    for number in dict.fromkeys((1, count)):
+        per_mode = max(weight_bits_per_mode(frame, layers, limits, uses=number, cross_use_tested=cross_use_tested))
+        result.append(
+            Bound(
+                quantity=Quantity.WEIGHTS,
+                engine=ENGINE,
+                bits=per_mode / 2,
+                bits_per_mode=per_mode,
+                uses=number,
+                confidence=1 - frame.plan.delta,
+                samples=limits.samples,
+                assumptions=_assumptions(frame, number, cross_use_tested),
+                calibration=frame.ledger.calibrations,
+            )
+        )
+    return tuple(result)
+
+
+def _assumptions(frame: FrameDescription, uses: int, cross_use_tested: bool) -> tuple[str, ...]:
+    result = [
+        "collective Gaussian attack",
+        "independent weights of equal variance within a layer",
+        "the client treats all layers alike: transmissivity and excess noise are pooled over layers",
+        "parameter estimation, not a composable proof",
+        "trusted receiver" if receiver_trusted(frame.ledger) else "receiver charged to the client",
+    ]
+    parts = trusted_parts(frame.ledger)
+    trusted = [c.name for c in (*parts.forward, *parts.back) if c.place is not Place.SERVER_RECEIVER]
+    if trusted:
+        result.append(f"trusted: {', '.join(trusted)}")
+    if uses > 1:
+        result.append("cross-use test in force" if cross_use_tested else "all noise on the symmetric mode of the uses")
+    return tuple(result)
+
+
+def more_symbols(
+    frame: FrameDescription,
+    layers: Sequence[HonestLayer],
+    totals: Sequence[Totals],
+    *,
+    budget: float,
+    uses: int = 1,
+) -> int | None:
+    """Further mode slots at the honest expectation that bring the certified bits per weight to the budget.
+
+    0 if they are there already, None if not even infinitely many would do.
+    """
+
+    def passes(limits: ChannelLimits) -> bool:
+        return max(weight_bits_per_mode(frame, layers, limits, uses=uses)) / 2 <= budget
+
+    def after(factor: float) -> ChannelLimits:
+        parts = [Totals.sum((part, layer.expected(part, factor))) for layer, part in zip(layers, totals, strict=True)]
+        return channel_limits(layers, parts, frame.ledger, frame.plan.delta)
+
+    if passes(after(0.0)):
+        return 0
+    if not passes(honest_limits(layers, frame.ledger)):
+        return None
+    samples = sum(part.residuals + part.slots for part in totals)
+    factor = _smallest(lambda value: passes(after(value)))
+    return None if factor is None else math.ceil(factor * samples)
+
+
+def _smallest(passes: Callable[[float], bool]) -> float | None:
+    """Smallest factor that passes, to 0.1 %; None above 1e12."""
+    high = 1e-3
+    while not passes(high):
+        high *= 4
+        if high > 1e12:
+            return None
+    low = high / 4 if high > 1e-3 else 0.0
+    while high - low > 1e-3 * high:
+        middle = 0.5 * (low + high)
+        low, high = (low, middle) if passes(middle) else (middle, high)
+    return high
+
+
+def limiting_part(frame: FrameDescription, light: Sequence[LayerLight] | None = None, *, uses: int = 1) -> str:
+    """What raises the asymptotic weight bound most: a component's name, or the tap, or the light."""
+
+    def bits(ledger: Ledger) -> float:
+        other = replace(frame, ledger=ledger)
+        layers = honest_layers(other, light)
+        return max(weight_bits_per_mode(other, layers, honest_limits(layers, ledger), uses=uses))
+
+    name = _blamed(frame.ledger, bits)
+    if name is not None:
+        return name
+    layers = honest_layers(frame, light)
+    honest = honest_limits(layers, frame.ledger)
+    no_noise = ChannelLimits(honest.transmissivity, 0.0, None, None, samples=0)
+    silent = max(weight_bits_per_mode(frame, layers, no_noise, uses=uses))
+    return THE_TAP if silent < bits(frame.ledger) / 2 else THE_LIGHT
+
+
+def limiting_part_of_data(frame: FrameDescription) -> str:
+    """What raises the data figure most: a component's name (n_sp, the client's receiver), or the tap."""
+    return _blamed(frame.ledger, lambda ledger: data_bits(replace(frame, ledger=ledger))) or THE_TAP
+
+
+def _blamed(ledger: Ledger, bits: Callable[[Ledger], float]) -> str | None:
+    """The component without which `bits` is smallest, if that is an improvement worth naming."""
+    without = {component.name: bits(ledger.without(component.name)) for component in ledger.components}
+    name = min(without, key=without.__getitem__, default=None)
+    return name if name is not None and without[name] < (1 - _SMALL_GAIN) * bits(ledger) else None

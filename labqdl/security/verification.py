@@ -1,0 +1,308 @@
+"""The server's verifier: from row statistics to consistency, certificate and verdict.
+
+Deterministic and without I/O. Its state is one set of sums for every (layer, block); everything is computed from them
+in the order in which blocks are sent (block by block, layer by layer), so that a resumed run, or one whose blocks
+arrived in another order, ends in the same verdict to the bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from labqdl.facts import (
+    Bound,
+    Certificate,
+    Consistency,
+    FrameDescription,
+    Reason,
+    RowStatistics,
+    Verdict,
+    VerdictKind,
+)
+from labqdl.security.checks import E_PROCESS_SHARE, session_checks
+from labqdl.security.eprocess import Evidence, log_increments
+from labqdl.security.expected import LayerLight, Totals, honest_layers
+from labqdl.security.finite import (
+    ENGINE,
+    ChannelLimits,
+    certified_bounds,
+    channel_limits,
+    data_bits,
+    limiting_part,
+    limiting_part_of_data,
+    more_symbols,
+    weight_bits_per_mode,
+)
+
+SCHEMA = 1
+
+
+class Verifier:
+    """Collects what the server measured and judges it against the frame that both parties agreed on.
+
+    Parameters
+    ----------
+    frame:
+        The agreed frame description.
+    light:
+        One `LayerLight` a layer, from the server's own weights (`layer_light`); None assumes the worst weights.
+    """
+
+    def __init__(self, frame: FrameDescription, light: Sequence[LayerLight] | None = None) -> None:
+        self._frame = frame
+        self._light = light
+        self._laws = honest_layers(frame, light)
+        self._blocks: dict[tuple[int, int], Totals] = {}  # keys (block, layer): the order of sending
+        self._evidence = Evidence.start()
+        self._judged: tuple[tuple[int, int], ...] | None = ()
+
+    def add(self, layer: int, block: int, statistics: RowStatistics) -> bool:
+        """Take in one (layer, block); False if it was there already.
+
+        Raises
+        ------
+        ValueError
+            If rows or images do not fit the frame, or the same block is reported with other figures.
+        """
+        if not 0 <= layer < len(self._laws):
+            raise IndexError(f"layer {layer} of {len(self._laws)}")
+        images = len(self._frame.block_images(block))
+        law = self._laws[layer]
+        if statistics.counted.shape != (law.rows,) or statistics.images != images:
+            raise ValueError(
+                f"layer {layer}, block {block}: {statistics.counted.shape[0]} rows and {statistics.images} images, "
+                f"the frame has {law.rows} and {images}"
+            )
+        totals = Totals.from_rows(statistics, law.row_energy)
+        if not all(math.isfinite(value) for value in (totals.qq, totals.qr, totals.rr, totals.signal)):
+            raise ValueError(f"layer {layer}, block {block}: statistics are not finite")
+        return self._take(layer, block, totals)
+
+    def _take(self, layer: int, block: int, totals: Totals) -> bool:
+        key = (block, layer)
+        known = self._blocks.get(key)
+        if known is not None:
+            if known != totals:
+                raise ValueError(f"layer {layer}, block {block} was reported before with other figures")
+            return False
+        in_order = not self._blocks or key > max(self._blocks)
+        self._blocks[key] = totals
+        if in_order and self._judged is not None:
+            self._evidence = self._evidence.after(log_increments(self._laws[layer], totals))
+        else:
+            self._judged = None
+        return True
+
+    @property
+    def blocks(self) -> tuple[tuple[int, int], ...]:
+        """The (layer, block) pairs taken in, in the order in which they were sent."""
+        return tuple((layer, block) for block, layer in sorted(self._blocks))
+
+    @property
+    def samples(self) -> int:
+        """Measured mode slots, homodyned and counted."""
+        return sum(part.residuals + part.slots for part in self._blocks.values())
+
+    def totals(self) -> tuple[Totals, ...]:
+        """Sums of every layer over its blocks."""
+        return tuple(
+            Totals.sum(part for (_, layer), part in self._blocks.items() if layer == index)
+            for index in range(len(self._laws))
+        )
+
+    def evidence(self) -> Evidence:
+        """The e-process over all blocks in the order in which they were sent."""
+        if self._judged is None:
+            self._evidence = Evidence.start()
+            for (_, layer), part in sorted(self._blocks.items(), key=lambda item: item[0]):
+                self._evidence = self._evidence.after(log_increments(self._laws[layer], part))
+            self._judged = ()
+        return self._evidence
+
+    def running(self) -> Consistency:
+        """Consistency so far, for use after every block: the e-process only, which may be looked at any time."""
+        evidence = self.evidence()
+        alpha = self._frame.plan.alpha
+        return Consistency(
+            passed=not evidence.exceeds(E_PROCESS_SHARE * alpha),
+            alpha=alpha,
+            tests=(),
+            log10_e_value=evidence.log10_largest,
+        )
+
+    def consistency(self) -> Consistency:
+        """Consistency of the session: all tests and the e-process together at alpha. To be asked for once, at the end.
+
+        Looked at again and again while data come in, the tests (not the e-process) would spend their share of alpha
+        each time; use `running` for that.
+        """
+        watched = self.running()
+        tests = session_checks(self._laws, self.totals(), watched.alpha)
+        return Consistency(
+            passed=watched.passed and all(test.passed for test in tests),
+            alpha=watched.alpha,
+            tests=tests,
+            log10_e_value=watched.log10_e_value,
+        )
+
+    def limits(self) -> ChannelLimits | None:
+        """Worst-case transmissivity and excess noise at 1 - delta; None without homodyned rows."""
+        totals = self.totals()
+        if sum(part.residuals for part in totals) < 2:
+            return None
+        return channel_limits(self._laws, totals, self._frame.ledger, self._frame.plan.delta)
+
+    def bounds(self, *, cross_use_tested: bool = False) -> tuple[Bound, ...]:
+        """Certified weight bounds for one use and for all images together; none without homodyned rows."""
+        if self.limits() is None:
+            return ()
+        return certified_bounds(
+            self._frame, self._laws, self.totals(), uses=self._uses, cross_use_tested=cross_use_tested
+        )
+
+    @property
+    def _uses(self) -> int:
+        """Uses of the weights that were measured: images of the layer that saw most, at least 1."""
+        return max(1, *(part.images for part in self.totals()))
+
+    def certificate(self) -> Certificate | None:
+        """Finite-size bounds against the agreed budgets; None without homodyned rows.
+
+        `bits_per_feature` is the asymptotic figure of the agreed tap: the client's tap fixes what the server can
+        learn about the data, not what the server measured.
+        """
+        limits = self.limits()
+        if limits is None:
+            return None
+        frame, budgets, uses = self._frame, self._frame.budgets, self._uses
+        weights = max(weight_bits_per_mode(frame, self._laws, limits)) / 2
+        features = data_bits(frame)
+        judged = [
+            ("bits_per_weight", weights, budgets.bits_per_weight, 1),
+            ("bits_per_feature", features, budgets.bits_per_feature, 0),
+        ]
+        if budgets.cumulative_bits_per_weight is not None:
+            sum_of_uses = max(weight_bits_per_mode(frame, self._laws, limits, uses=uses)) / 2
+            judged.append(("cumulative_bits_per_weight", sum_of_uses, budgets.cumulative_bits_per_weight, uses))
+        if budgets.cumulative_bits_per_feature is not None:
+            judged.append(("cumulative_bits_per_feature", features, budgets.cumulative_bits_per_feature, 0))
+        failing = [(name, budget, times) for name, bits, budget, times in judged if bits > budget]
+        limited_by: str | None = None
+        further: int | None = None
+        if failing:
+            # What no number of symbols can cure is the one to name: the data figure first, it has no statistics.
+            needed = [
+                None if times == 0 else more_symbols(frame, self._laws, self.totals(), budget=budget, uses=times)
+                for _, budget, times in failing
+            ]
+            curable = [number for number in needed if number is not None]
+            further = max(curable) if len(curable) == len(needed) else None
+            worst = next((entry for entry, number in zip(failing, needed, strict=True) if number is None), failing[0])
+            limited_by = limiting_part(frame, self._light, uses=worst[2]) if worst[2] else limiting_part_of_data(frame)
+        return Certificate(
+            passed=not failing,
+            confidence=1 - frame.plan.delta,
+            samples=limits.samples,
+            transmissivity_min=limits.transmissivity,
+            excess_max=limits.excess,
+            bits_per_weight=weights,
+            bits_per_feature=features,
+            failing=tuple(name for name, _, _ in failing),
+            limited_by=limited_by,
+            more_symbols=further,
+        )
+
+    def verdict(self) -> Verdict:
+        """Abort if inconsistent, accept if the certificate holds too, else undecided with what is missing."""
+        consistency, certificate = self.consistency(), self.certificate()
+        if not consistency.passed:
+            kind, reason = VerdictKind.ABORT, Reason.INCONSISTENT
+            words = _explain_abort(consistency)
+        elif certificate is None:
+            kind, reason = VerdictKind.UNDECIDED, Reason.SAMPLES
+            words = "No returned light has been homodyned yet, so nothing can be certified."
+        elif certificate.passed:
+            kind, reason = VerdictKind.ACCEPT, Reason.ACCEPTED
+            words = (
+                f"The returned light agrees with the ledger at false-alarm rate {consistency.alpha:g}, and "
+                f"{_figures(certificate)}, within the agreed budgets of {self._budgets()}."
+            )
+        else:
+            kind = VerdictKind.UNDECIDED
+            reason = Reason.BUDGET if certificate.more_symbols is None else Reason.SAMPLES
+            words = (
+                f"The returned light agrees with the ledger at false-alarm rate {consistency.alpha:g}, but "
+                f"{_figures(certificate)}, against agreed budgets of {self._budgets()}: "
+                f"{' and '.join(name.replace('_', ' ') for name in certificate.failing)} above budget. "
+            )
+            if certificate.more_symbols is None:
+                words += f"No number of further symbols cures that; what raises it most is {certificate.limited_by}."
+            else:
+                words += (
+                    f"About {certificate.more_symbols:,} further symbols from an honest client would do; the bound "
+                    f"that they approach is limited by {certificate.limited_by}."
+                )
+        return Verdict(kind, reason, words, consistency, certificate)
+
+    def _budgets(self) -> str:
+        budgets = self._frame.budgets
+        text = (
+            f"{budgets.bits_per_weight:g} bit per weight and {budgets.bits_per_feature:g} bit per feature for one use"
+        )
+        for name in ("cumulative_bits_per_weight", "cumulative_bits_per_feature"):
+            value = getattr(budgets, name)
+            if value is not None:
+                text += f", {name.replace('_', ' ')} {value:g}"
+        cumulative = (budgets.cumulative_bits_per_weight, budgets.cumulative_bits_per_feature)
+        return text if any(value is not None for value in cumulative) else f"{text} (no cumulative budget agreed)"
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state as plain JSON; floats survive bit by bit."""
+        return {
+            "schema": SCHEMA,
+            "frame": self._frame.digest,
+            "blocks": [
+                {"layer": layer, "block": block, **self._blocks[(block, layer)].to_json()}
+                for layer, block in self.blocks
+            ],
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take over the state of a verifier of the same frame, replacing whatever was there."""
+        if state["schema"] != SCHEMA:
+            raise ValueError(f"verifier state has schema {state['schema']!r}, expected {SCHEMA}")
+        if state["frame"] != self._frame.digest:
+            raise ValueError("verifier state belongs to another frame description")
+        self._blocks, self._evidence, self._judged = {}, Evidence.start(), ()
+        for entry in state["blocks"]:
+            fields = {name: value for name, value in entry.items() if name not in ("layer", "block")}
+            self._take(int(entry["layer"]), int(entry["block"]), Totals(**fields))
+
+
+def _figures(certificate: Certificate) -> str:
+    return (
+        f"at most {certificate.bits_per_weight:.4g} bit per weight can have leaked in one use (engine {ENGINE}, "
+        f"confidence 1 - {1 - certificate.confidence:.2g}, {certificate.samples:,} symbols: transmissivity at least "
+        f"{certificate.transmissivity_min:.5g}, excess noise at most {certificate.excess_max:.4g} SNU) and "
+        f"{certificate.bits_per_feature:.4g} bit per feature (engine {ENGINE}, asymptotic, by the agreed tap)"
+    )
+
+
+def _explain_abort(consistency: Consistency) -> str:
+    parts = [
+        f"{test.name}: {test.statistic:.6g} {test.unit} where {test.expected:.6g} is honest (z = {test.z:.3g}, "
+        f"p = {test.p_value:.3g}, share {test.threshold:.2g}, {test.samples:,} symbols)"
+        for test in consistency.tests
+        if not test.passed
+    ]
+    if consistency.log10_e_value >= -math.log10(E_PROCESS_SHARE * consistency.alpha):
+        parts.append(
+            f"e-value 10^{consistency.log10_e_value:.1f} reached the threshold "
+            f"10^{-math.log10(E_PROCESS_SHARE * consistency.alpha):.1f}"
+        )
+    return (
+        f"The returned light does not agree with the ledger at false-alarm rate {consistency.alpha:g}: "
+        f"{'; '.join(parts)}."
+    )
