@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from labqdl.link.base import ClientPort, Link, ServerPort
-from labqdl.link.behaviours import ChannelBehaviour, ClientBehaviour, parse_channel, parse_client
+from labqdl.link.behaviours import ChannelBehaviour, ClientBehaviour, parse_channel, parse_client, parse_server
 from labqdl.link.emulated import Depth, EmulatedLink
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "ServerPort",
     "parse_channel",
     "parse_client",
+    "parse_server",
 ]

@@ -1,0 +1,10 @@
+"""The public Python API: run, resume, bound and open_run, with the same power as the command line."""
+
+from __future__ import annotations
+
+from labqdl.api.bounding import bound
+from labqdl.api.reading import RecordedRun, open_run
+from labqdl.api.results import BoundResult, RunResult
+from labqdl.api.running import resume, run
+
+__all__ = ["BoundResult", "RecordedRun", "RunResult", "bound", "open_run", "resume", "run"]

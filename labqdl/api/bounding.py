@@ -1,0 +1,159 @@
+"""What an operating point on a link leaks, without running anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from labqdl.api.results import BoundResult
+from labqdl.config import load_link, resolve_operating_point
+from labqdl.errors import InputError
+from labqdl.facts import (
+    Activation,
+    Bound,
+    Budgets,
+    Component,
+    FrameDescription,
+    LayerFrame,
+    LeakageReport,
+    Ledger,
+    OperatingPoint,
+    Owner,
+    Place,
+    VerificationPlan,
+)
+from labqdl.optics.client_law import honest
+from labqdl.optics.law import LinkLaw
+from labqdl.security.engines import asymptotic_bounds
+from labqdl.security.expected import LayerLight, Totals, honest_layers
+from labqdl.security.finite import certified_bounds
+from labqdl.units import to_db
+
+DEFAULT_MODES = (392, 392)
+DEFAULT_ROWS = (784, 10)
+
+
+def f2_db(point: OperatingPoint, ledger: Ledger) -> float:
+    """F² = S, signal variance over noise variance of a client's outcome for isotropic weights, in dB (P1.3)."""
+    law = LinkLaw.from_ledger(ledger, honest(ledger, point.tap))
+    return to_db(2 * point.mu * law.outcome_gain**2 / law.outcome_variance)
+
+
+def bound(
+    *,
+    mu: float | None = None,
+    amplifier_gain: float | None = None,
+    tap: str | None = None,
+    tap_transmissivity: float | None = None,
+    modes: Sequence[int] = DEFAULT_MODES,
+    rows: Sequence[int] = DEFAULT_ROWS,
+    link: str | Path | None = None,
+    transmissivity: float | None = None,
+    excess: float | None = None,
+    samples: int | None = None,
+    confidence: float = 1 - 1e-6,
+    uses: int = 1,
+) -> BoundResult:
+    """Upper bounds on leakage by every engine, for one operating point.
+
+    Parameters
+    ----------
+    mu:
+        Mean photons per mode at the server's output; the link's own point by default.
+    amplifier_gain, tap, tap_transmissivity:
+        Gain-and-tap stage; the link's own by default.
+    modes, rows:
+        Complex modes and rows of each layer; 784-784-10 by default.
+    link:
+        Shipped link or link file; `ideal` by default.
+    transmissivity, excess:
+        Further untrusted power transmissivity (half of it, in dB, on each leg) and technical noise (SNU per
+        quadrature and mode at the server's input), on top of the link.
+    samples:
+        Returned symbols that the server would have measured, all of them homodyned: adds what such an honest run
+        is expected to certify.
+    confidence:
+        Of the certified figures.
+    uses:
+        Uses of the same weights that the cumulative figures cover.
+
+    Raises
+    ------
+    InputError
+        For impossible values; names the option.
+    """
+    chosen = load_link(link or "ideal")
+    point = resolve_operating_point(
+        chosen.operating_point,
+        mu=mu,
+        amplifier_gain=amplifier_gain,
+        tap=tap,
+        tap_transmissivity=tap_transmissivity,
+    )
+    ledger = with_untrusted(chosen.ledger, transmissivity, excess)
+    layers = layer_frames(modes, rows, point.mu)
+    if not 0.5 < confidence < 1:
+        raise InputError(f"confidence {confidence!r}", source="--confidence", expected="a number between 0.5 and 1")
+    if uses < 1:
+        raise InputError(f"{uses} uses", source="--uses", expected="1 or more")
+    bounds = asymptotic_bounds(layers, point.tap, ledger, weight_uses=uses)
+    if samples is not None:
+        if samples < 2:
+            raise InputError(f"{samples} samples", source="--samples", expected="2 or more")
+        bounds += expected_certificate(layers, point, ledger, samples=samples, delta=1 - confidence, uses=uses)
+    return BoundResult(point, chosen.name, f2_db(point, ledger), LeakageReport(bounds))
+
+
+def expected_certificate(
+    layers: tuple[LayerFrame, ...], point: OperatingPoint, ledger: Ledger, *, samples: int, delta: float, uses: int
+) -> tuple[Bound, ...]:
+    """What an honest run would certify about the weights if every sum came out at its expectation.
+
+    The symbols are shared between layers as an inference shares them; all are homodyned. The weights are taken as
+    isotropic, like those of the asymptotic figures.
+    """
+    frame = FrameDescription("expected", layers, 1, 1, point.tap, ledger, VerificationPlan(delta=delta), Budgets())
+    isotropic = tuple(LayerLight(alignment=1 / (2 * layer.n_modes)) for layer in layers)
+    laws = honest_layers(frame, isotropic)
+    totals = []
+    for layer, law in zip(layers, laws, strict=True):
+        symbols = samples * layer.rows * layer.n_modes // frame.symbols_per_image
+        rows = max(1, round(symbols / layer.n_modes))
+        energy = rows * 2 * layer.n_modes * 2 * layer.mu
+        size = Totals(qq=energy / 2, energy=energy, residuals=max(symbols, 1), homodyned=rows, images=1)
+        totals.append(law.expected(size))
+    return certified_bounds(frame, laws, totals, uses=uses)
+
+
+def layer_frames(modes: Sequence[int], rows: Sequence[int], mu: float) -> tuple[LayerFrame, ...]:
+    """Layers of a network of which only the sizes count."""
+    if len(modes) != len(rows) or not modes:
+        raise InputError(
+            f"{len(modes)} values of modes and {len(rows)} of rows",
+            source="--modes and --rows",
+            expected="both once for each layer",
+        )
+    for name, values in (("--modes", modes), ("--rows", rows)):
+        if min(values) < 1:
+            raise InputError(f"{min(values)}", source=name, expected="1 or more")
+    return tuple(
+        LayerFrame(count, 2 * width, False, mu, None, Activation()) for width, count in zip(modes, rows, strict=True)
+    )
+
+
+def with_untrusted(ledger: Ledger, transmissivity: float | None, excess: float | None) -> Ledger:
+    """A ledger with more untrusted loss, shared between both legs, and technical noise."""
+    parts = list(ledger.components)
+    if transmissivity is not None:
+        if not 0 < transmissivity <= 1:
+            raise InputError(
+                f"transmissivity {transmissivity!r}", source="--transmissivity", expected="a number above 0, at most 1"
+            )
+        leg = transmissivity**0.5
+        parts.append(Component("untrusted loss, out", Place.FORWARD, Owner.CHANNEL, transmissivity=leg))
+        parts.append(Component("untrusted loss, back", Place.RETURN, Owner.CHANNEL, transmissivity=leg))
+    if excess is not None:
+        if not 0 <= excess < float("inf"):
+            raise InputError(f"excess {excess!r}", source="--excess", expected="0 SNU or more")
+        parts.append(Component("technical noise", Place.RETURN, Owner.CHANNEL, excess=excess))
+    return Ledger(ledger.name, tuple(parts))

@@ -1,0 +1,100 @@
+"""Reading a run folder back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labqdl.api.blocks import finished_blocks, load_logits, load_statistics
+from labqdl.errors import RecordError
+from labqdl.facts import FrameDescription, RowStatistics
+from labqdl.protocol.messages import Proposal
+from labqdl.records import Party, RecordedEvent, RunFolder
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """A run on disk. Joins what server and client know: for looking at simulations.
+
+    Attributes
+    ----------
+    folder:
+        The folder behind it.
+    frame:
+        What the parties agreed on.
+    """
+
+    folder: RunFolder
+    frame: FrameDescription
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return self.folder.path
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """What the run is: experiment, frame, provenance."""
+        return self.folder.manifest
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its result."""
+        return self.folder.party(Party.WORLD).has_json("result")
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The recorded result, as `labqdl run --json` printed it.
+
+        Raises
+        ------
+        RecordError
+            Where the run has not come to a result yet.
+        """
+        if not self.finished:
+            raise RecordError(f"{self.path}: this run has no result yet; 'labqdl resume {self.path}' completes it")
+        result: dict[str, Any] = self.folder.party(Party.WORLD).load_json("result")
+        return result
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Finished blocks."""
+        return tuple(finished_blocks(self.folder))
+
+    def events(self) -> tuple[RecordedEvent, ...]:
+        """All events, in order."""
+        return tuple(self.folder.events())
+
+    def statistics(self, block: int) -> dict[int, RowStatistics]:
+        """The server's statistics of a block, by layer."""
+        return load_statistics(self.folder, self.frame, block)
+
+    def logits(self) -> NDArray[np.float32]:
+        """The client's network outputs of all complete blocks; (images, outputs)."""
+        complete = [block for block, whole in finished_blocks(self.folder).items() if whole]
+        if not complete:
+            return np.zeros((0, self.frame.layers[-1].rows), np.float32)
+        return np.concatenate([load_logits(self.folder, self.frame, block) for block in complete]).astype(np.float32)
+
+
+def open_run(path: str | Path) -> RecordedRun:
+    """Open a run folder for reading; also one that is being written.
+
+    Raises
+    ------
+    InputError
+        Where there is no run folder.
+    RecordError
+        For a damaged folder; names the file.
+    """
+    folder = RunFolder.open(path)
+    try:
+        frame = Proposal.from_json({"type": "proposal", "frame": folder.manifest["frame"]}).frame
+    except KeyError as error:
+        raise RecordError(f"{folder.path}/manifest.json: no {error}: not an inference run") from None
+    return RecordedRun(folder, frame)

@@ -1,0 +1,255 @@
+"""Running and resuming: composes parties, link, record and engine, and joins their results."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+from threadpoolctl import threadpool_limits
+
+from labqdl.api.blocks import RunRecorder, finished_blocks, load_logits, load_statistics
+from labqdl.api.bounding import f2_db
+from labqdl.api.experiment import Experiment, configure, resolve
+from labqdl.api.results import RunResult
+from labqdl.config import ExperimentConfig
+from labqdl.errors import InputError, RecordError, Stopped
+from labqdl.facts import FrameDescription, LeakageReport
+from labqdl.link import EmulatedLink, parse_client
+from labqdl.network import predictions
+from labqdl.plans.infer import InferenceHandlers, infer
+from labqdl.protocol import Client, Server
+from labqdl.records import Party, RunFolder, provenance
+from labqdl.rng import Roots
+from labqdl.security.engines import asymptotic_bounds
+from labqdl.sequencer import Engine, EngineState, stop_on_signals
+
+OnBlock = Callable[[int, int], None]
+"""Called with blocks done and blocks in all."""
+
+_ACCURACY_CONFIDENCE = 0.95
+
+
+def run(
+    experiment: str | Path | ExperimentConfig | None = None,
+    /,
+    *,
+    on_block: OnBlock | None = None,
+    folder: str | Path | None = None,
+    **settings: Any,
+) -> RunResult:
+    """Perform a secure inference on an emulated link and record it.
+
+    Without arguments: the 10,000 MNIST test digits through `mnist-robust` on the ideal link.
+
+    Parameters
+    ----------
+    experiment:
+        Experiment file (TOML), or its content.
+    on_block:
+        Told how many blocks are done, for progress bars.
+    folder:
+        The run folder itself; by default a new one with the time and the names in it, in the folder `out`.
+    settings:
+        Keys of the experiment file, which win over it: model, data, labels, images, link, mu, amplifier_gain, tap,
+        tap_transmissivity, client, server, channel, seed, out, depth, block, counting_fraction, alpha, delta,
+        bits_per_weight, bits_per_feature, cumulative_bits_per_weight, cumulative_bits_per_feature.
+
+    Returns
+    -------
+    RunResult
+
+    Raises
+    ------
+    InputError
+        For any mistake in what was given; nothing is left on disk then.
+    Stopped
+        After Ctrl-C; finished blocks are on disk and `resume` completes the run.
+    """
+    if isinstance(experiment, ExperimentConfig):
+        config = configure(None, {**_given(experiment), **settings})
+    else:
+        config = configure(experiment, settings)
+    chosen = resolve(config)
+    path = Path(folder) if folder is not None else chosen.out / _run_name(chosen)
+    frame = chosen.frame(session=path.name)
+    roots = Roots.from_system() if chosen.seed is None else Roots.from_seed(chosen.seed)
+    manifest = {
+        "kind": "inference",
+        "experiment": chosen.to_json(),
+        "frame": frame.to_json(),
+        "frame_digest": frame.digest,
+        "world": asdict(chosen.world),
+        "randomness": "operating system" if chosen.seed is None else f"seed {chosen.seed} (simulation)",
+        "provenance": provenance.collect(),
+    }
+    with RunFolder.create(path, manifest, roots=(roots.server, roots.client, roots.world)) as record:
+        return _carry_out(chosen, frame, record, on_block)
+
+
+def resume(path: str | Path, *, on_block: OnBlock | None = None) -> RunResult:
+    """Complete a run that was stopped or killed; a finished one gives its result again.
+
+    No finished block is sent again, and the result is bit-identical to that of an undisturbed run.
+
+    Raises
+    ------
+    InputError
+        Where there is no run, its model or data cannot be found or have changed since.
+    RecordError
+        For a damaged folder; names the file.
+    """
+    with RunFolder.resume(path) as record:
+        chosen = _experiment_of(record)
+        frame = chosen.frame(session=str(record.manifest["frame"]["session"]))
+        if frame.digest != record.manifest["frame_digest"]:
+            raise RecordError(
+                f"{record.path}/manifest.json: the frame that this version makes differs from the recorded one; "
+                f"resume with labqdl {record.manifest['provenance'].get('labqdl')}"
+            )
+        return _carry_out(chosen, frame, record, on_block)
+
+
+def _given(config: ExperimentConfig) -> dict[str, Any]:
+    values = asdict(config)
+    return {name: value for name, value in values.items() if name not in ("source", "folder") and value is not None}
+
+
+def _run_name(experiment: Experiment) -> str:
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")[:-3]
+    return f"{stamp}-{experiment.network.name}-{experiment.link}"
+
+
+def _experiment_of(record: RunFolder) -> Experiment:
+    """The experiment of a recorded run, built again from its manifest."""
+    recorded = record.manifest["experiment"]
+    frame = record.manifest["frame"]
+    tap = frame["tap"]
+    config = ExperimentConfig(
+        model=recorded["model"],
+        data=recorded["data"],
+        labels=recorded["labels"],
+        images=recorded["images"],
+        link=recorded["link_source"],
+        mu=frame["layers"][0]["mu"],
+        tap=tap["kind"],
+        amplifier_gain=tap["amplifier_gain"] if tap["kind"] == "amplifier" else None,
+        tap_transmissivity=tap["tap_transmissivity"],
+        client=recorded["client"],
+        channel=recorded["channel"],
+        server=recorded["server"],
+        seed=recorded["seed"],
+        depth=recorded["depth"],
+        block=frame["block"],
+        **frame["plan"],
+        **frame["budgets"],
+    )
+    chosen = resolve(config)
+    for what, source, found, expected in (
+        ("model", chosen.model_source, chosen.network.fingerprint, recorded["model_fingerprint"]),
+        ("data", chosen.data_source, chosen.data_digest, recorded["data_digest"]),
+    ):
+        if found != expected:
+            raise InputError(
+                f"the {what} is not the one that run {record.path} began with",
+                source=source,
+                expected=f"fingerprint {expected[:16]}, found {found[:16]}",
+            )
+    return chosen
+
+
+def _carry_out(
+    experiment: Experiment, frame: FrameDescription, record: RunFolder, on_block: OnBlock | None
+) -> RunResult:
+    started = time.perf_counter()
+    server = Server(experiment.network, frame, record.party(Party.SERVER).root())
+    client = Client(experiment.prepared, record.party(Party.CLIENT).root())
+    done = finished_blocks(record)
+    server.restore(
+        (layer, block, statistics)
+        for block in done
+        for layer, statistics in load_statistics(record, frame, block).items()
+    )
+    client.restore((block, load_logits(record, frame, block)) for block, complete in done.items() if complete)
+    link = EmulatedLink(
+        experiment.world,
+        record.party(Party.WORLD).root(),
+        client=parse_client(experiment.client),
+        depth=experiment.depth,
+    )
+    total, count = frame.n_blocks, len(done)
+
+    def finished(block: int) -> None:
+        nonlocal count
+        count += 1
+        if on_block is not None:
+            on_block(count, total)
+
+    if not server.aborted and len(done) < total:
+        handlers = InferenceHandlers(server, client, link, RunRecorder(record), finished)
+        engine = Engine(handlers.table())
+        # One BLAS thread: the order of summation, and with it every bit, then depends on the shapes alone.
+        with threadpool_limits(limits=1, user_api="blas"), stop_on_signals(engine):
+            engine.run(infer(frame, finished=done))
+        if engine.state is EngineState.STOPPED:
+            record.commit("stopped", blocks=count)
+            raise Stopped(f"stopped after {count} of {total} blocks; 'labqdl resume {record.path}' completes the run")
+    result = _result(experiment, frame, server, record, time.perf_counter() - started)
+    _save_result(record, result)
+    return result
+
+
+def _result(
+    experiment: Experiment, frame: FrameDescription, server: Server, record: RunFolder, seconds: float
+) -> RunResult:
+    blocks = finished_blocks(record)
+    complete = [block for block, whole in blocks.items() if whole]
+    accuracy, interval, images = _accuracy(experiment, frame, record, complete)
+    uses = max(images, 1)
+    bounds = asymptotic_bounds(frame.layers, frame.tap, frame.ledger, weight_uses=uses)
+    certified = server.verifier.bounds()
+    return RunResult(
+        run=record.path,
+        model=experiment.network.name,
+        link=experiment.link,
+        client=experiment.client,
+        images=images,
+        accuracy=accuracy,
+        accuracy_interval=interval,
+        f2_db=f2_db(experiment.point, frame.ledger),
+        operating_point=experiment.point,
+        verdict=server.verdict(),
+        leakage=LeakageReport((*bounds, *certified)),
+        seconds=seconds,
+        seed=experiment.seed,
+    )
+
+
+def _accuracy(
+    experiment: Experiment, frame: FrameDescription, record: RunFolder, complete: list[int]
+) -> tuple[float | None, tuple[float, float] | None, int]:
+    """Accuracy with its interval over finished blocks, and how many images those have."""
+    labels = experiment.dataset.labels
+    right = images = 0
+    for block in complete:
+        chosen = frame.block_images(block)
+        images += len(chosen)
+        if labels is not None:
+            found = predictions(load_logits(record, frame, block))
+            right += int(np.count_nonzero(found == labels[chosen.start : chosen.stop]))
+    if labels is None or not images:
+        return None, None, images
+    interval = stats.binomtest(right, images).proportion_ci(_ACCURACY_CONFIDENCE, method="exact")
+    return right / images, (float(interval.low), float(interval.high)), images
+
+
+def _save_result(record: RunFolder, result: RunResult) -> None:
+    """Keep the joined result; a resumed finished run writes the same again."""
+    world = record.party(Party.WORLD)
+    world.save_json("result", result.to_json(), overwrite=True)
+    record.commit("result", verdict=result.verdict.kind.value)

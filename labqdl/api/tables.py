@@ -1,0 +1,113 @@
+"""Tables of results for a terminal. Every figure of leakage stands beside its engine, confidence and samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from labqdl.api.results import BoundResult, RunResult, describe_point
+from labqdl.facts import Bound, LeakageReport, Quantity, VerdictKind
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+# Blue and orange can be told apart by people who see no red or green.
+COLOURS = {
+    VerdictKind.ACCEPT: "bold blue",
+    VerdictKind.UNDECIDED: "bold dark_orange",
+    VerdictKind.ABORT: "bold magenta",
+}
+
+
+def percent(accuracy: float | None, interval: tuple[float, float] | None) -> str:
+    """Accuracy with its 95 % interval, in percent."""
+    if accuracy is None or interval is None:
+        return "no labels"
+    return f"{100 * accuracy:.2f} % (95 % interval {100 * interval[0]:.2f} to {100 * interval[1]:.2f} %)"
+
+
+def bits(bound: Bound | None) -> str:
+    """Figure of a bound for a table cell; the table's columns and notes say what it rests on."""
+    return "-" if bound is None else f"{bound.bits:.4g}"
+
+
+def leakage_table(report: LeakageReport) -> Table:
+    """Bits per weight and per feature by engine: one use, certified from this run, all uses of the run together."""
+    certified = [bound for bound in report.bounds if bound.confidence is not None]
+    repeated = [bound for bound in report.bounds if bound.uses > 1]
+    table = Table(box=box.SIMPLE_HEAD, title="Upper bounds on leakage", title_justify="left")
+    table.add_column("about")
+    table.add_column("engine")
+    table.add_column("one use\n(parameters taken as known)", justify="right")
+    if certified:
+        confidence = certified[0].confidence
+        assert confidence is not None
+        table.add_column(
+            f"one use, certified at\n1 - {1 - confidence:.1g}, {certified[0].samples:,} symbols", justify="right"
+        )
+    if repeated:
+        table.add_column("all uses together\n(parameters taken as known)", justify="right")
+        if any(bound.confidence is not None for bound in repeated):
+            table.add_column("all uses together,\ncertified", justify="right")
+    for quantity, unit in ((Quantity.WEIGHTS, "bit per weight"), (Quantity.DATA, "bit per feature")):
+        for engine in report.engines(quantity):
+            cells = [f"{quantity}, {unit}", engine, bits(report.select(quantity, engine))]
+            if certified:
+                cells.append(bits(report.select(quantity, engine, certified=True)))
+            if repeated:
+                cumulative = report.select(quantity, engine, cumulative=True)
+                cells.append(bits(cumulative) + (f" ({cumulative.uses:,} uses)" if cumulative else ""))
+                if any(bound.confidence is not None for bound in repeated):
+                    cells.append(bits(report.select(quantity, engine, certified=True, cumulative=True)))
+            table.add_row(*cells, style="bold" if engine == "labqdl" else "")
+    return table
+
+
+def assumption_notes(report: LeakageReport) -> Iterator[RenderableType]:
+    """What each engine assumes, once, and where the calibration comes from."""
+    for quantity in Quantity:
+        for engine in report.engines(quantity):
+            sentences: dict[str, None] = {}
+            for bound in report.bounds:
+                if bound.quantity is quantity and bound.engine == engine:
+                    sentences.update(dict.fromkeys(bound.assumptions))
+            yield Padding(Text(f"{engine}, {quantity}: assumes {'; '.join(sentences)}", style="dim"), (0, 0, 0, 2))
+    calibrations = dict.fromkeys(entry for bound in report.bounds for entry in bound.calibration)
+    yield Padding(Text(f"calibration: {', '.join(calibrations)}", style="dim"), (0, 0, 1, 2))
+
+
+def verdict_text(result: RunResult) -> Text:
+    """Verdict and reason, coloured so that it can be told at a glance."""
+    verdict = result.verdict
+    return Text.assemble((verdict.kind.value.upper(), COLOURS[verdict.kind]), f": {verdict.explanation}")
+
+
+def run_summary(result: RunResult) -> Iterator[RenderableType]:
+    """A run on one screen."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim")
+    grid.add_column()
+    grid.add_row("model", result.model)
+    grid.add_row("link", result.link + (f", client: {result.client}" if result.client != "honest" else ""))
+    grid.add_row("light", describe_point(result.operating_point, result.f2_db))
+    grid.add_row("images", f"{result.images:,} in {result.seconds:.1f} s")
+    grid.add_row("accuracy", percent(result.accuracy, result.accuracy_interval))
+    grid.add_row("verdict", verdict_text(result))
+    grid.add_row("run folder", str(result.run))
+    yield grid
+    yield Text()
+    yield leakage_table(result.leakage)
+    yield from assumption_notes(result.leakage)
+
+
+def bound_summary(result: BoundResult) -> Iterator[RenderableType]:
+    """An operating point's leakage on one screen."""
+    yield Text(f"link {result.link}: {describe_point(result.operating_point, result.f2_db)}")
+    yield Text()
+    yield leakage_table(result.leakage)
+    yield from assumption_notes(result.leakage)

@@ -1,0 +1,65 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object on standard output and nothing else there."
+)
+
+
+def point_options(command: Command) -> Command:
+    """Options of the operating point."""
+    for option in (
+        click.option(
+            "--tap-transmissivity",
+            type=float,
+            help="Power transmissivity of the tap: 1/G where not given, or t of the feed-forward tap.",
+        ),
+        click.option("--tap", metavar="BUILD", help="Build of the client's stage: amplifier or feed-forward."),
+        click.option(
+            "--amplifier-gain", type=float, metavar="G", help="Power gain of the client's amplifier, above 1."
+        ),
+        click.option("--mu", type=float, help="Mean photons per mode at the server's output."),
+    ):
+        command = option(command)
+    return command
+
+
+def run_options(command: Command) -> Command:
+    """Options of a run; each wins over the experiment file."""
+    for option in (
+        json_option,
+        click.option("--out", metavar="FOLDER", help="Folder in which the run's folder is made. [default: runs]"),
+        click.option(
+            "--depth", metavar="DEPTH", help="What is drawn of the returned light: outcomes, statistics, residuals."
+        ),
+        click.option(
+            "--seed", type=int, help="Seed of all random numbers (simulation only); system entropy by default."
+        ),
+        click.option("--channel", metavar="NAME[:X]", help="The fibre: honest, outside-tap[:fraction]."),
+        click.option("--server", metavar="NAME", help="The server: honest."),
+        click.option(
+            "--client",
+            metavar="NAME[:X]",
+            help="The client: honest, intercept-resend, intercept-resend-mmse, cloner[:noise], substitution, "
+            "over-amplification[:gain], passive-tap[:fraction].",
+        ),
+        click.option("--images", type=int, help="How many data vectors, from the first on; all by default."),
+        click.option("--labels", metavar="FILE", help="IDX file with the labels, where the data's file has none."),
+        click.option("--data", metavar="NAME|FILE", help="Data set: mnist-test, breast-cancer, or an IDX or npz file."),
+    ):
+        command = option(command)
+    command = point_options(command)
+    for option in (
+        click.option("--link", metavar="NAME|FILE", help="Light path: ideal, paper, metro-10km, lab-bench, or a file."),
+        click.option("--model", metavar="NAME|FILE", help="Model: see 'labqdl models', or a .safetensors file."),
+    ):
+        command = option(command)
+    return command

@@ -1,0 +1,93 @@
+"""What commands write: results to standard output, progress and messages to standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+
+@dataclass(slots=True)
+class Output:
+    """Where a command's words go, and how many of them."""
+
+    quiet: bool = False
+    verbose: bool = False
+
+    @property
+    def results(self) -> Console:
+        """Console of the results (standard output); wide where nobody looks, so that nothing is cut."""
+        return Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+
+    @property
+    def messages(self) -> Console:
+        """Console of progress and messages (standard error)."""
+        return Console(stderr=True, highlight=False)
+
+    def show(self, result: Any, as_json: bool) -> None:
+        """Print a result for a person, or as one JSON object and nothing else."""
+        if as_json:
+            print_json(result.to_json())
+        elif not self.quiet:
+            self.results.print(result)
+
+    def say(self, text: str) -> None:
+        """A message that `--quiet` silences."""
+        if not self.quiet:
+            self.messages.print(text, markup=False)
+
+    def detail(self, text: str) -> None:
+        """A message for `-v` only."""
+        if self.verbose and not self.quiet:
+            self.messages.print(text, markup=False, style="dim")
+
+    @contextmanager
+    def progress(self, description: str, total: int, unit: str) -> Iterator[ProgressBar]:
+        """A progress bar with time left; none where standard error is no terminal or with `--quiet`."""
+        console = self.messages
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn(unit),
+            TimeElapsedColumn(),
+            TextColumn("elapsed,"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=console,
+            disable=self.quiet or not console.is_terminal,
+            transient=True,
+        ) as bar:
+            yield ProgressBar(bar, bar.add_task(description, total=total))
+
+
+@dataclass(slots=True)
+class ProgressBar:
+    """One bar; call `update` with what is done."""
+
+    _bar: Progress
+    _task: TaskID
+
+    def update(self, completed: int, total: int | None = None, description: str | None = None) -> None:
+        """Show how much is done."""
+        self._bar.update(self._task, completed=completed, total=total, description=description)
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    """One JSON object on standard output."""
+    sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
+    sys.stdout.flush()

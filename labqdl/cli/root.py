@@ -1,0 +1,89 @@
+"""The root of the command line: global options, and errors turned into one clear line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from labqdl import __version__
+from labqdl.cli.output import Output
+from labqdl.errors import LabqdlError
+
+COMMANDS = ("demo", "run", "resume", "bound", "train", "models", "doctor")
+
+EXIT_CODES = """Exit codes: 0 accept (or done), 2 bad input, 3 abort, 4 undecided, 70 unsafe, 130 interrupted."""
+
+
+class LazyGroup(click.Group):
+    """Loads a command's module when it is asked for, so that `--help` stays quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all commands, in the order of first use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name; None lets click suggest what was meant."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"labqdl.cli.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say which one was probably meant."""
+        import difflib
+
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            if near:
+                error.message += f" Did you mean '{near[0]}'?"
+            raise
+
+
+@click.group(cls=LazyGroup, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="labqdl")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and what --json asks for.")
+@click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
+@click.pass_context
+def cli(context: click.Context, quiet: bool, verbose: bool) -> None:
+    """Quantum-secure deep learning on the bench.
+
+    A server's neural network meets a client's private data in weak laser light: the client gets its prediction, the
+    server gets evidence that the client was honest, and both get bounds on what leaked.
+
+    Start with `labqdl demo`, then `labqdl run`.
+    """
+    context.obj = Output(quiet=quiet, verbose=verbose)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the `labqdl` command; always ends in SystemExit with the documented code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code; a foreseen error prints one line and no traceback."""
+    try:
+        outcome: Any = cli.main(args=None if arguments is None else list(arguments), standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except LabqdlError as error:
+        click.echo(f"labqdl: {error}", err=True)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("labqdl: interrupted", err=True)
+        return 130
+    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+        sys.stderr.close()
+        return 0
+    return outcome if isinstance(outcome, int) else 0
