@@ -128,7 +128,7 @@ class Store(StoreView):
         self._writable = writable
 
     def save_array(self, name: str, array: NDArray[Any], *, overwrite: bool = False, sync: bool = False) -> Path:
-        """Store an array of numbers or booleans as `name`.npy; whole or not at all.
+        """Store an array of numbers or booleans, or a table of such columns, as `name`.npy; whole or not at all.
 
         Parameters
         ----------
@@ -153,7 +153,7 @@ class Store(StoreView):
             Where the system cannot write.
         """
         array = np.asarray(array, order="C")
-        if array.dtype.kind not in "biufc":
+        if not _storable(array.dtype):
             raise TypeError(f"array {name!r}: cannot store dtype {array.dtype}; numbers and booleans only")
         return self._save(name, ".npy", lambda: _npy_chunks(array), overwrite=overwrite, sync=sync)
 
@@ -232,6 +232,13 @@ class PartyStore(Store):
         return self._save(
             ROOTS, ".json", lambda: iter([content]), overwrite=False, sync=True, mode=storage.PRIVATE_FILE
         )
+
+
+def _storable(dtype: np.dtype[Any]) -> bool:
+    """Numbers, booleans, and tables of named columns of these; nothing that would need pickle."""
+    if dtype.fields is not None:
+        return all(_storable(column[0]) for column in dtype.fields.values())
+    return dtype.kind in "biufc"
 
 
 def _npy_chunks(array: NDArray[Any]) -> Iterator[bytes | memoryview]:
