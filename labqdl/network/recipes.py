@@ -1,0 +1,146 @@
+"""How the shipped models were made: one seeded plan each, and the function that follows it.
+
+From a checkout, with the extra ``train`` and the MNIST training files in a folder MNIST::
+
+    python -c "from labqdl.network.recipes import build; build('mnist-robust', 'MNIST', 'labqdl/data')"
+
+Everything was chosen on the validation part of the training data. The test data enter once, at the end, for the
+figures in the model's notes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from labqdl.errors import InputError
+from labqdl.facts import Activation, ActivationKind
+from labqdl.network.augment import Augmentation
+from labqdl.network.catalogue import SHIPPED_MODELS
+from labqdl.network.datasets import Dataset, breast_cancer, load_dataset, load_idx
+from labqdl.network.evaluate import AccuracyCurve, accuracy_exact, accuracy_vs_f2
+from labqdl.network.model import Network
+from labqdl.network.storage import network_from_bytes, save_network
+from labqdl.network.train import TrainingPlan, TrainingProgress, TrainingReport, train
+
+FIGURE_F2_DB = (-10.0, -8.0, -7.0, -5.0, -3.0, 0.0, 3.0, 5.0, 6.0, 10.0)
+FIGURE_DRAWS = 10
+
+PLANS: dict[str, TrainingPlan] = {
+    "mnist-plain": TrainingPlan(
+        name="mnist-plain",
+        description="784-784-10, ReLU, no biases, trained without noise, like the network of PRX 15, 041056",
+        learn_threshold=False,
+        centred=False,
+        pipeline=("scale", "flatten", "normalise"),
+        f2_db=None,
+        light="free",
+        epochs=30,
+        batch=128,
+        learning_rate=1e-3,
+        averaging=0.999,
+    ),
+    "breast-cancer": TrainingPlan(
+        name="breast-cancer",
+        description="30-32-2 with biases for the breast cancer Wisconsin (diagnostic) data; noise-aware",
+        hidden=(32,),
+        bias=True,
+        learn_threshold=False,
+        centred=False,
+        pipeline=("standardise", "normalise"),
+        f2_db=(-5.0, 15.0),
+        light="layer",
+        epochs=400,
+        batch=64,
+        learning_rate=0.01,
+        averaging=0.99,
+        label_smoothing=0.02,
+    ),
+}
+
+
+def build(
+    name: str,
+    mnist: str | Path,
+    out: str | Path,
+    on_progress: Callable[[TrainingProgress], None] | None = None,
+) -> tuple[Network, TrainingReport]:
+    """Train a shipped model by its recipe, measure it on the test data and write it to the folder `out`.
+
+    Parameters
+    ----------
+    mnist:
+        Folder with train-images-idx3-ubyte and train-labels-idx1-ubyte, gzip-compressed or not; not used for the
+        breast-cancer model, whose data ship with labqdl.
+
+    Raises
+    ------
+    InputError
+        For an unknown name, missing data and a missing extra.
+    """
+    if name not in PLANS:
+        raise InputError(f"there is no recipe '{name}'", expected="one of " + ", ".join(PLANS))
+    training = breast_cancer(train=True) if name == "breast-cancer" else _mnist_training(Path(mnist))
+    assert training.labels is not None
+    test = load_dataset(SHIPPED_MODELS[name])
+    network, report = train(PLANS[name], training.data, training.labels, on_progress, classes=test.classes)
+    # Figures belong to the numbers that ship, which are rounded to float16.
+    target = Path(out) / name
+    files = save_network(network, target, dtype=np.float16)
+    shipped = network_from_bytes(files[0].read_bytes(), files[1].read_bytes(), source=str(target))
+    notes: dict[str, Any] = {
+        **network.notes,
+        "trained_on": report.trained_on,
+        "validation": {"data": report.validated_on, **_figures(report.curve)},
+        "test": measure(shipped, test),
+        "light": "the same mean photon number in both layers; rows: " + _row_spread(shipped),
+        "licence": "see labqdl/data/LICENSES.md",
+    }
+    network = dataclasses.replace(network, notes=notes)
+    save_network(network, target, dtype=np.float16)
+    return network, report
+
+
+def measure(network: Network, test: Dataset) -> dict[str, Any]:
+    """Accuracy on a test set without noise and at the points of `FIGURE_F2_DB`, mean of ten draws."""
+    assert test.labels is not None
+    generator = np.random.Generator(np.random.SFC64(20250))
+    curve = accuracy_vs_f2(network, test.data, test.labels, FIGURE_F2_DB, FIGURE_DRAWS, generator)
+    return {
+        "data": test.name,
+        "exact": round(accuracy_exact(network, test.data, test.labels), 5),
+        **_figures(curve),
+    }
+
+
+def _figures(curve: AccuracyCurve) -> dict[str, Any]:
+    return {
+        "draws": curve.accuracy.shape[1],
+        "f2_db": [float(point) for point in curve.f2_db],
+        "accuracy": [round(float(value), 5) for value in curve.mean],
+        "standard_error": [round(float(value), 5) for value in curve.standard_error],
+    }
+
+
+def _row_spread(network: Network) -> str:
+    """Smallest and largest RMS of a row, in units of the layer's RMS, layer by layer."""
+    spreads = []
+    for layer in network.layers:
+        rms = np.sqrt(np.mean(np.square(layer.unit_weights, dtype=np.float64), axis=1))
+        spreads.append(f"{rms.min():.3f} to {rms.max():.3f}")
+    return ", ".join(spreads) + " of the layer's RMS"
+
+
+def _mnist_training(folder: Path) -> Dataset:
+    found = []
+    for stem in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"):
+        names = [folder / f"{stem}.gz", folder / stem]
+        existing = [path for path in names if path.exists()]
+        if not existing:
+            raise InputError("there is no such file", source=names[0], expected="the MNIST training data")
+        found.append(existing[0])
+    return load_idx(found[0], found[1], name="mnist-train")
