@@ -125,7 +125,15 @@ def data_photons(law: TapLaw, ledger: Ledger) -> float:
     """Noise photons about the data that one row returns to a server which owns everything beyond the client.
 
     (D_X + D_P)/4 behind the tap, times the transmissivity of what the client itself owns behind it.
+
+    Raises
+    ------
+    ValueError
+        If the tap disturbs the two quadratures unequally: the returned mode is then not thermal and the exact data
+        bound does not apply.
     """
+    if not math.isclose(law.d_x, law.d_p, rel_tol=1e-9):
+        raise ValueError(f"the data bound needs equal noise on both quadratures, got {law.d_x!r} and {law.d_p!r}")
     return law.photons * client_output(ledger)
 
 

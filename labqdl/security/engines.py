@@ -152,10 +152,10 @@ def published_added_noise(gain: float) -> float:
 def arxiv_2024_data(gain: float, *, n_modes: int, power: int = 4) -> float:
     """Data leakage of the authors' first public code, bits per real symbol; kept with its errors.
 
-    1/2 log2(1 + 2 n F/n), F = 2 eta^2 u^2 ... evaluated at u^2 = 1/n: 1/2 log2[1 + 4 (eta^2/n) / (1 + eta/n)^4].
-    The Fisher information of a Gaussian's variance s = 1 + eta u^2 is s'^2/(2 s^2) with s' = 2 eta u; the code divides
-    by s^4 (`power` 2 is the corrected form), doubles the information as "quantum", and takes n measurements whatever
-    the number of rows.
+    1/2 log2[1 + 4 (eta^2/n) / (1 + eta/n)^4]. The Fisher information about u of a Gaussian of variance s = 1 + eta u^2
+    is F = (ds/du)^2/(2 s^2) = 2 eta^2 u^2/s^2; the code divides by s^4 instead (`power` 2 is the corrected form),
+    doubles F as "quantum", takes n measurements whatever the number of rows, and evaluates 1/2 log2(1 + 2 n F/n)
+    at u^2 = 1/n.
     """
     added = published_added_noise(gain)
     return 0.5 * math.log1p(4.0 * added**2 / n_modes / (1.0 + added / n_modes) ** power) / math.log(2.0)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -338,6 +339,11 @@ def test_data_photons_know_whose_loss_it_is() -> None:
     )
     hot = Ledger("hot", (Component("amplifier", Place.TAP, Owner.CLIENT, n_sp=1.5),))
     assert data_photons(tap_law(GAIN_TWO, hot), hot) == pytest.approx(0.75)
+
+
+def test_data_photons_refuse_a_squeezing_tap() -> None:
+    with pytest.raises(ValueError, match="equal noise"):
+        data_photons(replace(tap_law(GAIN_TWO, IDEAL), d_p=0.5), IDEAL)
 
 
 def test_unbalanced_gain_discloses_photons_of_the_light_that_arrives() -> None:
