@@ -34,8 +34,7 @@ def weight_leakage(*, mu: float | Array, transmissivity: float | Array, excess: 
     ValueError
         For a parameter that is negative, not finite or above its limit.
     """
-    plus, step, minus, half = _occupations(mu, transmissivity, excess)
-    del plus
+    _, step, minus, half = _occupations(mu, transmissivity, excess)
     bits = entropy_increment(half, step) + thermal_entropy(minus)
     return float(bits) if bits.ndim == 0 else bits
 
