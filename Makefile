@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 
 BIN     := $(VENV)/bin
+# Stamps; pip's own files appear before an installation is complete.
+CREATED := $(VENV)/.created
 RUNTIME := $(VENV)/.installed-runtime
 FULL    := $(VENV)/.installed-full
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -52,16 +54,17 @@ clean: ## remove .venv and everything that was built or cached
 	    .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV)/pyvenv.cfg:
+$(CREATED):
 	@$(PYTHON) -c "import sys; sys.version_info >= (3, 11) or sys.exit('labqdl needs Python 3.11 or newer, this is ' + sys.version.split()[0] + '; name another one: make PYTHON=python3.12 ...')"
 	$(PYTHON) -m venv $(VENV)
+	@touch $@
 
-$(RUNTIME): $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
+$(RUNTIME): $(CREATED) pyproject.toml constraints.txt
 	@echo "Installing labqdl and what it needs to run into $(VENV) (once) ..."
 	@$(INSTALL) --editable .
 	@touch $@
 
-$(FULL): $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
+$(FULL): $(CREATED) pyproject.toml constraints.txt
 	@echo "Installing labqdl, its tests and its tools into $(VENV) (once) ..."
 	@$(INSTALL) --editable ".[dev,train,docs]"
 	@touch $(RUNTIME) $@
