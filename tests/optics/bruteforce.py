@@ -193,11 +193,15 @@ def rotate(field: Real, angle: Real) -> Real:
     return np.stack([cosine * field[:, 0] - sine * field[:, 1], sine * field[:, 0] + cosine * field[:, 1]], axis=1)
 
 
-def amplify_and_tap(bench: Bench, build: AmplifierBuild, b: Real, source: Source) -> tuple[Real, Real]:
+def amplify_and_tap(
+    bench: Bench, build: AmplifierBuild, b: Real, source: Source, receiver_phase: Real | None
+) -> tuple[Real, Real]:
     idler = source.quantum(1, 2 * build.n_sp - 1)
     conjugated = idler * np.array([1.0, -1.0])[:, None]
     amplified = math.sqrt(build.gain) * b + math.sqrt(build.gain - 1) * conjugated
     kept, tapped = beam_splitter(amplified, source.quantum(1), build.tap_transmissivity)
+    if receiver_phase is not None:
+        tapped = rotate(tapped, receiver_phase)
     return detector(tapped, bench.client_efficiency, bench.client_noise, source)[0, 0], kept
 
 
@@ -211,8 +215,13 @@ def feed_forward(bench: Bench, build: FeedForwardBuild, b: Real, source: Source)
     return referred[0], kept + (1 - math.sqrt(t)) * referred
 
 
-def client(bench: Bench, build: Build, field: Real, unitary: Complex, source: Source) -> tuple[Real, Real]:
-    """The client's box: outcome and returned light, all modes, at the tap plane."""
+def client(
+    bench: Bench, build: Build, field: Real, unitary: Complex, source: Source, receiver_phase: Real | None = None
+) -> tuple[Real, Real]:
+    """The client's box: outcome and returned light, all modes, at the tap plane.
+
+    `receiver_phase` is that of the local oscillator behind an amplifier and tap; it is not used by other builds.
+    """
     modes = field.shape[0]
     if isinstance(build, PassiveTap):
         left = loss(field, 1 - build.fraction, source)
@@ -229,7 +238,7 @@ def client(bench: Bench, build: Build, field: Real, unitary: Complex, source: So
         return passive(field, unitary)[-1, 0], source.quantum(modes)
     field = passive(field, unitary)
     if isinstance(build, AmplifierBuild):
-        outcome, kept = amplify_and_tap(bench, build, field[-1:], source)
+        outcome, kept = amplify_and_tap(bench, build, field[-1:], source, receiver_phase)
     else:
         outcome, kept = feed_forward(bench, build, field[-1:], source)
     return outcome, passive(np.concatenate([field[:-1], kept]), unitary.conj().T)
@@ -242,13 +251,14 @@ def propagate(
     source: Source,
     forward_phase: Real | None = None,
     return_phase: Real | None = None,
+    receiver_phase: Real | None = None,
 ) -> Detected:
     """Light of quadratures `sent` (modes, 2, columns), its vacuum noise included, through the whole bench."""
     modes = sent.shape[0]
     field = loss(sent, bench.forward, source) + source.classical((modes, 2), bench.forward_excess)
     if forward_phase is not None:
         field = rotate(field, forward_phase)
-    outcome, field = client(bench, bench.tap, field, unitary, source)
+    outcome, field = client(bench, bench.tap, field, unitary, source, receiver_phase)
     if return_phase is not None:
         field = rotate(field, return_phase)
     field = loss(field, bench.back, source) + source.classical((modes, 2), bench.back_excess)
@@ -278,14 +288,19 @@ class Moments:
         return np.asarray(second.reshape(-1, 2).sum(axis=1) / 4 - 0.5)
 
 
-def moments(bench: Bench, u: Complex, unitary: Complex | None = None) -> Moments:
-    """Exact moments over one row, for known q and direction u."""
+def moments(
+    bench: Bench,
+    u: Complex,
+    unitary: Complex | None = None,
+    phases: tuple[float, float, float] = (0.0, 0.0, 0.0),
+) -> Moments:
+    """Exact moments over one row, for known q, direction u and phases (forward, return, client's receiver; rad)."""
     n = u.size
     source = Coefficients(2 * n, capacity=20 * n + 20)
     sent = source.quantum(n)
     sent[np.arange(n)[:, None], np.arange(2), np.arange(2 * n).reshape(n, 2)] += 1.0
     unitary = unitary_from_direction(u) if unitary is None else unitary
-    seen = propagate(bench, unitary, sent, source)
+    seen = propagate(bench, unitary, sent, source, *(np.asarray(phase) for phase in phases))
 
     def split(rows: Real) -> tuple[Real, Real]:
         flat = rows.reshape(-1, source.columns)
@@ -314,12 +329,16 @@ def monte_carlo(
     generator: np.random.Generator,
     forward_phase_noise: float = 0.0,
     return_phase_noise: float = 0.0,
+    receiver_phase_noise: float = 0.0,
 ) -> Detected:
     """Wigner samples of `rows` rows that all send q (n_weights,); phases are drawn once a row, rad rms."""
     source = Samples(rows, generator)
     sent = source.quantum(u.size) + q.reshape(-1, 2, 1)
-    phases = [sigma * generator.standard_normal(rows) for sigma in (forward_phase_noise, return_phase_noise)]
-    return propagate(bench, unitary_from_direction(u), sent, source, phases[0], phases[1])
+    phases = [
+        sigma * generator.standard_normal(rows)
+        for sigma in (forward_phase_noise, return_phase_noise, receiver_phase_noise)
+    ]
+    return propagate(bench, unitary_from_direction(u), sent, source, *phases)
 
 
 def interleaved(modes: Complex) -> Real:
