@@ -1,0 +1,176 @@
+"""The emulated link: two ports that show nothing of each other, laws that agree with theory, counted sends."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from labqdl.facts import (
+    Activation,
+    Budgets,
+    Component,
+    FrameDescription,
+    LayerFrame,
+    Ledger,
+    Owner,
+    Place,
+    TapSetting,
+    VerificationPlan,
+)
+from labqdl.link import Depth, EmulatedLink, parse_channel, parse_client
+from labqdl.rng import Roots
+
+ROWS, MODES, IMAGES, MU = 40, 8, 4000, 4.0
+LEDGER = Ledger(
+    "lossy",
+    (
+        Component("out", Place.FORWARD, Owner.CHANNEL, transmissivity=0.8),
+        Component("client's receiver", Place.CLIENT_RECEIVER, Owner.CLIENT, transmissivity=0.9, electronic_noise=0.05),
+        Component("back", Place.RETURN, Owner.CHANNEL, transmissivity=0.7, excess=0.01),
+        Component("receiver", Place.SERVER_RECEIVER, Owner.SERVER, transmissivity=0.85, electronic_noise=0.1),
+        Component("counter", Place.SERVER_COUNTER, Owner.SERVER, transmissivity=0.6, dark_counts=1e-3),
+    ),
+)
+FRAME = FrameDescription(
+    "test",
+    (LayerFrame(ROWS, 2 * MODES, False, MU, None, Activation()),),
+    IMAGES,
+    IMAGES,
+    TapSetting.amplifier(2.0),
+    LEDGER,
+    VerificationPlan(),
+    Budgets(),
+)
+
+
+def light(seed: int = 3) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+    generator = np.random.default_rng(seed)
+    q = generator.standard_normal((ROWS, 2 * MODES)) * math.sqrt(2 * MU)
+    x = generator.standard_normal((IMAGES, 2 * MODES))
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    return q, x, generator.random(MODES) < 0.5, generator.random(ROWS) < 0.25
+
+
+def shine(link: EmulatedLink, block: int = 0) -> None:
+    q, x, pattern, counted = light()
+    link.prepare(FRAME)
+    link.server_port.send_rows(0, block, q, IMAGES)
+    link.server_port.set_receiver(0, block, pattern, counted, math.sqrt(LEDGER.total * LEDGER.server_efficiency))
+    link.client_port.set_data(0, block, x)
+    link.transmit(0, block)
+
+
+@pytest.mark.parametrize("depth", Depth)
+def test_outcomes_follow_the_single_row_model(depth: Depth) -> None:
+    # 160,000 outcomes; slope and variance within 5.5 sigma (two-sided 4e-8 each, three depths).
+    link = EmulatedLink(LEDGER, Roots.from_seed(5).world, depth=depth)
+    shine(link)
+    y = np.asarray(link.client_port.outcomes(0, 0), dtype=np.float64)
+    q, x, _, _ = light()
+    signal = x @ q.T
+    efficiency, noise, gain = 0.9, 0.05, 2.0
+    slope = math.sqrt(efficiency * (1 - 1 / gain) * gain * 0.8)  # P1.4
+    variance = 1 + noise + 2 * efficiency * (1 - 1 / gain) * (gain - 1)
+    found = float((y * signal).sum() / (signal**2).sum())
+    assert abs(found - slope) < 5.5 * math.sqrt(variance / (signal**2).sum())
+    assert abs(np.var(y - slope * signal) / variance - 1) < 5.5 * math.sqrt(2 / y.size)
+    # The same check sees an efficiency that is 5 % off.
+    wrong = math.sqrt(1.05 * efficiency * (1 - 1 / gain) * gain * 0.8)
+    assert abs(found - wrong) > 5.5 * math.sqrt(variance / (signal**2).sum())
+
+
+def test_depths_report_what_they_measured() -> None:
+    for depth in (Depth.STATISTICS, Depth.RESIDUALS):
+        link = EmulatedLink(LEDGER, Roots.from_seed(6).world, depth=depth)
+        shine(link)
+        statistics = link.server_port.returned(0, 0)
+        _, _, _, counted = light()
+        assert np.array_equal(statistics.counted, counted)
+        assert statistics.residuals.sum() == np.count_nonzero(~counted) * MODES * IMAGES
+        assert statistics.slots.sum() == np.count_nonzero(counted) * MODES * IMAGES
+        # Honest residual variance, P2.1; 960,000 residuals or so, 5.5 sigma.
+        efficiency, returned = 0.85, 0.7
+        expected = 1.1 + efficiency * 0.01 + returned * efficiency * 1.0 / MODES
+        found = statistics.sum_rr.sum() / statistics.residuals.sum()
+        assert abs(found / expected - 1) < 5.5 * math.sqrt(2 / statistics.residuals.sum())
+    blind = EmulatedLink(LEDGER, Roots.from_seed(6).world, depth=Depth.OUTCOMES)
+    shine(blind)
+    assert blind.server_port.returned(0, 0).residuals.sum() == 0
+
+
+def test_streams_make_blocks_independent_of_order() -> None:
+    first, second = (EmulatedLink(LEDGER, Roots.from_seed(9).world) for _ in range(2))
+    shine(first, 0)
+    first.server_port.returned(0, 0)
+    shine(first, 1)
+    shine(second, 1)
+    assert np.array_equal(first.client_port.outcomes(0, 1), second.client_port.outcomes(0, 1))
+    a, b = first.server_port.returned(0, 1), second.server_port.returned(0, 1)
+    assert np.array_equal(a.sum_rr, b.sum_rr)
+    assert np.array_equal(a.photons, b.photons)
+
+
+def test_a_cheat_reads_at_the_slope_that_its_software_expects() -> None:
+    # Interception reads X_b at slope 1; the software divides by the agreed tap's slope.
+    link = EmulatedLink(LEDGER, Roots.from_seed(5).world, client=parse_client("intercept-resend"))
+    shine(link)
+    y = np.asarray(link.client_port.outcomes(0, 0), dtype=np.float64)
+    q, x, _, _ = light()
+    signal = x @ q.T
+    slope = math.sqrt(0.9 * 0.5 * 2 * 0.8)
+    spread = math.sqrt(0.9) * math.sqrt(2)
+    assert abs((y * signal).sum() / (signal**2).sum() - slope) < 5.5 * spread / math.sqrt((signal**2).sum())
+
+
+def test_a_tampered_fibre_shows_in_the_gain() -> None:
+    honest = EmulatedLink(LEDGER, Roots.from_seed(5).world)
+    tapped = EmulatedLink(parse_channel("outside-tap:0.1").build(LEDGER), Roots.from_seed(5).world)
+    slopes = []
+    for link in (honest, tapped):
+        shine(link)
+        statistics = link.server_port.returned(0, 0)
+        slopes.append(statistics.sum_qr.sum() / statistics.sum_qq.sum())
+    # A share of 0.1 on both legs costs sqrt(T eta_s) * 0.1 of the amplitude.
+    assert slopes[1] - slopes[0] == pytest.approx(-0.1 * math.sqrt(LEDGER.total * 0.85), rel=0.02)
+
+
+def test_rows_are_counted_and_results_given_once() -> None:
+    link = EmulatedLink(LEDGER, Roots.from_seed(5).world)
+    with pytest.raises(RuntimeError, match="not prepared"):
+        link.transmit(0, 0)
+    shine(link)
+    shine(link, 1)
+    assert link.rows_sent == 2 * ROWS * IMAGES
+    link.client_port.outcomes(0, 1)
+    with pytest.raises(RuntimeError, match="no light has passed"):
+        link.client_port.outcomes(0, 1)
+    link.server_port.returned(0, 1)
+    with pytest.raises(RuntimeError, match="no light has returned"):
+        link.server_port.returned(0, 1)
+
+
+def test_ports_must_be_set_and_agree() -> None:
+    q, x, pattern, counted = light()
+    link = EmulatedLink(LEDGER, Roots.from_seed(5).world)
+    link.prepare(FRAME)
+    link.server_port.send_rows(0, 0, q, IMAGES - 1)
+    link.server_port.set_receiver(0, 0, pattern, counted, 1.0)
+    with pytest.raises(RuntimeError, match="both ports"):
+        link.transmit(0, 0)
+    link.client_port.set_data(0, 0, x)
+    with pytest.raises(RuntimeError, match="3999 images"):
+        link.transmit(0, 0)
+    link.close()
+    with pytest.raises(RuntimeError, match="both ports"):
+        link.transmit(0, 0)
+
+
+def test_ports_show_nothing_of_each_other() -> None:
+    link = EmulatedLink(LEDGER, Roots.from_seed(5).world)
+    for name in ("returned", "send_rows", "set_receiver"):
+        assert not hasattr(link.client_port, name)
+    for name in ("outcomes", "set_data"):
+        assert not hasattr(link.server_port, name)
