@@ -118,9 +118,11 @@ def moments(samples: Real) -> tuple[Real, Real]:
     draws = samples.shape[0]
     mean = samples.mean(axis=0)
     centred = samples - mean
-    products = np.einsum("ki,kj->kij", centred, centred).reshape(draws, -1)
-    values = np.concatenate((mean, products.mean(axis=0)))
-    errors = np.concatenate((samples.var(axis=0), products.var(axis=0))) / draws
+    squared = centred**2
+    covariance = centred.T @ centred / draws
+    variance = squared.T @ squared / draws - covariance**2  # of the products
+    values = np.concatenate((mean, covariance.reshape(-1)))
+    errors = np.concatenate((np.diag(covariance), np.maximum(variance, 0.0).reshape(-1))) / draws
     return values, errors
 
 

@@ -33,7 +33,7 @@ def draw(
 
     def cloud(variance: float) -> Complex:
         """Noise of this variance in both quadratures of all modes, as X + iP."""
-        return math.sqrt(variance) * (noise(draws, n) + 1j * noise(draws, n))
+        return np.asarray(math.sqrt(variance) * (noise(draws, n) + 1j * noise(draws, n)), dtype=np.complex128)
 
     sent = q[0::2] + 1j * q[1::2]
     u = x[0::2] + 1j * x[1::2]

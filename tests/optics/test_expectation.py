@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -115,13 +116,14 @@ def test_refusals() -> None:
     law = LAWS["ideal amplifier"]
     with pytest.raises(ValueError, match="mu"):
         expectation.signal_to_noise(law, 0.0)
-    for field, value in (
+    wrong: tuple[tuple[str, Any], ...] = (
         ("forward", 0.0),
         ("back", 1.5),
         ("server_noise", -0.1),
         ("dark_counts", math.nan),
         ("expected_amplitude", -1.0),
-    ):
+    )
+    for field, value in wrong:
         with pytest.raises(ValueError, match=field):
             replace(law, **{field: value})
     with pytest.raises(ValueError, match="common_phase_noise"):

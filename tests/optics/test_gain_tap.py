@@ -24,7 +24,7 @@ def root(value: Fraction) -> Decimal:
 
 def close(value: float, exact: Fraction | Decimal) -> bool:
     number = Decimal(exact.numerator) / Decimal(exact.denominator) if isinstance(exact, Fraction) else exact
-    return abs(Decimal(value) - number) <= Decimal(1e-14) * abs(number)
+    return abs(Decimal(value) - number) <= Decimal("1e-14") * abs(number)
 
 
 @pytest.mark.parametrize("gain", GAINS)

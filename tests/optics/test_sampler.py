@@ -1,0 +1,395 @@
+"""The exact joint sampler: against closed forms, depth two against depth three, degenerate shapes, streams."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from labqdl.facts import RowStatistics
+from labqdl.optics import expectation
+from labqdl.optics.client_law import ClientLaw
+from labqdl.optics.gain_tap import TapLaw
+from labqdl.optics.law import LinkLaw
+from labqdl.optics.modes import rotate_j
+from labqdl.optics.sampler import Residuals, sample_outcomes, sample_residuals, sample_statistics
+from tests.optics.cases import (
+    LAWS,
+    SIGMAS,
+    KeyedStreams,
+    compare_samples,
+    compare_with_closed_form,
+    row,
+    unit_vectors,
+)
+
+Real = NDArray[np.float64]
+
+
+def probes(x: Real, q: Real, pattern: NDArray[np.bool_]) -> Real:
+    """Directions in the homodyned quadratures (d, n): a, b, q and mode 0; every covariance shows along them."""
+    where = 2 * np.arange(pattern.size) + pattern
+    found = np.stack((x[where], rotate_j(x)[where], q[where], np.eye(pattern.size)[0]))
+    return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True))
+
+
+def draw_many(law: LinkLaw, q: Real, x: Real, pattern: NDArray[np.bool_], draws: int, seed: int) -> Residuals:
+    """Depth three with one row repeated: rows are independent draws; as many counted as homodyned."""
+    rows = np.tile(q, (2 * draws, 1))
+    counted = np.arange(2 * draws) % 2 == 1
+    return sample_residuals(law, rows, x[np.newaxis], pattern, counted, KeyedStreams(seed))
+
+
+def check_residuals(sampled: LinkLaw, expected: LinkLaw, n_modes: int, draws: int = 20_000) -> None:
+    """Depth three drawn from one law has the closed forms of another."""
+    q, x = row(n_modes, 1), unit_vectors(1, n_modes, 2)[0]
+    pattern = np.random.default_rng(3).random(n_modes) < 0.5
+    found = draw_many(sampled, q, x, pattern, draws, seed=4)
+    along = probes(x, q, pattern)
+    if n_modes == 1:
+        along = along[:1]  # one quadrature: all directions are the same
+    where = 2 * np.arange(n_modes) + pattern
+    x_b, p_b = float(x @ q), float(rotate_j(x) @ q)
+    size = along.shape[0] + 1
+    covariance = np.empty((size, size))
+    covariance[0, 0] = expectation.outcome_variance(expected, x_b, p_b)
+    covariance[0, 1:] = covariance[1:, 0] = along @ expectation.cross_covariance(expected, q, x)[where]
+    full = expectation.residual_covariance(expected, q, x)[np.ix_(where, where)]
+    covariance[1:, 1:] = along @ full @ along.T
+    mean = np.concatenate(
+        ([expectation.outcome_slope(expected) * x_b], along @ expectation.residual_mean(expected, q, x)[where])
+    )
+    samples = np.column_stack((found.outcomes[0, 0::2], found.residuals[0] @ along.T)).astype(np.float64)
+    compare_with_closed_form(samples, mean, covariance)
+    # Counted rows: outcomes follow the same law, and every slot has its mean.
+    outcomes = found.outcomes[0, 1::2, np.newaxis].astype(np.float64)
+    compare_with_closed_form(outcomes, mean[:1], covariance[:1, :1])
+    slots = found.counts[0].astype(np.float64)
+    weights = np.stack((np.ones(n_modes), x[0::2] ** 2 + x[1::2] ** 2, np.eye(n_modes)[0]))
+    counts, means = slots @ weights.T, weights @ expectation.mean_counts(expected, q, x)
+    error = SIGMAS * counts.std(axis=0) / math.sqrt(draws) + 1e-12
+    assert np.all(np.abs(counts.mean(axis=0) - means) <= error)
+
+
+@pytest.mark.parametrize("n_modes", [1, 8, 32])
+@pytest.mark.parametrize("name", LAWS)
+def test_every_residual_follows_the_closed_forms(name: str, n_modes: int) -> None:
+    check_residuals(LAWS[name], LAWS[name], n_modes, draws=4_000 if n_modes == 32 else 10_000)
+
+
+def tampered(law: LinkLaw, what: str) -> LinkLaw:
+    """One figure wrong by 5 per cent; the server's expectation stays."""
+    tap = law.client.tap
+    if what in ("server_efficiency", "counter_efficiency", "forward"):
+        return replace(law, **{what: 0.95 * getattr(law, what)})
+    if what == "added noise":
+        changed = replace(tap, d_x=1.05 * tap.d_x, d_p=1.05 * tap.d_p)
+    elif what == "gain":
+        changed = replace(tap, outcome_gain=1.05 * tap.outcome_gain)
+    elif what == "net gain":
+        changed = replace(tap, net_gain=1.05 * tap.net_gain)
+    else:
+        changed = replace(tap, covariance_x=0.95 * tap.covariance_x)
+    return replace(law, client=replace(law.client, tap=changed))
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["nothing", "server_efficiency", "counter_efficiency", "forward", "added noise", "gain", "net gain", "covariance"],
+)
+def test_an_error_of_five_per_cent_is_seen(what: str) -> None:
+    law = LAWS["ideal amplifier"]
+    if what == "nothing":
+        check_residuals(law, law, 2, draws=120_000)
+        return
+    with pytest.raises(AssertionError):
+        check_residuals(tampered(law, what), law, 2, draws=120_000)
+
+
+# --- depth two against depth three -------------------------------------------------------------------------------
+
+
+def features(y: NDArray[Any], statistics: RowStatistics) -> tuple[Real, Real]:
+    """What is compared between depths: (homodyned rows, ...) and (counted rows, ...), with squares of the sums."""
+    counted = statistics.counted
+    sums = np.stack((statistics.sum_qr[~counted], statistics.sum_rr[~counted]), axis=1)
+    homodyned = np.column_stack((y[:, ~counted].T, sums, (sums - sums.mean(axis=0)) ** 2))
+    photons = statistics.photons[counted].astype(np.float64)
+    return homodyned, np.column_stack((y[:, counted].T, y[:, counted].T ** 2, photons, photons**2))
+
+
+def check_depths(two: LinkLaw, three: LinkLaw, q: Real, x: Real, pattern: NDArray[np.bool_], draws: int) -> None:
+    rows = np.tile(q, (2 * draws, 1))
+    counted = np.arange(2 * draws) % 2 == 1
+    y, statistics = sample_statistics(two, rows, x, pattern, counted, KeyedStreams(11))
+    found = sample_residuals(three, rows, x, pattern, counted, KeyedStreams(12))
+    first, second = features(y, statistics), features(found.outcomes, found.statistics)
+    compare_samples(first[0], second[0])
+    compare_samples(first[1], second[1])
+
+
+@pytest.mark.parametrize(("n_modes", "images"), [(1, 1), (1, 3), (2, 1), (4, 3)])
+@pytest.mark.parametrize("name", LAWS)
+def test_statistics_have_the_law_of_the_residuals(name: str, n_modes: int, images: int) -> None:
+    law = LAWS[name]
+    pattern = np.arange(n_modes) % 2 == 0
+    check_depths(law, law, row(n_modes, 13), unit_vectors(images, n_modes, 14), pattern, draws=4_000)
+
+
+@pytest.mark.parametrize(
+    "what", ["nothing", "server_efficiency", "counter_efficiency", "added noise", "net gain", "covariance"]
+)
+def test_depths_that_differ_by_five_per_cent_are_seen(what: str) -> None:
+    law, x = LAWS["ideal amplifier"], np.array([[0.98, 0.1, 0.14, 0.1]])
+    x /= np.linalg.norm(x)
+    arguments = (4.0 * x[0], x, np.array([False, False]), 250_000)
+    if what == "nothing":
+        check_depths(law, law, *arguments)
+        return
+    with pytest.raises(AssertionError):
+        check_depths(tampered(law, what), law, *arguments)
+
+
+@pytest.mark.parametrize("name", ["honest amplifier", "intercept-resend", "turned, shaky", "vacuum"])
+@pytest.mark.parametrize("case", ["only measured", "only unmeasured", "a and b parallel", "zero row", "q along x"])
+def test_degenerate_directions(name: str, case: str) -> None:
+    law, n_modes = LAWS[name], 3
+    pattern = np.zeros(n_modes, dtype=np.bool_)
+    x, q = np.zeros((2, 2 * n_modes)), row(n_modes, 15)
+    if case == "only measured":
+        x[:, 0] = 1.0  # b vanishes on the measured quadratures
+    elif case == "only unmeasured":
+        x[:, 1] = 1.0
+    elif case == "a and b parallel":
+        x[:, 0], x[:, 1] = 0.6, 0.8
+    else:
+        x = unit_vectors(2, n_modes, 16)
+        q = np.zeros(2 * n_modes) if case == "zero row" else 3.0 * x[0]
+    check_depths(law, law, q, x, pattern, draws=4_000)
+
+
+@pytest.mark.parametrize("name", ["vacuum", "turned, shaky"])
+def test_zero_row_of_one_mode(name: str) -> None:
+    """One dimension and no Q: the mean's own direction is the only one."""
+    law = LAWS[name]
+    for pattern in (np.array([True]), np.array([False])):
+        check_depths(law, law, np.zeros(2), np.array([[1.0, 0.0]]), pattern, draws=4_000)
+        check_depths(law, law, row(1, 17), np.array([[1.0, 0.0]]), pattern, draws=4_000)
+
+
+def test_statistics_of_a_large_block_have_their_means() -> None:
+    """392 modes, as in use: mean and spread of the sums against closed forms, where no residual could show a slip."""
+    law, n_modes, images, rows = LAWS["honest amplifier"], 392, 16, 400
+    x, q = unit_vectors(images, n_modes, 18), np.tile(row(n_modes, 19), (rows, 1))
+    pattern = np.random.default_rng(20).random(n_modes) < 0.5
+    _, statistics = sample_statistics(law, q, x, pattern, np.zeros(rows, dtype=np.bool_), KeyedStreams(21))
+    where = 2 * np.arange(n_modes) + pattern
+    light = law.homodyne
+    a, b, sent = x[:, where], rotate_j(x)[:, where], q[0][where]
+    extra = np.sum(light.spike_x * np.sum(a**2, axis=1) + light.spike_p * np.sum(b**2, axis=1))
+    assert law.homodyne.mismatch() == 0.0
+    mean = images * n_modes * light.floor + extra
+    spread = math.sqrt(2.0 * images * n_modes) * light.floor
+    assert abs(statistics.sum_rr.mean() - mean) < 5 * 1.01 * spread / math.sqrt(rows)
+    variance = images * light.floor * sent @ sent
+    variance += np.sum(light.spike_x * (a @ sent) ** 2 + light.spike_p * (b @ sent) ** 2)
+    assert abs(statistics.sum_qr.mean()) < 5 * math.sqrt(variance / rows)
+    assert abs(statistics.sum_qr.var() / variance - 1) < 5 * math.sqrt(2 / rows)
+    assert abs(statistics.sum_rr.var() / spread**2 - 1) < 5 * math.sqrt(2 / rows)
+    np.testing.assert_allclose(statistics.sum_qq, images * sent @ sent, rtol=1e-12)
+
+
+def test_nulled_light_of_an_honest_row_is_thermal() -> None:
+    """P(k) = n^k/(1+n)^(k+1) with n = (G-1)/G photons a row; 5 sigma in each of the first four probabilities."""
+    law, rows = LAWS["ideal amplifier"], 100_000
+    counted = np.ones(rows, dtype=np.bool_)
+    q = np.tile(row(3, 22), (rows, 1))
+    pattern = np.zeros(3, dtype=np.bool_)
+    _, statistics = sample_statistics(law, q, unit_vectors(1, 3, 23), pattern, counted, KeyedStreams(24))
+    for k in range(4):
+        p = 0.5**k / 1.5 ** (k + 1)
+        assert abs(np.mean(statistics.photons == k) - p) < 5 * math.sqrt(p * (1 - p) / rows)
+
+
+# --- shapes, types, streams --------------------------------------------------------------------------------------
+
+
+def block(rows: int = 12, images: int = 5, n_modes: int = 6) -> tuple[Real, Real, NDArray[np.bool_], NDArray[np.bool_]]:
+    generator = np.random.default_rng(25)
+    q = 2.0 * generator.standard_normal((rows, 2 * n_modes))
+    return q, unit_vectors(images, n_modes, 26), generator.random(n_modes) < 0.5, generator.random(rows) < 0.4
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_all_depths_give_the_same_outcomes(name: str) -> None:
+    q, x, pattern, counted = block()
+    law = LAWS[name]
+    y = sample_outcomes(law, q, x, KeyedStreams(1))
+    two, _ = sample_statistics(law, q, x, pattern, counted, KeyedStreams(1))
+    three = sample_residuals(law, q, x, pattern, ~counted, KeyedStreams(1))
+    assert y.shape == (5, 12)
+    np.testing.assert_allclose(two, y, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(three.outcomes, y, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["honest amplifier", "turned, shaky", "intercept-resend", "vacuum"])
+def test_same_streams_same_bits_and_the_order_of_memory_does_not_matter(name: str) -> None:
+    q, x, pattern, counted = block()
+    law = LAWS[name]
+    first = sample_residuals(law, q, x, pattern, counted, KeyedStreams(2))
+    again = sample_residuals(law, q, x, pattern, counted, KeyedStreams(2))
+    np.testing.assert_array_equal(first.outcomes, again.outcomes)
+    np.testing.assert_array_equal(first.residuals, again.residuals)
+    np.testing.assert_array_equal(first.counts, again.counts)
+    other = sample_residuals(law, np.asfortranarray(q), x, pattern, counted, KeyedStreams(2))
+    np.testing.assert_allclose(other.residuals, first.residuals, rtol=1e-10, atol=1e-10)
+    y, statistics = sample_statistics(law, q, x, pattern, counted, KeyedStreams(2))
+    turned, same = sample_statistics(law, np.asfortranarray(q), x, pattern, counted, KeyedStreams(2))
+    np.testing.assert_allclose(turned, y, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(same.sum_rr, statistics.sum_rr, rtol=1e-10)
+    np.testing.assert_array_equal(same.photons, statistics.photons)
+    elsewhere, _ = sample_statistics(law, q, x, pattern, counted, KeyedStreams(2, block=1))
+    assert np.all(elsewhere != y)
+
+
+def test_statistics_are_the_sums_of_the_residuals() -> None:
+    q, x, pattern, counted = block()
+    found = sample_residuals(LAWS["honest amplifier"], q, x, pattern, counted, KeyedStreams(3))
+    where = 2 * np.arange(pattern.size) + pattern
+    measured, statistics = q[~counted][:, where], found.statistics
+    assert found.residuals.shape == (5, int((~counted).sum()), 6)
+    assert found.counts.shape == (5, int(counted.sum()), 6)
+    np.testing.assert_allclose(statistics.sum_rr[~counted], np.sum(found.residuals**2, axis=(0, 2)))
+    np.testing.assert_allclose(statistics.sum_qr[~counted], np.sum(found.residuals * measured, axis=(0, 2)))
+    np.testing.assert_allclose(statistics.sum_qq[~counted], 5 * np.sum(measured**2, axis=1))
+    np.testing.assert_array_equal(statistics.photons[counted], found.counts.sum(axis=(0, 2)))
+    np.testing.assert_allclose(statistics.expected_photons_signal[counted], 5 * np.sum(q[counted] ** 2, axis=1) / 4)
+    np.testing.assert_array_equal(statistics.residuals, np.where(counted, 0, 30))
+    np.testing.assert_array_equal(statistics.slots, np.where(counted, 30, 0))
+    assert statistics.images == 5
+    for sums in (statistics.sum_rr, statistics.sum_qr, statistics.sum_qq):
+        assert np.all(sums[counted] == 0)
+    assert np.all(statistics.photons[~counted] == 0)
+    assert np.all(statistics.expected_photons_signal[~counted] == 0)
+
+
+@pytest.mark.parametrize("all_counted", [True, False])
+@pytest.mark.parametrize("name", ["honest amplifier", "turned, shaky"])
+def test_blocks_without_one_kind_of_row(name: str, all_counted: bool) -> None:
+    q, x, pattern, counted = block()
+    counted[:] = all_counted
+    _, statistics = sample_statistics(LAWS[name], q, x, pattern, counted, KeyedStreams(4))
+    found = sample_residuals(LAWS[name], q, x, pattern, counted, KeyedStreams(4))
+    assert np.all((statistics.sum_rr > 0) == ~counted)
+    assert found.residuals.shape[1] == (0 if all_counted else 12)
+    assert found.counts.shape[1] == (12 if all_counted else 0)
+
+
+@pytest.mark.parametrize("name", ["honest amplifier", "turned, shaky", "tampered fibre"])
+def test_single_precision(name: str) -> None:
+    law, images = LAWS[name], 4
+    q, x, pattern, counted = block(rows=600, images=images, n_modes=20)
+    single = np.float32
+    y, statistics = sample_statistics(law, q.astype(single), x.astype(single), pattern, counted, KeyedStreams(5))
+    found = sample_residuals(law, q.astype(single), x.astype(single), pattern, counted, KeyedStreams(5))
+    assert y.dtype == found.residuals.dtype == single
+    assert sample_outcomes(law, q.astype(single), x.astype(single), KeyedStreams(5)).dtype == single
+    assert statistics.sum_rr.dtype == np.float64
+    double = sample_residuals(law, q, x, pattern, counted, KeyedStreams(6)).statistics
+    for other in (statistics, found.statistics):
+        for field in ("sum_qr", "sum_rr"):
+            first, second = getattr(other, field)[~counted], getattr(double, field)[~counted]
+            error = math.sqrt((first.var() + second.var()) / first.size)
+            assert abs(first.mean() - second.mean()) < 5 * error
+        np.testing.assert_allclose(other.sum_qq, double.sum_qq, rtol=1e-5)
+
+
+def test_small_spikes_survive_single_precision() -> None:
+    """Homodyned span noise of G = 1 + 1e-6 must not drown in the rounding of float32 factors."""
+    q, x, pattern, counted = block(rows=64, images=8)
+    counted[:] = False
+    arguments = (q.astype(np.float32), x.astype(np.float32), pattern, counted, KeyedStreams(7))
+    weak, none = LAWS["ideal amplifier"].client, LAWS["ideal amplifier"].client
+    weak = replace(weak, tap=replace(weak.tap, d_x=2e-6, d_p=2e-6, covariance_x=0.0))
+    none = replace(none, tap=replace(none.tap, d_x=0.0, d_p=0.0, covariance_x=0.0))
+    _, with_spike = sample_statistics(replace(LAWS["ideal amplifier"], client=weak), *arguments)
+    _, without = sample_statistics(replace(LAWS["ideal amplifier"], client=none), *arguments)
+    # Same normals: the difference of the sums is 2e-6 times the squared components, 8 on average over 8 images.
+    more = np.mean(with_spike.sum_rr - without.sum_rr)
+    assert more == pytest.approx(2e-6 * 8, rel=0.3)
+
+
+class Recording:
+    """Streams that note what was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.streams = KeyedStreams(8)
+
+    def __call__(self, purpose: str, /) -> np.random.Generator:
+        self.asked.append(purpose)
+        return self.streams(purpose)
+
+
+@pytest.mark.parametrize(
+    ("name", "depth", "asked"),
+    [
+        ("honest amplifier", 1, ["outcome"]),
+        ("honest amplifier, shaky", 1, ["outcome", "phase"]),
+        ("honest amplifier", 2, ["outcome", "residual", "count"]),
+        ("honest amplifier, shaky", 2, ["outcome", "phase", "residual", "count"]),
+        ("honest amplifier, shaky", 3, ["outcome", "phase", "residual", "count"]),
+    ],
+)
+def test_each_purpose_is_asked_for_once(name: str, depth: int, asked: list[str]) -> None:
+    q, x, pattern, counted = block()
+    streams, law = Recording(), LAWS[name]
+    if depth == 1:
+        sample_outcomes(law, q, x, streams)
+    else:
+        (sample_statistics if depth == 2 else sample_residuals)(law, q, x, pattern, counted, streams)
+    assert streams.asked == asked
+
+
+def test_phase_of_the_returned_light_alone_leaves_the_outcomes() -> None:
+    q, x, pattern, counted = block()
+    law = LAWS["honest amplifier"]
+    drifting = replace(law, total_phase_noise=0.3)
+    y, calm = sample_statistics(law, q, x, pattern, counted, KeyedStreams(9))
+    same, shaken = sample_statistics(drifting, q, x, pattern, counted, KeyedStreams(9))
+    np.testing.assert_allclose(same, y, rtol=1e-12, atol=1e-12)
+    assert shaken.sum_rr[~counted].sum() > calm.sum_rr[~counted].sum()
+
+
+def test_complex_net_gain_alone() -> None:
+    """A stage that only turns the addressed mode: the residual's mean leaves along Jx, nothing else happens."""
+    law = LinkLaw(ClientLaw("turn", TapLaw(1j, 0.0, 0.0, 1.0, 2.0, 0.0)))
+    check_residuals(law, law, 4)
+
+
+def refusals() -> list[tuple[type[Exception], str, dict[str, Any]]]:
+    q, x, pattern, counted = block()
+    return [
+        (ValueError, "shapes", {"q": q[:, :4]}),
+        (ValueError, "shapes", {"q": q[:, :5], "x": x[:, :5]}),
+        (ValueError, "shapes", {"q": q[0]}),
+        (TypeError, "float32", {"q": q.astype(np.float32)}),
+        (TypeError, "float32", {"q": q.astype(np.int64), "x": x.astype(np.int64)}),
+        (ValueError, "at least one", {"x": x[:0]}),
+        (ValueError, "pattern", {"pattern": pattern[:3]}),
+        (ValueError, "pattern", {"pattern": pattern.astype(np.int64)}),
+        (ValueError, "counted", {"counted": counted[:3]}),
+        (ValueError, "unit vector", {"x": 1.01 * x}),
+    ]
+
+
+@pytest.mark.parametrize(("error", "words", "change"), refusals())
+def test_refusals(error: type[Exception], words: str, change: dict[str, Any]) -> None:
+    q, x, pattern, counted = block()
+    arguments: dict[str, Any] = {"q": q, "x": x, "pattern": pattern, "counted": counted} | change
+    with pytest.raises(error, match=words):
+        sample_statistics(LAWS["ideal amplifier"], streams=KeyedStreams(1), **arguments)
