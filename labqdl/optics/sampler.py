@@ -629,11 +629,15 @@ def _draw_counts(work: _Work, generator: np.random.Generator, counts: NDArray[np
         turned = angle + work.phases.total[rows] - work.phases.forward[rows]
     axes = np.broadcast_to(np.exp(1j * np.asarray(turned)), shape)
     deviations = [math.sqrt(max(light.floor + spike, 0.0)) for spike in (first, second)]
-    sent = (work.q[rows, 0::2] + 1j * work.q[rows, 1::2]).astype(np.complex128)
-    background = law.dark_counts + (law.extinction * law.counter_efficiency * law.forward * law.back / 4.0) * (
-        sent.real**2 + sent.imag**2
-    )
+    sent = work.q[rows, 0::2].astype(np.float64) + 1j * work.q[rows, 1::2]
+    leaked = law.extinction * law.counter_efficiency * law.forward * law.back
+    background = law.dark_counts + 0.25 * leaked * (sent.real**2 + sent.imag**2)
     floor = math.sqrt(light.floor)
+    if floor == 0 and not (on_q.any() or on_jq.any()):
+        noise = generator.standard_normal((2, *shape))
+        addressed = mean_x + 1j * mean_p + axes * (deviations[0] * noise[0] + 1j * deviations[1] * noise[1])
+        _scatter_counts(work, np.abs(addressed) ** 2 * (0.25 * law.counter_efficiency), background, generator, counts)
+        return
     for image in range(work.images):
         u = work.x[image, 0::2].astype(np.float64) + 1j * work.x[image, 1::2]
         field = (on_q[:, image] + 1j * on_jq[:, image])[:, np.newaxis] * sent
@@ -648,3 +652,33 @@ def _draw_counts(work: _Work, generator: np.random.Generator, counts: NDArray[np
         field += addressed[:, np.newaxis] * u
         intensity = (field.real**2 + field.imag**2) * (0.25 * law.counter_efficiency) + background
         counts[image] = generator.poisson(intensity)
+
+
+def _scatter_counts(
+    work: _Work,
+    directed: NDArray[np.float64],
+    background: NDArray[np.float64],
+    generator: np.random.Generator,
+    counts: NDArray[np.int64],
+) -> None:
+    """Counts of a nulled row whose light is all in the addressed mode: few photons, so draw these, not the slots.
+
+    Independent Poisson numbers in all slots are a Poisson total of which each photon picks its slot independently:
+    in proportion to |u_j|^2 for the addressed light of `directed` (rows, images) mean counts, to `background`
+    (rows, n_modes) for dark counts and unextinguished light, which are the same for every image.
+    """
+    images, rows, n_modes = counts.shape
+    counts[...] = 0
+    numbers = generator.poisson(directed)
+    for image in range(images):
+        u = work.x[image].astype(np.float64) ** 2
+        edges = np.cumsum(u[0::2] + u[1::2])
+        which = np.repeat(np.arange(rows), numbers[:, image])
+        modes = np.searchsorted(edges, generator.random(which.size) * edges[-1], side="right")
+        np.add.at(counts[image], (which, modes), 1)
+    edges = np.cumsum(background)
+    if edges[-1] > 0:
+        total = int(generator.poisson(images * edges[-1]))
+        slots = np.searchsorted(edges, generator.random(total) * edges[-1], side="right")
+        which = generator.integers(images, size=total)
+        np.add.at(counts, (which, slots // n_modes, slots % n_modes), 1)
