@@ -38,33 +38,38 @@ def bits(bound: Bound | None) -> str:
 
 def leakage_table(report: LeakageReport) -> Table:
     """Bits per weight and per feature by engine: one use, certified from this run, all uses of the run together."""
-    certified = [bound for bound in report.bounds if bound.confidence is not None]
-    repeated = [bound for bound in report.bounds if bound.uses > 1]
-    table = Table(box=box.SIMPLE_HEAD, title="Upper bounds on leakage", title_justify="left")
-    table.add_column("about")
-    table.add_column("engine")
-    table.add_column("one use\n(parameters taken as known)", justify="right")
-    if certified:
-        confidence = certified[0].confidence
-        assert confidence is not None
-        table.add_column(
-            f"one use, certified at\n1 - {1 - confidence:.1g}, {certified[0].samples:,} symbols", justify="right"
+    certified = next((bound for bound in report.bounds if bound.confidence is not None), None)
+    repeated = next((bound for bound in report.bounds if bound.uses > 1), None)
+    caption = "One use, and all uses together, take the parameters of the link as known."
+    columns = [("one use", False, False)]
+    if certified is not None and certified.confidence is not None:
+        columns.append(("one use,\ncertified", True, False))
+        caption += (
+            f" Certified figures hold at confidence 1 - {1 - certified.confidence:.1g}"
+            f" by {certified.samples:,} returned symbols."
         )
-    if repeated:
-        table.add_column("all uses together\n(parameters taken as known)", justify="right")
-        if any(bound.confidence is not None for bound in repeated):
-            table.add_column("all uses together,\ncertified", justify="right")
+    if repeated is not None:
+        columns.append((f"{repeated.uses:,} uses", False, True))
+        if certified is not None:
+            columns.append((f"{repeated.uses:,} uses,\ncertified", True, True))
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title="Upper bounds on leakage",
+        title_justify="left",
+        caption=caption,
+        caption_justify="left",
+    )
+    table.add_column("engine")
+    for heading, _, _ in columns:
+        table.add_column(heading, justify="right")
     for quantity, unit in ((Quantity.WEIGHTS, "bit per weight"), (Quantity.DATA, "bit per feature")):
+        table.add_row(Text(f"{quantity}, {unit}", style="italic"))
         for engine in report.engines(quantity):
-            cells = [f"{quantity}, {unit}", engine, bits(report.select(quantity, engine))]
-            if certified:
-                cells.append(bits(report.select(quantity, engine, certified=True)))
-            if repeated:
-                cumulative = report.select(quantity, engine, cumulative=True)
-                cells.append(bits(cumulative) + (f" ({cumulative.uses:,} uses)" if cumulative else ""))
-                if any(bound.confidence is not None for bound in repeated):
-                    cells.append(bits(report.select(quantity, engine, certified=True, cumulative=True)))
-            table.add_row(*cells, style="bold" if engine == "labqdl" else "")
+            cells = [
+                bits(report.select(quantity, engine, certified=proven, cumulative=summed))
+                for _, proven, summed in columns
+            ]
+            table.add_row(f"  {engine}", *cells, style="bold" if engine == "labqdl" else "")
     return table
 
 

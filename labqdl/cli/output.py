@@ -30,8 +30,8 @@ class Output:
 
     @property
     def results(self) -> Console:
-        """Console of the results (standard output); wide where nobody looks, so that nothing is cut."""
-        return Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+        """Console of the results (standard output); a fixed width in files and pipes."""
+        return Console(width=None if sys.stdout.isatty() else 120, highlight=False)
 
     @property
     def messages(self) -> Console:

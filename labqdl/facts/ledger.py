@@ -109,6 +109,8 @@ class Component:
             raise ValueError(f"{self.name}: electronic_noise belongs to a receiver")
         if self.place is not Place.TAP and self.n_sp != 1.0:
             raise ValueError(f"{self.name}: n_sp belongs to the gain-and-tap stage (place 'tap')")
+        if self.place is Place.TAP and self.transmissivity != 1.0:
+            raise ValueError(f"{self.name}: loss of the gain-and-tap stage belongs to 'client-in' or 'client-out'")
         if self.place is not Place.SERVER_COUNTER and (self.dark_counts or self.extinction):
             raise ValueError(f"{self.name}: dark_counts and extinction belong to the counter")
 

@@ -90,6 +90,7 @@ def test_an_empty_ledger_is_ideal() -> None:
         ({"dark_counts": 0.1}, "belong to the counter"),
         ({"owner": Owner.CLIENT, "trusted": True}, "cannot trust"),
         ({"place": Place.SERVER_RECEIVER, "excess": 0.1}, "electronic_noise, not excess"),
+        ({"place": Place.TAP, "transmissivity": 0.9}, "belongs to 'client-in' or 'client-out'"),
     ],
 )
 def test_impossible_components_are_refused(changes: dict[str, object], words: str) -> None:
