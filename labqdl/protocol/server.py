@@ -109,8 +109,9 @@ class Server:
         self._light = tuple(layer_light(q) for q in self._quadratures)
         self._verifier = Verifier(frame, self._light)
         self._verdict: Verdict | None = None
-        self._records = self._empty_records()
+        self._records: dict[tuple[int, int], bytes] = {}
         self._finished: set[int] = set()
+        self._restored: frozenset[int] = frozenset()
         self._position: tuple[int, int] | None = (0, 0)
         self._intents: tuple[SendRows, SetReceiver] | None = None
         self._peer_next: tuple[int, int] | None = (0, 0)
@@ -167,7 +168,11 @@ class Server:
 
     def inputs_digest(self) -> str:
         """BLAKE2b-256 over all that the verdict depends on: frame (ledger, plan, budgets), sent light, every record."""
-        digest = self._records.copy()
+        digest = hashlib.blake2b(self._digest.encode(), digest_size=32)
+        for quadratures in self._quadratures:
+            digest.update(np.ascontiguousarray(quadratures).data)
+        for record in sorted(self._records):
+            digest.update(self._records[record])
         digest.update(json.dumps(self._verifier.state_dict(), sort_keys=True).encode())
         return digest.hexdigest()
 
@@ -262,7 +267,7 @@ class Server:
         layer, block, statistics = returned.layer, returned.block, returned.statistics
         self._check(layer, block, statistics)
         self._verifier.add(layer, block, statistics)
-        _absorb(self._records, layer, block, statistics)
+        self._records[(block, layer)] = _fingerprint(layer, block, statistics)
         self._intents = None
         if layer + 1 < len(self._frame.layers):
             self._position = (layer + 1, block)
@@ -314,10 +319,9 @@ class Server:
                 raise ProtocolError(f"server: restored record of layer {layer}, block {block} is repeated")
             self._check(layer, block, statistics)
             records[(block, layer)] = statistics
-        verifier, digest = Verifier(self._frame, self._light), self._empty_records()
+        verifier = Verifier(self._frame, self._light)
         for (block, layer), statistics in sorted(records.items(), key=lambda item: item[0]):
             verifier.add(layer, block, statistics)
-            _absorb(digest, layer, block, statistics)
         blocks = {block for block, _ in records}
         complete = {block for block in blocks if all((block, i) in records for i in range(len(self._frame.layers)))}
         # The last look at a whole session is the verdict; before that the e-process watches alone.
@@ -326,7 +330,8 @@ class Server:
         inconsistent = verdict is not None and verdict.kind is VerdictKind.ABORT
         if complete != blocks and not inconsistent:
             raise ProtocolError(f"server: restored block {min(blocks - complete)} is incomplete")
-        self._verifier, self._records, self._finished = verifier, digest, complete
+        self._verifier, self._finished, self._restored = verifier, complete, frozenset(complete)
+        self._records = {(block, layer): _fingerprint(layer, block, item) for (block, layer), item in records.items()}
         self._position = self._peer_next = self._first_unfinished()
         self._verdict = verdict
         if verdict is not None and inconsistent:
@@ -354,17 +359,22 @@ class Server:
         """The client may be ahead of the returned light by the layer that is on its way, never by more."""
         self._session.expect("layer-done", SessionState.RUNNING, SessionState.DONE)
         here = (message.layer, message.block)
-        sent = self._intents is not None or self._peer_next != self._position
-        if self._peer_next is None or here != self._peer_next or not sent:
+        if here != self._peer_next or not self._sent(*here):
             raise ProtocolError(f"server: layer {message.layer} of block {message.block} cannot be done now")
         self._peer_next = self._after(*here)
+
+    def _sent(self, layer: int, block: int) -> bool:
+        """Whether the light of this layer and block has been asked for."""
+        if self._position is None:
+            return True
+        current = (self._position[1], self._position[0])
+        return (block, layer) < current or ((block, layer) == current and self._intents is not None)
 
     def _after(self, layer: int, block: int) -> tuple[int, int] | None:
         if layer + 1 < len(self._frame.layers):
             return (layer + 1, block)
-        return next(
-            ((0, later) for later in range(block + 1, self._frame.n_blocks) if later not in self._finished), None
-        )
+        later = range(block + 1, self._frame.n_blocks)
+        return next(((0, following) for following in later if following not in self._restored), None)
 
     def _first_unfinished(self) -> tuple[int, int] | None:
         return next(((0, block) for block in range(self._frame.n_blocks) if block not in self._finished), None)
@@ -385,12 +395,6 @@ class Server:
         problem = _impossible(statistics, self._energies[layer], pattern, counted, images)
         if problem is not None:
             raise ProtocolError(f"server: statistics of layer {layer}, block {block}: {problem}")
-
-    def _empty_records(self) -> hashlib.blake2b:
-        digest = hashlib.blake2b(self._digest.encode(), digest_size=32)
-        for quadratures in self._quadratures:
-            digest.update(np.ascontiguousarray(quadratures).data)
-        return digest
 
     def _end(self, event: SessionEvent, reason: str) -> None:
         self._session.advance(event)
@@ -460,16 +464,18 @@ def _impossible(
     ):
         if not np.allclose(array, expected, rtol=_RECORD_TOLERANCE, atol=1e-9):
             return f"{name} is not that of the rows that were sent"
-    limit = np.sqrt(s.sum_qq) * np.sqrt(np.maximum(s.sum_rr, 0.0)) * (1.0 + _RECORD_TOLERANCE)
+    limit = np.sqrt(np.abs(s.sum_qq)) * np.sqrt(np.maximum(s.sum_rr, 0.0)) * (1.0 + _RECORD_TOLERANCE)
     if (s.sum_rr < 0).any() or (np.abs(s.sum_qr) > limit + 1e-9).any():
         return "the sums are no sums of squares and products (Cauchy-Schwarz)"
     return None
 
 
-def _absorb(digest: hashlib.blake2b, layer: int, block: int, statistics: RowStatistics) -> None:
-    """Add one record to the running digest, in a fixed layout."""
-    digest.update(f"{layer},{block},{statistics.images},{statistics.counted.size};".encode())
+def _fingerprint(layer: int, block: int, statistics: RowStatistics) -> bytes:
+    """BLAKE2b-256 of one record in a fixed layout: kept in its place, so that the record itself need not be."""
+    head = f"{layer},{block},{statistics.images},{statistics.counted.size};"
+    digest = hashlib.blake2b(head.encode(), digest_size=32)
     for name in ("sum_qq", "sum_qr", "sum_rr", "expected_photons_signal"):
         digest.update(getattr(statistics, name).astype("<f8").tobytes())
     for name in ("counted", "residuals", "photons", "slots"):
         digest.update(getattr(statistics, name).astype("<i8").tobytes())
+    return digest.digest()

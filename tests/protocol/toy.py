@@ -25,7 +25,18 @@ from labqdl.facts import (
     VerificationPlan,
 )
 from labqdl.optics.gain_tap import tap_law
-from labqdl.protocol import BlockResult, Client, Message, Outcomes, Returned, SendRows, Server, SetData, SetReceiver
+from labqdl.protocol import (
+    BlockResult,
+    Client,
+    Message,
+    Outcomes,
+    Returned,
+    SendRows,
+    Server,
+    SessionState,
+    SetData,
+    SetReceiver,
+)
 from labqdl.rng import Roots
 
 Floats = NDArray[np.float32]
@@ -223,6 +234,10 @@ class Run:
 def parties(network: ToyNetwork, frame: FrameDescription, data: Floats, seed: int = 3) -> tuple[Server, Client]:
     roots = Roots.from_seed(seed)
     return Server(network, frame, roots.server), Client(data, roots.client)
+
+
+def states(server: Server, client: Client) -> tuple[SessionState, SessionState]:
+    return server.state, client.state
 
 
 def agree(server: Server, client: Client) -> None:
