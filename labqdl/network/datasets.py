@@ -128,13 +128,17 @@ def load_idx(images: Path | Traversable, labels: Path | Traversable | None = Non
 def load_npz(path: Path) -> Dataset:
     """Arrays `data` (or `x`) and `labels` (or `y`, or none) from an npz archive; never unpickles."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            # A lone .npy loads as an array and has no members.
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise InputError("this is no npz archive", source=path)
-            members = {key: archive[key] for key in archive.files}
+        content = path.read_bytes()
     except FileNotFoundError:
         raise InputError("there is no such file", source=path) from None
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}", source=path) from None
+    # np.load would take a lone .npy or a pickle here; a damaged archive must not leave a file handle behind.
+    if content[:2] != b"PK":
+        raise InputError("no readable npz archive: it does not start like a zip file", source=path)
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            members = {key: archive[key] for key in archive.files}
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"no readable npz archive: {error}", source=path) from None
     data_key = next((key for key in ("data", "x") if key in members), None)

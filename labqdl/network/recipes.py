@@ -18,8 +18,6 @@ from typing import Any
 import numpy as np
 
 from labqdl.errors import InputError
-from labqdl.facts import Activation, ActivationKind
-from labqdl.network.augment import Augmentation
 from labqdl.network.catalogue import SHIPPED_MODELS
 from labqdl.network.datasets import Dataset, breast_cancer, load_dataset, load_idx
 from labqdl.network.evaluate import AccuracyCurve, accuracy_exact, accuracy_vs_f2

@@ -352,9 +352,8 @@ class _Run:
         self._key = jax.random.key(plan.seed, impl="unsafe_rbg")
         widths = (features, *plan.hidden, outputs)
         start = np.random.Generator(np.random.SFC64([plan.seed, 3]))
-        parameters: dict[str, Any] = {"temperature": np.array([0.0 if plan.light == "free" else -1.0, 0.0], np.float32)}
-        if plan.noise_range is not None:
-            parameters["temperature"][1] = -0.5
+        # Logarithm of the inverse temperature of the softmax, and its slope over the logarithm of the noise.
+        parameters: dict[str, Any] = {"temperature": np.array([-1.0, -0.5], np.float32)}
         for index, (before, after) in enumerate(itertools.pairwise(widths)):
             columns = before + int(plan.bias)
             # Free weights start small, as usual, so that what is learned outgrows the random start.
@@ -421,11 +420,14 @@ class _Run:
         }
 
     def _logits(self, parameters: dict[str, Any], vectors: Any, deviation: Any, key: Any) -> Any:
-        """Outputs of the last layer per norm of its vector, times a temperature that depends on the noise."""
+        """Outputs of the last layer; with normalised light per norm of its vector, times a learned temperature.
+
+        Neither the norm nor the temperature, which depends on the noise, changes which output is the largest.
+        """
         jnp, plan = self._jax.numpy, self.plan
         parameters = self._projected(parameters)
         count = len(plan.hidden) + 1
-        outcomes = vectors
+        outcomes = norms = vectors
         for index in range(count):
             weights = parameters[f"weights{index}"]
             scale = jnp.sqrt(jnp.mean(weights * weights)) if plan.light == "free" else 1.0
@@ -443,6 +445,8 @@ class _Run:
             if index < count - 1:
                 threshold = parameters[f"threshold{index}"] if plan.learn_threshold else plan.activation.threshold
                 vectors = self._activate(outcomes * norms * factor - threshold)
+        if plan.light == "free":
+            return outcomes * norms
         inverse = parameters["temperature"][0]
         if plan.noise_range is not None:
             inverse = inverse + parameters["temperature"][1] * jnp.log(deviation)[:, None]

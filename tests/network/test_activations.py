@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from labqdl.facts import Activation, ActivationKind
 from labqdl.network import apply_activation, centre
@@ -23,8 +26,9 @@ Z = np.array([[-2.0, -0.5, 0.0, 0.5, 3.0]], dtype=np.float32)
     ],
 )
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_values_and_dtype(activation: Activation, expected: list[float], dtype: type[np.float32 | np.float64]) -> None:
-    result = apply_activation(activation, Z.astype(dtype))
+def test_values_and_dtype(activation: Activation, expected: list[float], dtype: Any) -> None:
+    outcomes: NDArray[Any] = Z.astype(dtype)
+    result = apply_activation(activation, outcomes)
     assert result.dtype == dtype
     np.testing.assert_allclose(result, [expected], rtol=1e-6)
 

@@ -8,7 +8,7 @@ import pytest
 from labqdl.errors import InputError
 from labqdl.network import DenseLayer, Network, Pipeline, accuracy_exact, accuracy_vs_f2
 
-SIGN = Network("sign", Pipeline((2,)), (DenseLayer(np.array([[1.0, 0], [-1.0, 0]])),))
+SIGN = Network("sign", Pipeline((2,)), (DenseLayer(np.array([[1, 0], [-1, 0]], dtype=np.float32)),))
 DATA = np.tile(np.array([[1.0, 0], [-1.0, 0]]), (2000, 1))
 LABELS = np.tile([0, 1], 2000)
 
@@ -51,7 +51,7 @@ def test_exact_accuracy() -> None:
         (np.full(4000, -1), "label -1"),
     ],
 )
-def test_labels_that_do_not_fit(labels: np.ndarray, message: str) -> None:  # type: ignore[type-arg]
+def test_labels_that_do_not_fit(labels: np.ndarray, message: str) -> None:
     with pytest.raises(InputError, match=message):
         accuracy_exact(SIGN, DATA, labels)
 

@@ -43,8 +43,8 @@ def test_steps_in_order() -> None:
 
 
 def test_normalise_makes_unit_vectors_and_leaves_zero_alone() -> None:
-    result = Pipeline((3,), (Normalise(),)).apply(np.array([[3.0, 0, 4.0], [0, 0, 0], [1e-12, 0, 0]]))
-    np.testing.assert_allclose(result, [[0.6, 0, 0.8], [0, 0, 0], [1, 0, 0]], atol=1e-6)
+    result = Pipeline((3,), (Normalise(),)).apply(np.array([[3.0, 0.0, 4.0], [0.0, 0.0, 0.0], [1e-12, 0.0, 0.0]]))
+    np.testing.assert_allclose(result, [[0.6, 0.0, 0.8], [0.0, 0.0, 0.0], [1.0, 0.0, 0.0]], atol=1e-6)
 
 
 def test_large_data_is_handled_in_parts_like_small() -> None:
@@ -56,7 +56,8 @@ def test_large_data_is_handled_in_parts_like_small() -> None:
 def slanted(slant: float, shift: float) -> np.ndarray[Any, np.dtype[np.float32]]:
     """A smooth slanted stroke, sampled exactly."""
     y, x = np.mgrid[:28, :28].astype(np.float64) - 13.5
-    return np.exp(-((x - slant * y - shift) ** 2) / 4 - y**2 / 30)[None].astype(np.float32)
+    stroke = np.exp(-((x - slant * y - shift) ** 2) / 4 - y**2 / 30)
+    return np.asarray(stroke[None], dtype=np.float32)
 
 
 @pytest.mark.parametrize(("slant", "shift"), [(0.0, 0.0), (0.4, 0.0), (-0.3, 2.0), (0.0, -3.5)])
