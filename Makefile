@@ -32,7 +32,7 @@ lint: $(FULL) ## ruff (rules and format) and the import contracts
 	@$(BIN)/python .ci/check.py lint format imports
 
 types: $(FULL) ## mypy --strict on sources and tests
-	@$(BIN)/python .ci/check.py types
+	@$(BIN)/python .ci/check.py types types-tools
 
 docs: $(FULL) ## build the documentation into docs/_build/html, warnings as errors
 	@$(BIN)/python .ci/check.py docs

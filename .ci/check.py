@@ -24,13 +24,15 @@ def _python(*arguments: str) -> list[str]:
     return [sys.executable, "-m", *arguments]
 
 
+TOOLS = (".ci/check.py", ".ci/pins.py", "docs/conf.py", "docs/_ext/mathml.py", "docs/_ext/schema_tables.py")
+"""Python files outside of the packages."""
 LINT_IMPORTS = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as main; main()"]
 CHECKS: dict[str, list[str]] = {
     "lint": _python("ruff", "check", "--quiet", "."),
     "format": _python("ruff", "format", "--check", "--quiet", "."),
     "imports": LINT_IMPORTS,
     "types": _python("mypy"),
-    "types-tools": _python("mypy", ".ci/check.py", ".ci/pins.py"),
+    "types-tools": _python("mypy", *TOOLS),
     "docs": _python("sphinx", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html"),
     "tests": _python("pytest", "-n", "2", "-m", "not soak", "--cov", "--cov-report=", "-q"),
 }

@@ -22,7 +22,7 @@ class SchemaDirective(SphinxDirective):
         text = module.SCHEMA.markdown().splitlines()
         container = nodes.Element()
         self.state.nested_parse(StringList(text, source=module.__name__), 0, container, match_titles=True)
-        return container.children
+        return list(container.children)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
