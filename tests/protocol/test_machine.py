@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from labqdl.errors import ProtocolError
 from labqdl.facts import Budgets, Reason, TapSetting, VerdictKind, VerificationPlan
@@ -124,6 +124,33 @@ class Sessions(RuleBasedStateMachine):
             assert self.client.digest == agreed
             assert self.client.inputs_digest() == inputs
 
+    # A start somewhere in an honest session, and honest progress in between -----------------------------------
+
+    @initialize(layers=st.integers(-1, 4))
+    def begin(self, layers: int) -> None:
+        """Chaos begins before the handshake (-1), after it, or after some layers of light."""
+        for _ in range(layers + 1):
+            self.advance()
+
+    @rule()
+    def advance(self) -> None:
+        """What would come next if nobody interfered, where the parties are still in step."""
+        live = (SessionState.AGREED, SessionState.RUNNING)
+        if states(self.server, self.client) == (SessionState.NEW, SessionState.NEW):
+            self.propose()
+            self.to_client(self.wire[-1])
+            self.to_server(self.wire[-1])
+        elif {self.server.state, self.client.state} <= set(live) and self.server.position == self.client.position:
+            self.load()
+            self.set_data()
+            assert self.rows is not None
+            assert self.setting is not None
+            outcomes, returned = self.link.transmit(*self.rows, self.setting)
+            self.outcomes.append(outcomes)
+            self.returned.append(returned)
+            self.attempt(self.client, lambda: self.client.outcomes(outcomes))
+            self.wire.extend(self.attempt(self.server, lambda: self.server.returned(returned)) or ())
+
     # Honest steps, in any order -------------------------------------------------------------------------------
 
     @rule()
@@ -181,9 +208,9 @@ class Sessions(RuleBasedStateMachine):
     def disturb(self, message: Message, server: bool) -> None:
         (self.to_server if server else self.to_client)(message)
 
-    @rule(message=ending, server=st.booleans(), chance=st.integers(0, 9))
+    @rule(message=ending, server=st.booleans(), chance=st.integers(0, 4))
     def end(self, message: Message, server: bool, chance: int) -> None:
-        if chance == 0:
+        if chance == 4:
             (self.to_server if server else self.to_client)(message)
 
     @rule(layer=small, block=small, value=st.sampled_from([0.0, np.nan, 1e300, -np.inf]), images=small, rows=small)
@@ -268,8 +295,8 @@ def drive_quietly(server: Server, client: Client, link: ToyLink) -> None:
 
 TestSessions = Sessions.TestCase
 TestSessions.settings = settings(
-    max_examples=60,
-    stateful_step_count=40,
+    max_examples=80,
+    stateful_step_count=30,
     deadline=None,
     derandomize=True,
     database=None,
