@@ -53,9 +53,9 @@ class RunLock:
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self.path = path
-        key = path.resolve()
+        self._key = path.resolve()
         with _guard:
-            if key in _held:
+            if self._key in _held:
                 raise InputError("this run is being written by this very process", source=path.parent)
             try:
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, 0o666)
@@ -67,7 +67,7 @@ class RunLock:
                 os.close(descriptor)
                 raise
             self._release = weakref.finalize(self, os.close, descriptor)
-            _held[key] = self
+            _held[self._key] = self
 
     def _acquire(self, descriptor: int, clock: Clock) -> None:
         try:
@@ -95,7 +95,7 @@ class RunLock:
         """Let the next writer in; releasing twice is fine."""
         with _guard:
             if self._release.alive:
-                _held.pop(self.path.resolve(), None)
+                _held.pop(self._key, None)
                 self._release()
 
 

@@ -96,8 +96,13 @@ def _decode(line: bytes, position: Position) -> tuple[RecordedEvent, Position]:
     check = blake2b(position.check + body, digest_size=_CHECK_BYTES).digest()
     if check.hex().encode() != found.group(1):
         raise _BadLineError("it does not fit its checksum, or a line before it is missing")
-    content = parse(body + b"}")  # what fits its checksum was written by `encode`
-    event = RecordedEvent(content["seq"], content["time"], content["kind"], MappingProxyType(content["data"]))
+    try:
+        content = parse(body + b"}")
+        event = RecordedEvent(content["seq"], content["time"], content["kind"], MappingProxyType(content["data"]))
+    except (ValueError, LookupError, TypeError) as error:
+        raise _BadLineError(f"it is no event: {error}") from None
+    if event.sequence != position.sequence:
+        raise _BadLineError(f"expected event {position.sequence}, found {event.sequence}")
     return event, Position(position.end + len(line) + 1, position.sequence + 1, check)
 
 

@@ -11,6 +11,7 @@ Layout (see docs/file-formats.md)::
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -119,6 +120,8 @@ class RunFolder:
             Where the manifest is no plain JSON.
         """
         path = Path(path)
+        if path.name in ("", ".."):  # "." has no name to put a temporary one beside
+            path = path.resolve()
         clock = clock or SystemClock()
         roots = tuple(roots)
         parties = tuple(Party(root.party) for root in roots)
@@ -134,14 +137,15 @@ class RunFolder:
         draft = path.with_name(f".{path.name}.{head.run_id}{storage.PARTIAL_SUFFIX}")
         try:
             _build(draft, head, roots, prepare, clock)
-            storage.rename_folder(draft, path)
-        except BaseException as error:
+            try:
+                storage.rename_folder(draft, path)
+            except OSError as error:  # somebody else was faster
+                problem = f"cannot make the run folder: {error.strerror or error}"
+                raise InputError(problem, source=path) from error
+        except BaseException:
             with suppress(LabqdlError):
                 if draft.exists():
                     storage.remove_folder(draft)
-            if isinstance(error, OSError):
-                problem = f"cannot make the run folder: {error.strerror or error}"
-                raise InputError(problem, source=path) from error
             raise
         storage.sync_folder(path.parent)
         return cls.resume(path, clock=clock)
@@ -356,8 +360,8 @@ def _refuse_taken(path: Path) -> None:
 
 def _sweep_unfinished(path: Path, clock: Clock) -> None:
     """Remove what killed creations of the same name left, unless their process lives and holds the lock."""
-    pattern = f".{path.name}.*{storage.PARTIAL_SUFFIX}"
-    for leftover in sorted(entry for entry in path.parent.iterdir() if entry.match(pattern)):
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{16}}{re.escape(storage.PARTIAL_SUFFIX)}")
+    for leftover in sorted(entry for entry in path.parent.iterdir() if pattern.fullmatch(entry.name)):
         with suppress(LabqdlError):  # its creator lives, or somebody else's file: not ours to remove
             RunLock(leftover / LOCK, clock).release()
             storage.remove_folder(leftover)
@@ -424,7 +428,7 @@ def _read_head(path: Path) -> _Head:
     if fields.get("schema") != SCHEMA:
         raise RecordError(f"{file}: schema {fields.get('schema')!r} is not a run's ({SCHEMA!r})")
     version = fields.get("schema_version")
-    if not isinstance(version, int) or version < 1:
+    if type(version) is not int or version < 1:
         raise RecordError(f"{file}: schema_version {version!r} is not a positive integer")
     if version > SCHEMA_VERSION:
         raise RecordError(

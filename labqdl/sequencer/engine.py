@@ -217,6 +217,7 @@ class Engine:
         error: BaseException | None = None
         while True:
             if self._abort_wanted:
+                self._adopt()
                 self._end(plan)
                 raise error or StopRequested("aborted; the plan's cleanup was not executed")
             try:
