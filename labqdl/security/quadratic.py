@@ -20,7 +20,7 @@ from scipy.optimize import brentq
 
 _Tilt = TypeVar("_Tilt", np.float64, np.complex128)
 
-_NODES = 4001
+_NODES = 1001
 _LOWEST = -40.0
 """Photon-number tilts below this are zero photons for every purpose: e^-40."""
 
@@ -172,18 +172,18 @@ class QuadraticLaw:
             omega = np.linspace(-edge, edge, _NODES)
             weight = np.full(_NODES, omega[1] - omega[0])
             weight[[0, -1]] *= 0.5
-            s = (tilt + 1j * omega).astype(np.complex128)
-            kernel = -1.0 / np.expm1(-s) if tilt > 0 else -1.0 / np.expm1(s)
+            s = np.asarray(tilt + 1j * omega, dtype=np.complex128)
+            denominator = -np.expm1(-s) if tilt > 0 else -np.expm1(s)
         else:
             # omega = width * sinh(t) follows the algebraic decay that few degrees of freedom leave.
             t = np.linspace(-18.0, 18.0, _NODES)
             omega = width * np.sinh(t)
             weight = width * np.cosh(t) * (t[1] - t[0])
-            s = (tilt + 1j * omega).astype(np.complex128)
-            kernel = 1.0 / s if tilt > 0 else -1.0 / s
+            s = np.asarray(tilt + 1j * omega, dtype=np.complex128)
+            denominator = s if tilt > 0 else -s
         exponent = self.cgf(s) - s * value
         peak = float(self.cgf(np.array(tilt))) - tilt * value
-        total = float(np.sum(np.real(np.exp(exponent - peak) * kernel) * weight)) / (2 * math.pi)
+        total = float(np.sum(np.real(np.exp(exponent - peak) / denominator) * weight)) / (2 * math.pi)
         return min(max(total * math.exp(peak), 0.0), 1.0)
 
 

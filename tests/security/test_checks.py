@@ -1,0 +1,324 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import optimize, special
+
+from labqdl.facts import Ledger, TapSetting
+from labqdl.security.checks import count_check, gain_check, noise_check, session_checks
+from labqdl.security.expected import HonestLayer, LayerLight, Totals, honest_layers, layer_light
+from labqdl.security.quadratic import QuadraticLaw
+from tests.security.light import (
+    BENCH,
+    IDEAL,
+    Reals,
+    Returned,
+    assert_power,
+    assert_rate,
+    assert_uniform,
+    draw,
+    isotropic,
+    make_frame,
+    make_light,
+)
+
+ROWS, IMAGES, SESSIONS = 12, 4, 300
+
+
+def make_law(q: Reals, ledger: Ledger = IDEAL, mu: float = 4.0, **options: object) -> HonestLayer:
+    frame = make_frame(ledger=ledger, shapes=((q.shape[0], q.shape[1]),), mu=mu)
+    return honest_layers(frame, [layer_light(q)])[0]
+
+
+def first_counted(rows: int, count: int) -> NDArray[np.bool_]:
+    return np.arange(rows) < count
+
+
+def one_sided(law: HonestLayer, part: Totals, generator: np.random.Generator) -> tuple[float, float, float]:
+    """Upper tail probabilities of gain, noise and (randomised between neighbours) count."""
+    gain = law.gain(part)
+    z = (part.qr - gain.middle) / math.sqrt(gain.variance)
+    noise = law.noise(part, high=True).upper_tail(part.rr)
+    count = law.count(part, high=True)
+    above, here = count.upper_tail(part.photons + 1), count.upper_tail(part.photons)
+    return float(special.ndtr(-z)), noise, above + generator.random() * (here - above)
+
+
+def calibrate(n_modes: int, seed: int, **errors: float) -> tuple[Reals, Reals, Reals]:
+    generator = np.random.default_rng(seed)
+    q = make_light(generator, ROWS, n_modes, 4.0)
+    law = make_law(q)
+    x = isotropic(generator, SESSIONS * IMAGES * 2, n_modes)
+    light = draw(generator, IDEAL, q, x, counted=first_counted(ROWS, 6), **errors)
+    tails = np.array([one_sided(law, part, generator) for part in light.totals(2 * IMAGES)])
+    return tails[:, 0], tails[:, 1], tails[:, 2]
+
+
+@pytest.mark.parametrize("n_modes", [8, 32])
+def test_p_values_are_uniform_for_random_data(n_modes: int) -> None:
+    for tails in calibrate(n_modes, seed=10 + n_modes):
+        assert_uniform(tails)
+
+
+def test_five_per_cent_of_anything_breaks_the_calibration() -> None:
+    # 1536 residuals and 48 counted row-images a session: the shift is 2 to 5 spreads, photons need a bias of theirs.
+    gain, _, _ = calibrate(32, seed=20, gain_error=0.05)
+    _, noise, _ = calibrate(32, seed=21, noise_error=0.05)
+    for tails in (gain, noise):
+        with pytest.raises(AssertionError, match="from uniform"):
+            assert_uniform(tails)
+
+
+def test_five_per_cent_of_photons_break_the_calibration() -> None:
+    def tails(error: float) -> Reals:
+        generator = np.random.default_rng(22)
+        q = make_light(generator, ROWS, 8, 4.0)
+        law = make_law(q)
+        x = isotropic(generator, 300 * 60, 8)
+        light = draw(generator, IDEAL, q, x, counted=first_counted(ROWS, ROWS), photon_error=error)
+        result = []
+        for part in light.totals(60):
+            count = law.count(part, high=True)
+            above, here = count.upper_tail(part.photons + 1), count.upper_tail(part.photons)
+            result.append(above + generator.random() * (here - above))
+        return np.array(result)
+
+    assert_uniform(tails(0.0))
+    with pytest.raises(AssertionError, match="from uniform"):
+        assert_uniform(tails(0.05))
+
+
+def worst_data(q: Reals, images: int) -> Reals:
+    """Every image along the strongest direction of the layer's light."""
+    direction = np.linalg.svd(q)[2][0]
+    return np.tile(direction, (images, 1))
+
+
+@pytest.mark.parametrize("n_modes", [8, 32])
+@pytest.mark.parametrize("ledger", [IDEAL, BENCH], ids=["ideal", "bench"])
+@pytest.mark.parametrize("worst", [False, True], ids=["random data", "worst data"])
+def test_false_alarms_of_every_check_stay_below_their_share(n_modes: int, ledger: Ledger, worst: bool) -> None:
+    generator = np.random.default_rng(30 + n_modes + worst)
+    q = make_light(generator, ROWS, n_modes, 4.0)
+    # A dominant direction: rows that resemble each other, as trained weights do.
+    q += 2 * np.outer(np.ones(ROWS), generator.normal(size=2 * n_modes))
+    q *= math.sqrt(8.0 / np.mean(q**2))
+    law = make_law(q, ledger)
+    trials = 200
+    x = worst_data(q, trials * IMAGES) if worst else isotropic(generator, trials * IMAGES, n_modes)
+    light = draw(generator, ledger, q, x, counted=first_counted(ROWS, 4))
+    parts = light.totals(IMAGES)
+    for check in (gain_check, noise_check, count_check):
+        hits = sum(not check([law], [part], 0.05).passed for part in parts)
+        assert_rate(hits, trials, 0.05)
+
+
+def test_without_the_alignment_envelope_aligned_weights_would_raise_false_alarms() -> None:
+    generator = np.random.default_rng(40)
+    q = np.outer(generator.choice([-1.0, 1.0], size=ROWS), generator.normal(size=16))
+    q *= math.sqrt(8.0 / np.mean(q**2))
+    light = draw(
+        generator, IDEAL, q, worst_data(q, 600 * IMAGES), counted=first_counted(ROWS, 0), added_noise=9.0
+    ).totals(IMAGES)
+    frame = make_frame(shapes=((ROWS, 16),))
+    aligned = replace(honest_layers(frame, [layer_light(q)])[0], spike_x=9.0, spike_p=9.0)
+    naive = replace(aligned, alignment=1 / 16)
+    assert aligned.alignment == pytest.approx(1.0, rel=1e-5)
+    assert_rate(sum(not gain_check([aligned], [part], 0.05).passed for part in light), 600, 0.05)
+    with pytest.raises(AssertionError, match="expected"):
+        assert_rate(sum(not gain_check([naive], [part], 0.05).passed for part in light), 600, 0.05)
+
+
+# ---- powers of the named attacks, mu = 4, G = 2, n_modes = 392, T = 1, one-sided false-alarm rate 1e-6 ----
+
+
+def paper_law(rows: int = 1) -> HonestLayer:
+    frame = make_frame(shapes=((rows, 784),))
+    return honest_layers(frame, [LayerLight(alignment=1 / 784)])[0]
+
+
+def residual_totals(number: int) -> Totals:
+    return Totals(qq=8.0 * number, energy=16.0 * number, residuals=number, homodyned=max(1, round(number / 392)))
+
+
+@pytest.mark.parametrize(
+    ("number", "variance"),
+    [(76, 3.0), (101, 2.6), (196, 2.0), (18, 9.0), (10_971, 1 + 1 / 392 + 0.1)],
+    ids=["intercept-resend", "MMSE resend", "cloner", "substitution", "asymmetric cloner"],
+)
+def test_noise_check_has_the_stated_power(number: int, variance: float) -> None:
+    law = paper_law()
+    # The honest row of the table has its spike spread over 392 modes: less than one row is an isotropic fraction.
+    exact = replace(law, floor=1 + 1 / 392, spike_x=0.0, spike_p=0.0)
+    critical = optimize.brentq(
+        lambda rr: exact.noise(residual_totals(number), high=True).upper_tail(rr) / 1e-6 - 1, number, 9.0 * number
+    )
+    trials = 20_000
+    square = variance * np.random.default_rng(50 + number).chisquare(number, size=trials)
+    assert_power(int(np.sum(square > critical)), trials, 0.9905)
+    for margin, caught in ((1.001, True), (0.999, False)):
+        part = replace(residual_totals(number), rr=critical * margin)
+        assert noise_check([exact], [part], 2e-6).passed is not caught
+    # The real check also allows for the spike of the row that it is part of: at most a few more residuals.
+    generous = optimize.brentq(
+        lambda rr: law.noise(residual_totals(number), high=True).upper_tail(rr) / 1e-6 - 1, number, 9.0 * number
+    )
+    assert generous >= critical
+    if number > 392:
+        assert generous == pytest.approx(critical, rel=2e-4)
+
+
+def test_gain_check_has_the_stated_power_against_a_passive_tap() -> None:
+    generator, number, trials = np.random.default_rng(60), 2385, 2000
+    law = paper_law()
+    gain = math.sqrt(1 - 0.1) - 1
+    q = generator.normal(scale=math.sqrt(8.0), size=(trials, number)).astype(np.float32)
+    r = gain * q + generator.normal(scale=math.sqrt(1 + 1 / 392), size=q.shape).astype(np.float32)
+    qq, qr = np.einsum("ij,ij->i", q, q), np.einsum("ij,ij->i", q, r)
+    hits = 0
+    for square, cross in zip(qq.tolist(), qr.tolist(), strict=True):
+        part = Totals(qq=square, qr=cross, rr=1.0, residuals=number, homodyned=6, images=6)
+        hits += not gain_check([law], [part], 2e-6).passed
+    assert_power(hits, trials, 0.99)
+
+
+@pytest.mark.parametrize(("gain", "rows"), [(10.0, 347), (3.0, 1624)])
+def test_count_check_has_the_stated_power_against_over_amplification(gain: float, rows: int) -> None:
+    law, trials = paper_law(), 4000
+    part = Totals(slots=392 * rows, counted=rows)
+    honest = law.count(part, high=True)
+    critical = next(k for k in range(rows // 2, 4 * rows) if honest.upper_tail(k) <= 1e-6)
+    mean = (gain - 1) / gain
+    photons = np.random.default_rng(70).negative_binomial(rows, 1 / (1 + mean), size=trials)
+    assert_power(int(np.sum(photons >= critical)), trials, 0.99)
+    assert not count_check([law], [replace(part, photons=critical)], 2e-6).passed
+    assert count_check([law], [replace(part, photons=critical - 1)], 2e-6).passed
+
+
+def test_too_quiet_light_is_caught_too() -> None:
+    law = paper_law()
+    part = replace(residual_totals(392_000), rr=0.98 * 392_000, slots=3_920_000, counted=10_000, photons=100)
+    assert noise_check([law], [part], 1e-6).z < -5
+    assert not noise_check([law], [part], 1e-6).passed
+    assert count_check([law], [part], 1e-6).z < -5
+    assert not count_check([law], [part], 1e-6).passed
+
+
+# ---- structure ----
+
+
+def drawn_layers(seed: int = 80) -> tuple[list[HonestLayer], list[Returned]]:
+    generator = np.random.default_rng(seed)
+    lights = [make_light(generator, rows, 8, 4.0) for rows in (16, 10)]
+    frame = make_frame(shapes=((16, 16), (10, 16)))
+    laws = list(honest_layers(frame, [layer_light(q) for q in lights]))
+    drawn = [
+        draw(generator, IDEAL, q, isotropic(generator, 64, 8), counted=first_counted(q.shape[0], 3)) for q in lights
+    ]
+    return laws, drawn
+
+
+def test_shares_of_alpha_add_up() -> None:
+    laws, drawn = drawn_layers()
+    totals = [light.totals(64)[0] for light in drawn]
+    several = session_checks(laws, totals, 1e-6)
+    assert [test.name for test in several] == [
+        *("gain", "noise", "count"),
+        *("gain, layer 1", "noise, layer 1", "count, layer 1"),
+        *("gain, layer 2", "noise, layer 2", "count, layer 2"),
+    ]
+    assert math.fsum(test.threshold for test in several) == pytest.approx(0.5e-6)
+    single = session_checks(laws[:1], totals[:1], 1e-6)
+    assert [test.name for test in single] == ["gain", "noise", "count"]
+    assert math.fsum(test.threshold for test in single) == pytest.approx(0.5e-6)
+    assert all(test.passed for test in several)
+
+
+def test_kinds_of_rows_that_are_absent_are_not_tested() -> None:
+    laws, drawn = drawn_layers()
+    part = drawn[0].totals(64)[0]
+    counted = Totals(signal=part.signal, slots=part.slots, counted=part.counted, photons=part.photons, images=64)
+    homodyned = replace(part, slots=0, counted=0, photons=0, signal=0.0)
+    assert [test.name for test in session_checks(laws[:1], [counted], 1e-6)] == ["count"]
+    assert [test.name for test in session_checks(laws[:1], [homodyned], 1e-6)] == ["gain", "noise"]
+    assert session_checks(laws[:1], [Totals()], 1e-6) == ()
+
+
+def test_results_carry_figures_a_person_can_compare() -> None:
+    laws, drawn = drawn_layers()
+    gain, noise, count = session_checks(laws[:1], [drawn[0].totals(64)[0]], 1e-6)
+    assert gain.statistic == pytest.approx(1.0, abs=0.05)
+    assert gain.expected == pytest.approx(1.0)
+    assert noise.statistic == pytest.approx(1 + 1 / 8, abs=0.1)
+    assert noise.expected == pytest.approx(1 + 1 / 8)
+    assert count.expected == pytest.approx(0.5 / 8)
+    assert gain.samples == noise.samples == 13 * 64 * 8
+    assert count.samples == 3 * 64 * 8
+
+
+def test_an_unbalanced_net_gain_widens_the_envelope_to_what_any_data_can_do() -> None:
+    generator = np.random.default_rng(90)
+    tap = TapSetting.amplifier(2.0, 0.45)
+    frame = make_frame(shapes=((ROWS, 16),), tap=tap)
+    q = make_light(generator, ROWS, 8, 4.0)
+    law = honest_layers(frame, [layer_light(q)])[0]
+    assert law.mismatch == pytest.approx(1 - math.sqrt(0.9))
+    part = draw(generator, IDEAL, q, isotropic(generator, 4, 8), counted=first_counted(ROWS, 4)).totals(4)[0]
+    gain = law.gain(part)
+    assert gain.low < 0 < gain.high
+    # the true shift along the worst direction, quadratures measured at will, stays inside
+    x = worst_data(q, 1)[0]
+    jx = np.stack([-x[1::2], x[0::2]], axis=-1).ravel()
+    amplitudes = q @ np.stack([x, jx], axis=1)
+    shift = law.mismatch * np.sum(np.abs(amplitudes) * np.abs(q @ np.stack([x, jx], axis=1))) / 2
+    assert shift * 4 * law.amplitude < gain.high - gain.middle
+    for law_of in (law.noise, law.count):
+        high: QuadraticLaw = law_of(part, high=True)
+        low: QuadraticLaw = law_of(part, high=False)
+        assert high.mean > low.mean
+
+
+def test_frames_and_light_must_fit() -> None:
+    frame = make_frame(shapes=((ROWS, 16),))
+    with pytest.raises(ValueError, match="2 descriptions of light for 1 layers"):
+        honest_layers(frame, [LayerLight(), LayerLight()])
+    with pytest.raises(ValueError, match="row_energy has shape"):
+        honest_layers(frame, [LayerLight(row_energy=np.ones(3))])
+    with pytest.raises(ValueError, match="the frame says"):
+        honest_layers(frame, [LayerLight(row_energy=np.ones(ROWS))])
+    with pytest.raises(ValueError, match="alignment must lie"):
+        LayerLight(alignment=0.0)
+    with pytest.raises(ValueError, match="q must have shape"):
+        layer_light(np.ones((3, 5)))
+
+
+def test_layer_light_bounds_every_direction_and_pattern() -> None:
+    generator = np.random.default_rng(95)
+    q = make_light(generator, ROWS, 8, 4.0) + np.outer(np.ones(ROWS), np.linspace(0, 1, 16))
+    light = layer_light(q)
+    assert light.row_energy is not None
+    assert light.cross is not None
+    total = float(light.row_energy.sum())
+    for x in isotropic(generator, 200, 8):
+        pattern = generator.random(8) < 0.5
+        picked = np.repeat(pattern, 2)
+        picked[0::2] = ~picked[0::2]
+        jx = np.stack([-x[1::2], x[0::2]], axis=-1).ravel()
+        met = np.sum((q[:, picked] @ x[picked]) ** 2 + (q[:, picked] @ jx[picked]) ** 2)
+        assert met <= light.alignment * total
+        jq = np.stack([-q[:, 1::2], q[:, 0::2]], axis=-1).reshape(q.shape)
+        assert np.sum(np.sum(q[:, picked] * jq[:, picked], axis=1) ** 2) <= light.cross
+    fallback = honest_layers(make_frame(shapes=((ROWS, 16),)))[0]
+    assert fallback.alignment == 1.0
+    assert fallback.cross == pytest.approx(ROWS * (16 * 8.0) ** 2 / 4)
+
+
+def test_totals_add_up_to_the_bit_in_any_order() -> None:
+    generator = np.random.default_rng(97)
+    parts = [Totals(qq=v, qr=-v / 3, rr=v * v, residuals=2) for v in generator.lognormal(0, 9, size=50)]
+    shuffled = [parts[i] for i in generator.permutation(50)]
+    assert Totals.sum(parts) == Totals.sum(shuffled)
