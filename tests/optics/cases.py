@@ -82,6 +82,8 @@ def laws() -> dict[str, LinkLaw]:
     found["hidden cloner"] = LinkLaw.from_ledger(LOSSY, cloner()).with_lossless_fibre()
     for name in ("honest amplifier", "honest feed-forward", "turned", "cloner"):
         found[f"{name}, shaky"] = LinkLaw.from_ledger(SHAKY, CLIENTS[name])
+    counter = Ledger("dark counter", (LOSSY.components[-1],))
+    found["dark counter"] = LinkLaw.from_ledger(counter, honest(counter, AMPLIFIER))
     wrong = replace(LOSSY.components[3], transmissivity=0.6)
     tampered = Ledger("tampered", (*LOSSY.components[:3], wrong, *LOSSY.components[4:]))
     found["tampered fibre"] = LinkLaw.from_ledger(tampered, CLIENTS["honest amplifier"], LOSSY)
