@@ -430,6 +430,8 @@ def _impossible(
 ) -> str | None:
     """Why a receiver with this setting cannot have measured these statistics, None if it can."""
     s = statistics
+    if s.counted.shape == counted.shape and s.images == images and _nothing_measured(s):
+        return None
     if s.counted.shape != counted.shape or s.counted.dtype != np.bool_ or not np.array_equal(s.counted, counted):
         return "the counted rows are not those that were chosen"
     if s.images != images:
@@ -468,6 +470,15 @@ def _impossible(
     if (s.sum_rr < 0).any() or (np.abs(s.sum_qr) > limit + 1e-9).any():
         return "the sums are no sums of squares and products (Cauchy-Schwarz)"
     return None
+
+
+def _nothing_measured(statistics: RowStatistics) -> bool:
+    """Whether the server left its receivers off: no symbols, so no evidence either way and nothing certified.
+
+    It is the server's own decision. A client that returns nothing still leaves shot noise in the receivers.
+    """
+    names = ("counted", "sum_qq", "sum_qr", "sum_rr", "residuals", "photons", "slots", "expected_photons_signal")
+    return not any(getattr(statistics, name).any() for name in names)
 
 
 def _fingerprint(layer: int, block: int, statistics: RowStatistics) -> bytes:

@@ -68,6 +68,10 @@ def light(server: Server) -> Returned:
     return ToyLink(FRAME).transmit(rows, receiver, setting)[1]
 
 
+def states_of(server: Server) -> SessionState:
+    return server.state
+
+
 def snapshot(server: Server) -> tuple[object, ...]:
     return (server.state, server.position, server.finished_blocks, server.inputs_digest(), server.ending)
 
@@ -306,6 +310,18 @@ def test_statistics_that_cannot_be() -> None:
     for returned, words in cases:
         refuses(server, partial(server.returned, returned), words)
     assert server.returned(good) == ()
+
+
+def test_receivers_that_were_left_off_are_no_evidence_and_certify_nothing() -> None:
+    server = agreed()
+    while server.state is SessionState.RUNNING or server.state is SessionState.AGREED:
+        rows, _ = intents(server)
+        real, whole = np.zeros(len(rows.quadratures)), np.zeros(len(rows.quadratures), dtype=np.int64)
+        off = RowStatistics(whole.astype(np.bool_), real, real, real, whole, whole, whole, real, rows.images)
+        server.returned(Returned(rows.layer, rows.block, off))
+    assert states_of(server) is SessionState.DONE
+    assert server.verdict().kind is VerdictKind.UNDECIDED
+    assert server.verdict().reason is Reason.SAMPLES
 
 
 def test_light_that_only_a_cheat_returns_is_a_verdict_and_no_error() -> None:
