@@ -59,10 +59,16 @@ def layer_light(q: NDArray[np.floating[Any]]) -> LayerLight:
         raise ValueError(f"q must have shape (rows, n_weights even), got {light.shape}")
     energy = np.einsum("ij,ij->i", light, light)
     # Rounded upwards: the eigenvalue is a bound, and float32 light may differ in the seventh digit.
-    largest = float(np.linalg.norm(light, 2)) ** 2 * (1 + 1e-6)
+    largest = _largest_eigenvalue(light) * (1 + 1e-6)
     products = light[:, 0::2] * light[:, 1::2]
-    cross = products.shape[1] * float(np.linalg.norm(products, 2)) ** 2 * (1 + 1e-6)
+    cross = products.shape[1] * _largest_eigenvalue(products) * (1 + 1e-6)
     return LayerLight(min(1.0, largest / float(energy.sum())), energy, cross)
+
+
+def _largest_eigenvalue(rows: NDArray[np.float64]) -> float:
+    """Of sum_k v_k v_k' over the rows v_k, from the smaller of the two Gram matrices."""
+    gram = rows @ rows.T if rows.shape[0] < rows.shape[1] else rows.T @ rows
+    return float(np.linalg.eigvalsh(gram)[-1])
 
 
 @dataclass(frozen=True, slots=True)

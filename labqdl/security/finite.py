@@ -101,7 +101,7 @@ def photon_limit(*, photons: int, sources: float, failure: float) -> float:
     for geometric counts, conservative (in the Chernoff sense) for any classical Gaussian light no more bunched.
     """
     vacant = float(betaincinv(sources, photons + 1.0, failure))
-    return 1.0 / vacant - 1.0 if vacant > 0 else math.inf
+    return 1.0 / vacant - 1.0
 
 
 def excess_limit_counts(

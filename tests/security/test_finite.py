@@ -1,0 +1,320 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import special, stats
+
+from labqdl.facts import Component, FrameDescription, Ledger, Owner, Place, Quantity, TapSetting
+from labqdl.security.expected import HonestLayer, LayerLight, Totals, honest_layers, layer_light
+from labqdl.security.finite import (
+    THE_LIGHT,
+    THE_TAP,
+    ChannelLimits,
+    certified_bounds,
+    channel_limits,
+    chi_square_quantile,
+    data_bits,
+    excess_limit_homodyne,
+    honest_excess,
+    honest_limits,
+    limiting_part,
+    limiting_part_of_data,
+    more_symbols,
+    photon_limit,
+    transmissivity_limit,
+    weight_bits_per_mode,
+)
+from labqdl.security.holevo import repeated_weight_leakage, trusted_fibre_leakage, weight_leakage
+from tests.security.light import BENCH, IDEAL, assert_rate, draw, isotropic, make_frame, make_light
+
+PAPER = [
+    # inferences, T_min, eps_max, worst-case L, eps alone; honest T = 1, mu = 4, G = 2, 392 modes, 1e-6 each
+    (1, 0.99398, 0.01473, 0.4555, 0.3495),
+    (10, 0.99809, 0.00638, 0.2279, 0.1838),
+    (100, 0.99940, 0.00376, 0.1364, 0.1202),
+    (1000, 0.99981, 0.00293, 0.1036, 0.0981),
+    (10_000, 0.99994, 0.00267, 0.0926, 0.0908),
+    (100_000, 0.99998, 0.00259, 0.0890, 0.0885),
+]
+
+
+@pytest.mark.parametrize(("inferences", "transmissivity", "excess", "leak", "alone"), PAPER)
+def test_worst_case_of_the_paper_with_homodyne_only(
+    inferences: int, transmissivity: float, excess: float, leak: float, alone: float
+) -> None:
+    number, square = 311_248 * inferences, 1 + 1 / 392
+    t_min = transmissivity_limit(
+        amplitude=1.0, error=math.sqrt(square / (8 * number)), samples=number, efficiency=1.0, failure=1e-6
+    )
+    eps = excess_limit_homodyne(variance=square, samples=number, efficiency=1.0, electronic_noise=0.0, failure=1e-6)
+    assert t_min == pytest.approx(transmissivity, abs=0.6e-5)
+    assert eps == pytest.approx(excess, abs=0.6e-5)
+    assert weight_leakage(mu=4.0, transmissivity=t_min, excess=eps) == pytest.approx(leak, abs=0.6e-4)
+    assert weight_leakage(mu=4.0, transmissivity=1.0, excess=eps) == pytest.approx(alone, abs=0.6e-4)
+
+
+@pytest.mark.parametrize("degrees", [3.0, 1e3, 9e5, 1.1e6])
+def test_chi_square_quantile_against_scipy_where_scipy_is_right(degrees: float) -> None:
+    assert chi_square_quantile(1e-6, degrees) == pytest.approx(float(stats.chi2.ppf(1e-6, degrees)), rel=1e-7)
+
+
+def test_chi_square_quantile_keeps_its_tail_where_scipy_loses_it() -> None:
+    # Third-order Cornish-Fisher expansion, exact to 1e-12 relative at 3e9 degrees.
+    degrees, z = 3e9, float(special.ndtri(1e-6))
+    series = degrees + z * math.sqrt(2 * degrees) + 2 / 3 * (z * z - 1)
+    assert chi_square_quantile(1e-6, degrees) == pytest.approx(series, abs=1.0)
+
+
+@pytest.mark.parametrize(("photons", "sources"), [(0, 10), (3, 10), (500, 1000), (10, 10**6), (250_000, 500_000)])
+def test_photon_limit_inverts_the_negative_binomial(photons: int, sources: int) -> None:
+    limit = photon_limit(photons=photons, sources=sources, failure=1e-6)
+    assert float(stats.nbinom.cdf(photons, sources, 1 / (1 + limit))) == pytest.approx(1e-6, rel=1e-5)
+
+
+def test_photon_limit_without_a_source_to_speak_of_is_huge() -> None:
+    assert photon_limit(photons=10**9, sources=0.5, failure=1e-300) > 1e300
+
+
+def expected_session(
+    frame: FrameDescription, inferences: int, fraction: float = 0.25
+) -> tuple[tuple[HonestLayer, ...], list[Totals]]:
+    layers = honest_layers(frame, [LayerLight(1 / layer.n_weights) for layer in frame.layers])
+    sizes = []
+    for layer in layers:
+        rows = layer.rows * inferences
+        counted = round(fraction * rows)
+        energy = layer.energy * inferences * (1 - counted / rows)
+        sizes.append(
+            Totals(
+                qq=energy / 2,
+                energy=energy,
+                signal=layer.energy / 4 * inferences * counted / rows,
+                residuals=(rows - counted) * layer.n_modes,
+                homodyned=rows - counted,
+                slots=counted * layer.n_modes,
+                counted=counted,
+                images=inferences,
+            )
+        )
+    return layers, [layer.expected(size) for layer, size in zip(layers, sizes, strict=True)]
+
+
+def test_counting_sharpens_the_excess_noise() -> None:
+    frame = make_frame()
+    layers, totals = expected_session(frame, 10)
+    limits = channel_limits(layers, totals, frame.ledger, 1e-6)
+    assert limits.excess_homodyne is not None
+    assert limits.excess_counts is not None
+    assert limits.excess == limits.excess_counts < 0.8 * limits.excess_homodyne
+    assert 0.9975 < limits.transmissivity < 0.9985
+    assert limits.samples == 794 * 10 * 392
+
+
+def test_limits_tend_to_the_honest_channel() -> None:
+    tap = TapSetting.amplifier(2.0)
+    frame = make_frame(ledger=BENCH, tap=tap)
+    layers, totals = expected_session(frame, 10**9)
+    limits, honest = channel_limits(layers, totals, BENCH, 1e-6), honest_limits(layers, BENCH)
+    assert limits.transmissivity == pytest.approx(honest.transmissivity, rel=1e-4)
+    assert limits.excess_homodyne == pytest.approx(honest.excess, rel=1e-3)
+    # T_2 eta / n, technical noise, and phase noise 2 mu T sigma^2, at the server's input
+    assert honest.excess == pytest.approx(0.92 / 392 + 0.004 * 0.95 * 0.92 + 8 * BENCH.total * 0.05**2, rel=1e-3)
+    assert limits.excess_counts is not None
+    assert limits.excess_counts >= honest.excess  # darks and leaking light are charged
+
+
+@pytest.mark.parametrize("ledger", [IDEAL, BENCH], ids=["ideal", "bench"])
+def test_coverage_of_both_limits(ledger: Ledger) -> None:
+    generator = np.random.default_rng(3)
+    q = make_light(generator, 8, 8, 4.0)
+    frame = make_frame(ledger=ledger, shapes=((8, 16),), delta=0.05)
+    layers = honest_layers(frame, [layer_light(q)])
+    trials = 2000
+    light = draw(generator, ledger, q, isotropic(generator, 4 * trials, 8), counted=np.arange(8) < 2)
+    true_excess = honest_excess(layers[0], ledger)
+    wrong_t = wrong_eps = wrong = 0
+    for part in light.totals(4):
+        limits = channel_limits(layers, [part], ledger, 0.05)
+        low, high = limits.transmissivity > ledger.total, limits.excess < true_excess
+        wrong_t, wrong_eps, wrong = wrong_t + low, wrong_eps + high, wrong + (low or high)
+    assert_rate(wrong_t, trials, 0.025)
+    assert_rate(wrong_eps, trials, 0.025)
+    assert_rate(wrong, trials, 0.05)
+    if ledger is IDEAL:  # clipped at 1 nothing can be above; the excess limits are not idle
+        assert wrong_eps > 0
+
+
+@pytest.mark.parametrize("planted", ["transmissivity", "excess"])
+def test_five_per_cent_break_the_coverage(planted: str) -> None:
+    generator = np.random.default_rng(4)
+    q = make_light(generator, 16, 8, 4.0)
+    frame = make_frame(shapes=((16, 16),), delta=0.05)
+    layers = honest_layers(frame, [layer_light(q)])
+    # Claim 5 % less loss or noise than there is; enough rows that 5 % are several standard errors.
+    error = {"gain_error": math.sqrt(0.95) - 1} if planted == "transmissivity" else {}
+    light = draw(
+        generator,
+        IDEAL,
+        q,
+        isotropic(generator, 200 * 60, 8),
+        counted=np.arange(16) < 8,
+        **error,
+    )
+    wrong = 0
+    for part in light.totals(60):
+        if planted == "excess":
+            part = replace(part, rr=part.rr - 0.05 * part.residuals, photons=round(0.8 * part.photons))
+            wrong += channel_limits(layers, [part], IDEAL, 0.05).excess < 1 / 8
+        else:
+            wrong += channel_limits(layers, [part], IDEAL, 0.05).transmissivity < 0.98
+    if planted == "excess":
+        with pytest.raises(AssertionError, match="expected"):
+            assert_rate(wrong, 200, 0.05)
+    else:
+        assert wrong == 200
+
+
+def test_trusted_fibre_next_to_the_server_is_set_aside() -> None:
+    def with_fibre(trusted: bool) -> Ledger:
+        return Ledger(
+            "fibre",
+            (
+                Component("out", Place.FORWARD, Owner.CHANNEL, trusted=trusted, transmissivity=math.sqrt(0.5)),
+                Component("home", Place.RETURN, Owner.CHANNEL, trusted=trusted, transmissivity=math.sqrt(0.5)),
+            ),
+        )
+
+    untrusted = weight_leakage(mu=4.0, transmissivity=0.5, excess=math.sqrt(0.5) / 392)
+    for trusted, leak in ((True, 0.0647), (False, untrusted)):
+        frame = make_frame(ledger=with_fibre(trusted))
+        layers = honest_layers(frame)
+        honest = honest_limits(layers, frame.ledger)
+        bits = max(weight_bits_per_mode(frame, layers, honest))
+        assert bits == pytest.approx(leak, abs=5e-5)
+        if trusted:
+            direct = trusted_fibre_leakage(
+                mu=4.0,
+                transmissivity=0.5,
+                excess=math.sqrt(0.5) / 392,
+                trusted_forward=math.sqrt(0.5),
+                trusted_back=math.sqrt(0.5),
+            )
+            assert bits == pytest.approx(direct, rel=1e-9)
+            lucky = ChannelLimits(0.6, honest.excess, None, None, 1)
+            assert max(weight_bits_per_mode(frame, layers, lucky)) == pytest.approx(direct, rel=1e-9)
+
+
+def test_noise_of_trusted_parts_on_the_way_back_is_set_aside() -> None:
+    home = Component("home", Place.RETURN, Owner.SERVER, trusted=True, transmissivity=0.8, excess=0.01)
+    frame = make_frame(ledger=Ledger("own", (home,)))
+    layers = honest_layers(frame)
+    bits = max(weight_bits_per_mode(frame, layers, honest_limits(layers, frame.ledger)))
+    assert bits == pytest.approx(weight_leakage(mu=4.0, transmissivity=1.0, excess=1 / 392), rel=1e-9)
+
+
+def test_an_untrusted_receiver_belongs_to_the_client() -> None:
+    receiver = Component("rented", Place.SERVER_RECEIVER, Owner.CHANNEL, transmissivity=0.9, electronic_noise=0.01)
+    frame = make_frame(ledger=Ledger("rented", (receiver,)))
+    layers, totals = expected_session(frame, 10)
+    limits = channel_limits(layers, totals, frame.ledger, 1e-6)
+    assert limits.transmissivity < 0.9
+    assert limits.excess_counts is None
+    honest = honest_limits(layers, frame.ledger)
+    assert honest.excess == pytest.approx(0.9 / 392 + 0.01, rel=1e-9)
+    bound = certified_bounds(frame, layers, totals, uses=1)[0]
+    assert "receiver charged to the client" in bound.assumptions
+
+
+def test_narrow_layers_carry_the_excess_of_a_row_on_fewer_modes() -> None:
+    frame = make_frame(shapes=((40, 64), (8, 40)))
+    layers = honest_layers(frame)
+    bits = weight_bits_per_mode(frame, layers, honest_limits(layers, frame.ledger))
+    for value, modes in zip(bits, (32, 20), strict=True):
+        assert value == pytest.approx(weight_leakage(mu=4.0, transmissivity=1.0, excess=1 / modes), rel=1e-9)
+
+
+def test_certified_bounds_come_with_everything_they_rest_on() -> None:
+    frame = make_frame(images=10)
+    layers, totals = expected_session(frame, 10)
+    single, cumulative = certified_bounds(frame, layers, totals)
+    assert single.quantity is Quantity.WEIGHTS
+    assert (single.uses, cumulative.uses) == (1, 10)
+    assert single.confidence == cumulative.confidence == pytest.approx(1 - 1e-6)
+    assert single.bits_per_mode == pytest.approx(2 * single.bits)
+    limits = channel_limits(layers, totals, frame.ledger, 1e-6)
+    assert single.bits_per_mode == pytest.approx(
+        weight_leakage(mu=4.0, transmissivity=limits.transmissivity, excess=limits.excess)
+    )
+    assert cumulative.bits_per_mode == pytest.approx(
+        repeated_weight_leakage(mu=4.0, transmissivity=limits.transmissivity, excess=limits.excess, uses=10)
+    )
+    tested = certified_bounds(frame, layers, totals, cross_use_tested=True)[1]
+    assert tested.bits < cumulative.bits
+    assert "cross-use test in force" in tested.assumptions
+    assert len(certified_bounds(frame, layers, totals, uses=1)) == 1
+
+
+def test_trusted_parts_are_named() -> None:
+    home = Component("own spool", Place.RETURN, Owner.SERVER, transmissivity=0.9)
+    frame = make_frame(ledger=Ledger("own", (home,)))
+    layers, totals = expected_session(frame, 1)
+    assert "trusted: own spool" in certified_bounds(frame, layers, totals, uses=1)[0].assumptions
+
+
+def test_symbols_still_needed_are_enough_and_not_too_many() -> None:
+    frame = make_frame()
+    layers, totals = expected_session(frame, 1)
+    needed = more_symbols(frame, layers, totals, budget=0.06)
+    assert needed is not None
+    samples = sum(part.residuals + part.slots for part in totals)
+
+    def bits(symbols: float) -> float:
+        parts = [
+            Totals.sum((part, layer.expected(part, symbols / samples)))
+            for layer, part in zip(layers, totals, strict=True)
+        ]
+        return max(weight_bits_per_mode(frame, layers, channel_limits(layers, parts, frame.ledger, 1e-6))) / 2
+
+    assert bits(needed) <= 0.06
+    assert bits(0.99 * needed) > 0.06
+    assert more_symbols(frame, layers, totals, budget=5.0) == 0
+    assert more_symbols(frame, layers, totals, budget=0.0436) is None
+    assert more_symbols(frame, layers, totals, budget=0.0437) is not None
+
+
+def test_limits_need_homodyned_rows() -> None:
+    frame = make_frame()
+    with pytest.raises(ValueError, match="need homodyned rows"):
+        channel_limits(honest_layers(frame), [Totals(), Totals()], frame.ledger, 1e-6)
+
+
+def test_opaque_light_leaks_everything_but_gives_a_number() -> None:
+    frame = make_frame(shapes=((8, 16),))
+    layers, totals = expected_session(frame, 1)
+    dark = [replace(totals[0], qr=-totals[0].qq)]
+    limits = channel_limits(layers, dark, frame.ledger, 1e-6)
+    assert limits.transmissivity == 1e-12
+    assert math.isfinite(max(weight_bits_per_mode(frame, layers, limits)))
+
+
+def test_the_part_to_blame() -> None:
+    assert limiting_part(make_frame()) == THE_TAP
+    assert limiting_part(make_frame(ledger=BENCH)) == "fibre back"  # its phase noise
+    assert limiting_part_of_data(make_frame()) == THE_TAP
+    noisy = Ledger("noisy", (Component("amplifier", Place.TAP, Owner.CLIENT, n_sp=2.0),))
+    assert limiting_part_of_data(make_frame(ledger=noisy)) == "amplifier"
+    assert limiting_part(make_frame(ledger=noisy), uses=3) == "amplifier"
+    # Loss shared by very many equal connectors: none of them is to blame, nor is the tap.
+    many = Ledger(
+        "many",
+        tuple(Component(f"connector {k}", Place.FORWARD, Owner.CHANNEL, transmissivity=0.999) for k in range(600)),
+    )
+    assert limiting_part(make_frame(ledger=many, shapes=((8, 784),))) == THE_LIGHT
+
+
+def test_data_figure_of_the_paper() -> None:
+    assert data_bits(make_frame(shapes=((784, 784),))) == pytest.approx(0.991488164695, rel=1e-10)
+    assert data_bits(make_frame()) == pytest.approx(1.0364, abs=5e-5)
