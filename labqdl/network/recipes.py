@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 
 from labqdl.errors import InputError
+from labqdl.facts import Activation, ActivationKind
+from labqdl.network.augment import Augmentation
 from labqdl.network.catalogue import SHIPPED_MODELS
 from labqdl.network.datasets import Dataset, breast_cancer, load_dataset, load_idx
 from labqdl.network.evaluate import AccuracyCurve, accuracy_exact, accuracy_vs_f2
@@ -41,6 +43,20 @@ PLANS: dict[str, TrainingPlan] = {
         batch=128,
         learning_rate=1e-3,
         averaging=0.999,
+    ),
+    "mnist-robust": TrainingPlan(
+        name="mnist-robust",
+        description="784-784-10, ReLU with one public threshold, no biases, trained with the light's noise",
+        activation=Activation(ActivationKind.RELU, threshold=4.0),
+        pipeline=("scale", "deskew", "blur:0.8", "power:0.5", "flatten", "centre", "normalise"),
+        f2_db=(-11.0, 11.0),
+        light="row",
+        isotropy=0.02,
+        epochs=30,
+        batch=256,
+        learning_rate=0.1,
+        averaging=0.999,
+        augmentation=Augmentation(shift=0.4, rotation=0.03, scale=0.035, slant=0.03, elastic=0.5),
     ),
     "breast-cancer": TrainingPlan(
         name="breast-cancer",

@@ -25,10 +25,23 @@ from labqdl.facts import Activation, ActivationKind
 from labqdl.network.augment import Augmentation, warp
 from labqdl.network.evaluate import AccuracyCurve, accuracy_exact, accuracy_vs_f2
 from labqdl.network.model import DenseLayer, Network
-from labqdl.network.pipeline import Centre, Deskew, Flatten, Normalise, Pipeline, Scale, Standardise, Step
+from labqdl.network.pipeline import (
+    Blur,
+    Centre,
+    Deskew,
+    Flatten,
+    Normalise,
+    Pipeline,
+    Power,
+    Scale,
+    Standardise,
+    Step,
+)
 
 Floats = NDArray[np.float32]
-STEP_NAMES = ("scale", "deskew", "flatten", "centre", "standardise", "normalise")
+STEP_NAMES = ("scale", "power", "deskew", "blur", "flatten", "centre", "standardise", "normalise")
+_STEPS_WITH_NUMBER: dict[str, type[Power] | type[Blur]] = {"power": Power, "blur": Blur}
+_PROBES = 16  # random vectors a step that estimate how unequal the spectrum of a layer is
 LIGHTS = ("row", "layer", "free")
 
 
@@ -52,15 +65,20 @@ class TrainingPlan:
     centred:
         Whether the client centres hidden vectors before the light.
     pipeline:
-        Names of public steps in order (scale, deskew, flatten, centre, standardise, normalise); their arrays are
-        taken from the training part of the data. None: for images scale, flatten, centre, normalise; for vectors
-        standardise, normalise.
+        Names of public steps in order (scale, power:EXPONENT, deskew, blur:PIXELS, flatten, centre, standardise,
+        normalise); their arrays are taken from the training part of the data. None: for images scale, flatten,
+        centre, normalise; for vectors standardise, normalise.
     f2_db:
         Signal-to-noise F^2 in dB: one number, a range (lowest, highest) from which each datum draws evenly in dB,
         or None for training without noise.
     light:
         What has unit RMS after every step: each "row" (the same light in every row), each "layer", or nothing
         ("free": ordinary training; the server scales the finished layers).
+    isotropy:
+        Weight of a penalty on unequal eigenvalues of the covariance of the rows of each hidden layer, C = W'W/rows:
+        isotropy times tr(C^2)/columns, which is 1 for an isotropic layer. Training with noise drives the rows into
+        few directions; a client who knows them may water-fill its attack (docs/physics.md, gaps of the bound), so
+        that equal light leaks more.
     epochs, batch, learning_rate:
         Adam with linear warm-up and cosine decay. With normalised light the rate is relative to weights of RMS 1.
     averaging:
@@ -87,6 +105,7 @@ class TrainingPlan:
     pipeline: tuple[str, ...] | None = None
     f2_db: float | tuple[float, float] | None = (-8.0, 11.0)
     light: str = "row"
+    isotropy: float = 0.0
     epochs: int = 20
     batch: int = 256
     learning_rate: float = 0.1
@@ -111,6 +130,8 @@ class TrainingPlan:
             raise InputError(f"found {self.validation!r}", key="validation", expected="a share between 0 and 1")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise InputError(f"found {self.learning_rate!r}", key="learning_rate", expected="a positive number")
+        if not (math.isfinite(self.isotropy) and self.isotropy >= 0):
+            raise InputError(f"found {self.isotropy!r}", key="isotropy", expected="a number that is not negative")
         if self.seed < 0:
             raise InputError(f"found {self.seed}", key="seed", expected="a number that is not negative")
         if self.light not in LIGHTS:
@@ -119,8 +140,7 @@ class TrainingPlan:
         if noise is not None and not (math.isfinite(noise[0]) and math.isfinite(noise[1]) and noise[0] <= noise[1]):
             raise InputError(f"found {self.f2_db!r}", key="f2_db", expected="finite dB, the lowest first")
         for step in self.pipeline or ():
-            if step not in STEP_NAMES:
-                raise InputError(f"unknown step {step!r}", key="pipeline", expected=", ".join(STEP_NAMES))
+            _step_with_number(step)
 
     @property
     def noise_range(self) -> tuple[float, float] | None:
@@ -134,6 +154,23 @@ class TrainingPlan:
         described = asdict(self)
         described["activation"]["kind"] = self.activation.kind.value
         return described
+
+
+def _step_with_number(step: str) -> tuple[str, Step | None]:
+    """Name of a step of a plan, and the step itself if a number behind a colon is all that it needs."""
+    name, colon, number = step.partition(":")
+    if name not in STEP_NAMES or bool(colon) != (name in _STEPS_WITH_NUMBER):
+        raise InputError(
+            f"unknown step {step!r}",
+            key="pipeline",
+            expected=", ".join(f"{word}:NUMBER" if word in _STEPS_WITH_NUMBER else word for word in STEP_NAMES),
+        )
+    if not colon:
+        return name, None
+    try:
+        return name, _STEPS_WITH_NUMBER[name](float(number))
+    except ValueError:
+        raise InputError(f"found {step!r}", key="pipeline", expected=f"{name}: and a positive number") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,9 +351,12 @@ def _fit_pipeline(
     early: list[Step] = []
     late: list[Step] = []
     current = data[used].astype(np.float32)
-    for name in names:
+    for word in names:
+        name, ready = _step_with_number(word)
         step: Step
         match name:
+            case _ if ready is not None:
+                step = ready
             case "scale":
                 step = Scale(1 / 255 if data.dtype == np.uint8 else 1 / float(np.abs(current).max() or 1))
             case "deskew":
@@ -469,7 +509,18 @@ class _Run:
         log_p = self._jax.nn.log_softmax(self._logits(parameters, vectors, deviation, key))
         right = jnp.take_along_axis(log_p, labels[:, None], axis=1)[:, 0]
         smooth = self.plan.label_smoothing
-        return -((1 - smooth) * right + smooth * log_p.mean(axis=1)).mean()
+        loss = -((1 - smooth) * right + smooth * log_p.mean(axis=1)).mean()
+        if self.plan.isotropy:
+            for index in range(len(self.plan.hidden)):
+                loss = loss + self.plan.isotropy * self._spread(parameters[f"weights{index}"], key)
+        return loss
+
+    def _spread(self, weights: Any, key: Any) -> Any:
+        """Unbiased estimate of tr(C^2)/columns with C = W'W/rows: the mean of |C v|^2/columns over random signs v."""
+        jnp, random = self._jax.numpy, self._jax.random
+        rows, columns = weights.shape
+        signs = jnp.sign(random.normal(random.fold_in(key, 1000), (columns, _PROBES)))
+        return (((weights.T @ (weights @ signs)) / rows) ** 2).mean()
 
     def _update(
         self,

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from labqdl.errors import InputError
 from labqdl.network.pipeline import (
+    Blur,
     Centre,
     Deskew,
     Flatten,
@@ -79,6 +80,16 @@ def test_deskew_leaves_an_upright_centred_image_and_an_empty_one() -> None:
     assert not Deskew().apply(np.zeros((2, 5, 4), dtype=np.float32)).any()
 
 
+def test_blur_is_the_sampled_gaussian_and_keeps_the_sum_inside() -> None:
+    point = np.zeros((1, 15, 13), dtype=np.float32)
+    point[0, 7, 6] = 1
+    blurred = Blur(0.8).apply(point)[0]
+    y, x = np.mgrid[:15, :13]
+    expected = np.exp(-((y - 7.0) ** 2 + (x - 6.0) ** 2) / (2 * 0.8**2))
+    np.testing.assert_allclose(blurred, expected / expected.sum(), atol=1e-6)
+    assert blurred.sum() == pytest.approx(1, abs=1e-5)
+
+
 @pytest.mark.parametrize(
     ("shape", "steps", "message"),
     [
@@ -86,6 +97,7 @@ def test_deskew_leaves_an_upright_centred_image_and_an_empty_one() -> None:
         ((3,), (Centre(floats(1, 2)),), r"step 0 \(centre\): mean has shape \(2,\)"),
         ((3,), (Standardise(floats(1, 2, 3), floats(1, 1)),), "deviation has shape"),
         ((3,), (Deskew(),), "deskew takes images"),
+        ((3,), (Blur(1.0),), "blur takes images"),
         ((), (), "positive entries"),
         ((0,), (), "positive entries"),
     ],
@@ -123,6 +135,7 @@ TENSORS = {"a": floats(1, 2), "b": floats(1, 0)}
         ({"step": "scale", "factor": True}, "expected a number"),
         ({"step": "scale", "factor": 0}, "factor must be finite and not zero"),
         ({"step": "scale", "factor": float("nan")}, "factor must be finite"),
+        ({"step": "blur", "deviation": 0}, "deviation must be positive"),
         ({"step": "power", "exponent": -1.0}, "exponent must be positive"),
         ({"step": "flatten", "order": "C"}, r"key 'p\.order': step 'flatten' has no such field"),
         ({"step": "centre", "mean": "c"}, "no tensor 'c'"),
@@ -141,7 +154,15 @@ def test_description_round_trip(factor: float, features: int, seed: int) -> None
     generator = np.random.default_rng(seed)
     mean = generator.normal(size=features).astype(np.float32)
     deviation = generator.uniform(0.5, 2, size=features).astype(np.float32)
-    steps = (Flatten(), Scale(factor), Centre(mean), Standardise(mean, deviation), Normalise())
+    steps = (
+        Blur(factor),
+        Power(factor),
+        Flatten(),
+        Scale(factor),
+        Centre(mean),
+        Standardise(mean, deviation),
+        Normalise(),
+    )
     pipeline = Pipeline((features, 1), steps)
     again = Pipeline(
         (features, 1),
