@@ -506,13 +506,11 @@ def _outside(
     first = generator.standard_normal(qq.size)
     noise_q = length * first
     squares = first**2
-    has_q = length > 0
-    projection = mq / np.where(has_q, length, 1.0)
-    if dimensions == 1:
-        # Everything is parallel; without Q the one direction is that of M.
-        return noise_q, np.where(has_q, projection, np.sqrt(mm)) * first, squares
+    if dimensions == 1:  # everything is parallel
+        return noise_q, np.copysign(np.sqrt(mm), mq) * first, squares
     second = generator.standard_normal(qq.size)
-    projection = np.where(has_q, projection, 0.0)
+    has_q = length > 0
+    projection = np.where(has_q, mq / np.where(has_q, length, 1.0), 0.0)
     noise_m = projection * first + np.sqrt(np.maximum(mm - projection**2, 0.0)) * second
     squares = squares + second**2
     if dimensions > 2:

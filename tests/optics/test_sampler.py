@@ -132,7 +132,7 @@ def check_depths(two: LinkLaw, three: LinkLaw, q: Real, x: Real, pattern: NDArra
     compare_samples(first[1], second[1])
 
 
-@pytest.mark.parametrize(("n_modes", "images"), [(1, 1), (1, 3), (2, 1), (4, 3)])
+@pytest.mark.parametrize(("n_modes", "images"), [(1, 1), (1, 3), (2, 1), (3, 1), (4, 3)])
 @pytest.mark.parametrize("name", LAWS)
 def test_statistics_have_the_law_of_the_residuals(name: str, n_modes: int, images: int) -> None:
     law = LAWS[name]
