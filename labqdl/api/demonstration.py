@@ -82,8 +82,8 @@ class DemoResult:
             table.add_row(*_cells(scene, result))
         yield table
         yield Text(
-            "Leakage in bits per real weight and per pixel, upper bounds. 'one use' and 'all uses' take the parameters of "
-            "the link as known; 'certified' is what the server's own measurements of this run prove at confidence "
+            "Leakage in bits per real weight and per pixel, upper bounds. 'one use' and 'all uses' take the parameters "
+            "of the link as known; 'certified' is what the server's own measurements of this run prove at confidence "
             f"{_confidence(self.rows)}. Engine labqdl is exact within its assumptions; prx-2025 and arxiv-2024 are the "
             "authors' formulas, of which those about data are no bounds. 'labqdl bound' prints every assumption.",
             style="dim",

@@ -121,7 +121,8 @@ def configure(file: str | Path | None, overrides: dict[str, Any]) -> ExperimentC
     for name in ("model", "data", "labels", "link", "out"):
         if name not in given and getattr(config, name) is not None and config.folder is not None:
             given[name] = _from_file(config, name)
-    return replace(config, **{name: str(value) if isinstance(value, Path) else value for name, value in given.items()})
+    plain: dict[str, Any] = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
+    return replace(config, **plain)
 
 
 def _from_file(config: ExperimentConfig, name: str) -> str:

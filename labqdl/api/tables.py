@@ -33,7 +33,7 @@ def percent(accuracy: float | None, interval: tuple[float, float] | None) -> str
 
 def bits(bound: Bound | None) -> str:
     """Figure of a bound for a table cell; the table's columns and notes say what it rests on."""
-    return "-" if bound is None else f"{bound.bits:.4g}"
+    return "-" if bound is None else f"{bound.bits:#.3g}"
 
 
 def leakage_table(report: LeakageReport) -> Table:

@@ -14,7 +14,7 @@ from labqdl.cli.output import Output
 @click.argument("experiment", required=False, metavar="[EXPERIMENT.toml]")
 @run_options
 @click.pass_obj
-def command(output: Output, experiment: str | None, as_json: bool, **settings: Any) -> int:
+def command(output: Output, /, experiment: str | None, as_json: bool, **settings: Any) -> int:
     """Classify data through the quantum-secure protocol on an emulated link.
 
     Without arguments the 10,000 MNIST test digits meet `mnist-robust` on the ideal link: the point where one use
