@@ -17,12 +17,10 @@ TOP = Path(__file__).resolve().parents[2]
 PROJECT = (TOP / "pyproject.toml").read_text(encoding="utf-8")
 MAKEFILE = (TOP / "Makefile").read_text(encoding="utf-8")
 TARGETS = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
-# Written in pieces, so that this file does not find itself.
+# Single letters stand in brackets, so that this file does not find itself.
 FORBIDDEN = {
-    "an absolute path": re.compile(r"(?<![\w.~$)}/-])/(?:wor" r"k|roo" r"t|opt/py" r"pi|home/\w+)/"),
-    "a package index": re.compile(
-        r"(?<!emit-)(?:index-u" r"rl|find-li" r"nks|trusted-ho" r"st)|py" r"pi\.org|pythonho" r"sted"
-    ),
+    "an absolute path": re.compile(r"(?<![\w.~$)}/-])/(?:[w]ork|[r]oot|[o]pt/pypi|[h]ome/\w+)/"),
+    "a package index": re.compile(r"(?<!emit-)(?:index-ur[l]|find-link[s]|trusted-hos[t])|pypi\.or[g]|pythonhoste[d]"),
 }
 
 
@@ -76,9 +74,11 @@ def test_no_file_knows_a_machine() -> None:
     assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize("line", ["see /work/notes", "cd '/root/x'", "--extra-index-url=x", "https://pypi.org/x"])
+@pytest.mark.parametrize(
+    "line", ["see /@work/notes", "cd '/@root/x'", "--extra-index-@url=x", "-i https://pypi.@org/x", "/@home/me/labqdl"]
+)
 def test_what_a_machine_leaves_behind_is_found(line: str) -> None:
-    assert any(pattern.search(line) for pattern in FORBIDDEN.values())
+    assert any(pattern.search(line.replace("@", "")) for pattern in FORBIDDEN.values())
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/install.md", "docs/tutorial.md"])
