@@ -120,6 +120,8 @@ class QuadraticLaw:
         least = 1.0 / spread
         if self.limit < math.inf:
             least = min(least, 0.5 * self.limit)
+        if abs(value - mean) <= 0.5 * spread:
+            return least if upper else -least
         if upper:
             if self.limit < math.inf:
                 high = self.limit * (1 - 1e-12)

@@ -102,3 +102,10 @@ def test_interval_p_value_is_twice_the_smaller_tail() -> None:
     assert interval_p_value(90.0, law, law) == pytest.approx(2 * float(stats.chi2.sf(90.0, 50)), rel=1e-9)
     assert interval_p_value(25.0, law, law) == pytest.approx(2 * float(stats.chi2.cdf(25.0, 50)), rel=1e-9)
     assert interval_p_value(49.5, law, law) == pytest.approx(1.0, abs=0.05)
+
+
+def test_values_at_the_mean_to_rounding_have_tails_of_one_half() -> None:
+    law = QuadraticLaw(((0.3, 1.07), (1e9, 1.1), (3e7, 0.07)))
+    for value in (law.mean, np.nextafter(law.mean, 0), np.nextafter(law.mean, 2e9)):
+        assert law.upper_tail(float(value)) == pytest.approx(0.5, abs=1e-4)
+        assert law.lower_tail(float(value)) == pytest.approx(0.5, abs=1e-4)
