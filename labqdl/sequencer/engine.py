@@ -25,7 +25,7 @@ import inspect
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -322,7 +322,7 @@ class Engine:
 
     def dry_run(
         self, plan: Plan[Any], *, limit: int | None = None, answer: Callable[[Command], Any] | None = None
-    ) -> Iterator[Command]:
+    ) -> Generator[Command, None, None]:
         """The commands of a plan, none executed; like `preview`, and a command without handler is a TypeError.
 
         Needs no fresh engine and changes nothing in this one.

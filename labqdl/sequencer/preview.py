@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from labqdl.sequencer.commands import Command, Plan
@@ -13,7 +13,7 @@ _MOST_SKIPPED = 1000
 
 def preview(
     plan: Plan[Any], *, limit: int | None = None, answer: Callable[[Command], Any] | None = None
-) -> Iterator[Command]:
+) -> Generator[Command, None, None]:
     """The commands that a plan would have executed, in order; the plan is ended when this is.
 
     Parameters
@@ -56,7 +56,8 @@ def print_plan(
 
 
 def end_plan(plan: Plan[Any]) -> list[Command]:
-    """End a plan now. The commands that its cleanup yields are not executed but returned.
+    """End a plan now. The commands that its cleanup yields are not executed but returned; each block of cleanup is left
+    at the first of them.
 
     `close()` would not do: a plan whose `finally` yields would not end but raise RuntimeError. RuntimeError here is
     for a plan that refuses to end after a thousand commands; any other exception is the plan's own.
