@@ -33,7 +33,7 @@ CHECKS: dict[str, list[str]] = {
     "imports": LINT_IMPORTS,
     "types": _python("mypy"),
     "types-tools": _python("mypy", *TOOLS),
-    "docs": _python("sphinx", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html"),
+    "docs": _python("sphinx", "-W", "--keep-going", "-q", "-E", "-b", "html", "docs", "docs/_build/html"),
     "tests": _python("pytest", "-n", "2", "-m", "not soak", "--cov", "--cov-report=", "-q"),
 }
 for room in COVERED_ROOMS:

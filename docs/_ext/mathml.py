@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from docutils import nodes
 from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
@@ -10,12 +12,19 @@ from sphinx.util import logging
 from sphinx.writers.html5 import HTML5Translator
 
 _LOG = logging.getLogger(__name__)
+_BIG = re.compile(r"\\([bB]igg?)(?=[()\[\]|])(.)")
+"""Sizes without a side, which docutils does not know; the bracket tells the side."""
+
+
+def _with_side(match: re.Match[str]) -> str:
+    size, bracket = match.groups()
+    return f"\\{size}{'r' if bracket in ')]' else 'l'}{bracket}"
 
 
 def _render(translator: HTML5Translator, node: nodes.Element, *, block: bool) -> None:
     source = node.astext()
     try:
-        markup = tex2mathml(source, as_block=block)
+        markup = tex2mathml(_BIG.sub(_with_side, source), as_block=block)
     except MathError as error:
         _LOG.warning("formula not understood: %s in %r", error, source, location=node)
         markup = translator.encode(source)
