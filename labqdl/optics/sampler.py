@@ -32,6 +32,8 @@ Real = np.floating[Any]
 
 _COLLINEAR = 1e-16
 """Squared sine below which a and b count as parallel: both come from one rounded x."""
+_NEARLY_COLLINEAR = 1e-4
+"""Squared sine above which one step of Gram and Schmidt is orthogonal to 14 digits."""
 _UNIT_TOLERANCE = 1e-4
 _CHUNK = 1 << 15
 """Residuals per chunk in depth three: 128 KiB in float32, so that a chunk stays in the cache of one core."""
@@ -153,12 +155,11 @@ def sample_residuals(
     sums = _Sums.empty(counted.size)
     images, n_modes = x.shape[0], pattern.size
     residuals: NDArray[Real] = np.empty((images, work.homodyned.size, n_modes), dtype=q.dtype)
-    counts = np.empty((images, work.counting.size, n_modes), dtype=np.int64)
+    counts = np.zeros((images, work.counting.size, n_modes), dtype=np.int64)
     if work.homodyned.size:
         _draw_residuals(work, streams("residual"), residuals, sums)
     if work.counting.size:
-        _draw_counts(work, streams("count"), counts)
-        sums.photons[work.counting] = counts.sum(axis=(0, 2))
+        sums.photons[work.counting] = _draw_counts(work, streams("count"), counts)
     return Residuals(work.outcomes().T, residuals, counts, _row_statistics(work, sums))
 
 
@@ -222,19 +223,25 @@ class _Basis:
     dimensions: int
 
     @classmethod
-    def of(cls, measured: NDArray[np.float64], other: NDArray[np.float64], sign: NDArray[np.float64]) -> _Basis:
-        rotated = other * sign
-        l1 = np.sqrt(np.vecdot(measured, measured))
+    def of(cls, measured: NDArray[Real], rotated: NDArray[np.float64]) -> _Basis:
+        """From a and b themselves, (images, n_modes) each; `rotated` is used up."""
+        vectors = np.empty((2, *rotated.shape))
+        e1, e2 = vectors
+        e1[...] = measured
+        l1 = np.sqrt(np.vecdot(e1, e1))
         kept1 = l1 > 0
-        e1 = measured / np.where(kept1, l1, 1.0)[:, np.newaxis]
+        e1 /= np.where(kept1, l1, 1.0)[:, np.newaxis]
         l3 = np.vecdot(e1, rotated)
-        rest = rotated - l3[:, np.newaxis] * e1
-        rest -= np.vecdot(e1, rest)[:, np.newaxis] * e1  # once more: the first pass may have cancelled
-        l2 = np.sqrt(np.vecdot(rest, rest))
-        kept2 = l2**2 > _COLLINEAR
-        l2 = np.where(kept2, l2, 0.0)
-        e2 = np.where(kept2[:, np.newaxis], rest / np.where(kept2, l2, 1.0)[:, np.newaxis], 0.0)
-        return cls(np.stack((e1, e2)), l1, l2, l3, np.stack((kept1, kept2)), int(kept1.sum() + kept2.sum()))
+        np.multiply(e1, l3[:, np.newaxis], out=e2)
+        rotated -= e2
+        square = np.vecdot(rotated, rotated)
+        if square.min() < _NEARLY_COLLINEAR:  # the subtraction has cancelled digits: once more
+            rotated -= np.vecdot(e1, rotated)[:, np.newaxis] * e1
+            square = np.vecdot(rotated, rotated)
+        kept2 = square > _COLLINEAR
+        l2 = np.sqrt(np.where(kept2, square, 0.0))
+        np.multiply(rotated, np.where(kept2, 1.0 / np.where(kept2, l2, 1.0), 0.0)[:, np.newaxis], out=e2)
+        return cls(vectors, l1, l2, l3, np.stack((kept1, kept2)), int(kept1.sum() + kept2.sum()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +291,7 @@ class _Work:
         x_measured = np.take(x, where, axis=1)
         x_other = np.take(x, elsewhere, axis=1)
         sign = np.where(pattern, 1.0, -1.0)
-        basis = _Basis.of(x_measured.astype(np.float64), x_other.astype(np.float64), sign)
+        basis = _Basis.of(x_measured, np.multiply(x_other, sign, dtype=np.float64))
         norms = basis.l1**2 + basis.l2**2 + basis.l3**2
         if np.any(np.abs(norms - 1.0) > _UNIT_TOLERANCE):
             raise ValueError("every row of x must be a unit vector")
@@ -293,7 +300,7 @@ class _Work:
         phases = _phases(law, (rows, images), streams) if law.has_phase_noise else None
         vectors = basis.vectors.reshape(2 * images, n_modes)
         along = (measured.T @ vectors.astype(dtype).T).reshape(rows, 2, images).swapaxes(0, 1)
-        mismatched = counted.any() and law.counter.mismatch() != 0
+        mismatched = bool(counted.any()) and law.counter.mismatch() != 0
         if phases is None and law.client.directed_gain == 0 and not mismatched:
             x_b = other.T @ x_other.T
             x_b += along[0] * basis.l1.astype(dtype)
@@ -348,11 +355,11 @@ class _Work:
 
     def directed(self, light: ReturnedLight, rows: NDArray[np.intp]) -> tuple[NDArray[np.float64], _Shift]:
         """Means of the components along x and Jx beyond those of q itself, given the outcome: (rows, images)."""
-        score = self.score[rows].astype(np.float64)
+        score = self.score[rows]
         kappa, signal = light.regression, light.directed_signal
         if self.phases is None:
-            along_x: NDArray[np.float64] = kappa.real * score
-            along_p: _Shift = kappa.imag * score if kappa.imag else 0.0
+            along_x: NDArray[np.float64] = np.multiply(score, kappa.real, dtype=np.float64)
+            along_p: _Shift = np.multiply(score, kappa.imag, dtype=np.float64) if kappa.imag else 0.0
             if signal != 0:
                 assert self.p_b is not None
                 x_b, p_b = self.x_b[rows].astype(np.float64), self.p_b[rows].astype(np.float64)
@@ -360,7 +367,7 @@ class _Work:
                 along_p = along_p + (signal.real * p_b + signal.imag * x_b)
             return along_x, along_p
         total = self.phases.total[rows]
-        shift = kappa * score * np.exp(1j * (total - self.phases.forward[rows]))
+        shift = kappa * score.astype(np.float64) * np.exp(1j * (total - self.phases.forward[rows]))
         if signal != 0:
             assert self.p_b is not None
             shift += signal * np.exp(1j * total) * (self.x_b[rows] + 1j * self.p_b[rows].astype(np.float64))
@@ -615,8 +622,8 @@ def _draw_residuals(work: _Work, generator: np.random.Generator, residuals: NDAr
     sums.rr[rows] = sum_rr
 
 
-def _draw_counts(work: _Work, generator: np.random.Generator, counts: NDArray[np.int64]) -> None:
-    """Fill (images, counted rows, n_modes): Poisson of the classical intensity of each mode."""
+def _draw_counts(work: _Work, generator: np.random.Generator, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Fill zeros (images, counted rows, n_modes): Poisson of the classical intensity of each mode. Sums per row."""
     law, light, rows = work.law, work.law.counter, work.counting
     shape = (rows.size, work.images)
     mean_x, mean_p = (np.broadcast_to(mean, shape) for mean in work.directed(light, rows))
@@ -634,8 +641,9 @@ def _draw_counts(work: _Work, generator: np.random.Generator, counts: NDArray[np
     if floor == 0 and not (on_q.any() or on_jq.any()):
         noise = generator.standard_normal((2, *shape))
         addressed = mean_x + 1j * mean_p + axes * (deviations[0] * noise[0] + 1j * deviations[1] * noise[1])
-        _scatter_counts(work, np.abs(addressed) ** 2 * (0.25 * law.counter_efficiency), background, generator, counts)
-        return
+        intensity = np.abs(addressed) ** 2 * (0.25 * law.counter_efficiency)
+        return _scatter_counts(work, intensity, background, generator, counts)
+    photons = np.zeros(rows.size, dtype=np.int64)
     for image in range(work.images):
         u = work.x[image, 0::2].astype(np.float64) + 1j * work.x[image, 1::2]
         field = (on_q[:, image] + 1j * on_jq[:, image])[:, np.newaxis] * sent
@@ -650,6 +658,8 @@ def _draw_counts(work: _Work, generator: np.random.Generator, counts: NDArray[np
         field += addressed[:, np.newaxis] * u
         intensity = (field.real**2 + field.imag**2) * (0.25 * law.counter_efficiency) + background
         counts[image] = generator.poisson(intensity)
+        photons += counts[image].sum(axis=1)
+    return photons
 
 
 def _scatter_counts(
@@ -658,7 +668,7 @@ def _scatter_counts(
     background: NDArray[np.float64],
     generator: np.random.Generator,
     counts: NDArray[np.int64],
-) -> None:
+) -> NDArray[np.int64]:
     """Counts of a nulled row whose light is all in the addressed mode: few photons, so draw these, not the slots.
 
     Independent Poisson numbers in all slots are a Poisson total of which each photon picks its slot independently:
@@ -666,8 +676,8 @@ def _scatter_counts(
     (rows, n_modes) for dark counts and unextinguished light, which are the same for every image.
     """
     images, rows, n_modes = counts.shape
-    counts[...] = 0
     numbers = generator.poisson(directed)
+    photons: NDArray[np.int64] = numbers.sum(axis=1)
     for image in range(images):
         u = work.x[image].astype(np.float64) ** 2
         edges = np.cumsum(u[0::2] + u[1::2])
@@ -680,3 +690,5 @@ def _scatter_counts(
         slots = np.searchsorted(edges, generator.random(total) * edges[-1], side="right")
         which = generator.integers(images, size=total)
         np.add.at(counts, (which, slots // n_modes, slots % n_modes), 1)
+        photons += np.bincount(slots // n_modes, minlength=rows)
+    return photons
