@@ -5,6 +5,6 @@ from __future__ import annotations
 from labqdl.api.bounding import bound
 from labqdl.api.reading import RecordedRun, open_run
 from labqdl.api.results import BoundResult, RunResult
-from labqdl.api.running import resume, run
+from labqdl.api.running import print_dry_run, resume, run
 
-__all__ = ["BoundResult", "RecordedRun", "RunResult", "bound", "open_run", "resume", "run"]
+__all__ = ["BoundResult", "RecordedRun", "RunResult", "bound", "open_run", "print_dry_run", "resume", "run"]

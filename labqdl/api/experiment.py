@@ -171,6 +171,7 @@ def resolve(config: ExperimentConfig) -> Experiment:
                 expected=f"at most {len(dataset)}",
             )
         dataset = dataset.first(config.images)
+    prepared = network.prepare(dataset.data, source=dataset.source)
     if dataset.labels is not None and dataset.labels.max() >= max(2, network.layers[-1].rows):
         raise InputError(
             f"label {dataset.labels.max()} is more than the model's {network.layers[-1].rows} outputs can say",
@@ -188,7 +189,7 @@ def resolve(config: ExperimentConfig) -> Experiment:
         labels_source=labels_source,
         network=network,
         dataset=dataset,
-        prepared=network.prepare(dataset.data, source=dataset.source),
+        prepared=prepared,
         link=link.name,
         link_source=_absolute(config.link or DEFAULT_LINK),
         point=point,

@@ -27,7 +27,7 @@ from labqdl.protocol import Client, Server
 from labqdl.records import Party, RunFolder, provenance
 from labqdl.rng import Roots
 from labqdl.security.engines import asymptotic_bounds
-from labqdl.sequencer import Engine, EngineState, stop_on_signals
+from labqdl.sequencer import Engine, EngineState, print_plan, stop_on_signals
 
 OnBlock = Callable[[int, int], None]
 """Called with blocks done and blocks in all."""
@@ -90,6 +90,26 @@ def run(
     }
     with RunFolder.create(path, manifest, roots=(roots.server, roots.client, roots.world)) as record:
         return _carry_out(chosen, frame, record, on_block)
+
+
+def print_dry_run(
+    experiment: str | Path | None, write: Callable[[str], object], *, limit: int = 40, **settings: Any
+) -> None:
+    """Hand the plan of a run, line by line, to `write`; no light flows and nothing is recorded.
+
+    Parameters
+    ----------
+    experiment, settings:
+        As for `run`.
+    limit:
+        Commands that are shown at most.
+    """
+    chosen = resolve(configure(experiment, settings))
+    frame = chosen.frame(session="dry run")
+    write(
+        f"{frame.images:,} images in {frame.n_blocks:,} blocks, {frame.symbols_per_image:,} symbols an image each way"
+    )
+    print_plan(infer(frame), write, limit=limit)
 
 
 def resume(path: str | Path, *, on_block: OnBlock | None = None) -> RunResult:

@@ -13,8 +13,11 @@ from labqdl.cli.output import Output
 @click.command("run")
 @click.argument("experiment", required=False, metavar="[EXPERIMENT.toml]")
 @run_options
+@click.option(
+    "--dry-run", is_flag=True, help="Check everything and print the plan; no light flows, nothing is written."
+)
 @click.pass_obj
-def command(output: Output, /, experiment: str | None, as_json: bool, **settings: Any) -> int:
+def command(output: Output, /, experiment: str | None, as_json: bool, dry_run: bool, **settings: Any) -> int:
     """Classify data through the quantum-secure protocol on an emulated link.
 
     Without arguments the 10,000 MNIST test digits meet `mnist-robust` on the ideal link: the point where one use
@@ -30,8 +33,11 @@ def command(output: Output, /, experiment: str | None, as_json: bool, **settings
 
     Exit code 0: the server accepts; 3: it aborts; 4: undecided; 2: bad input; 130: interrupted.
     """
-    from labqdl.api import run
+    from labqdl.api import print_dry_run, run
 
+    if dry_run:
+        print_dry_run(experiment, click.echo, **settings)
+        return 0
     with output.progress("classifying", 1, "blocks") as bar:
         result = run(experiment, on_block=bar.update, **settings)
     output.show(result, as_json)
