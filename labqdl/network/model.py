@@ -103,6 +103,22 @@ class DenseLayer:
         weights = self.weights if self.bias is None else np.column_stack([self.weights, self.bias])
         return np.ascontiguousarray(weights / np.float32(self.scale))
 
+    def spectrum(self) -> NDArray[np.float64]:
+        """How unequal the directions of the rows are, for the water-filling bound (docs/physics.md, gaps of the bound).
+
+        Eigenvalues of the covariance W'W/rows of the layer's rows, largest first, averaged in pairs because a mode
+        carries two weights: shape (n_modes,), mean 1. By Ky Fan's theorem they majorise the eigenvalues of the
+        covariance of the complex modes, which are all that a passive attack can address, so that bounds from them
+        are on the safe side. So is that the spread of a finite sample is taken for the prior's: of as many rows as
+        columns with independent entries it gives a mean square of 2, not 1.
+        """
+        weights = self.unit_weights.astype(np.float64)
+        values = np.zeros(2 * ((weights.shape[1] + 1) // 2))
+        singular = np.linalg.svd(weights, compute_uv=False)
+        values[: len(singular)] = singular**2
+        pairs: NDArray[np.float64] = values.reshape(-1, 2).mean(axis=1)
+        return pairs / pairs.mean()
+
     @property
     def outcome_scale(self) -> float:
         """By what the client multiplies besides the vector's norm: r where it is published, else 1."""

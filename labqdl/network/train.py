@@ -56,7 +56,7 @@ class TrainingPlan:
     hidden:
         Neurons of the hidden layers.
     bias:
-        Biases in every layer; all scales are then published.
+        Biases in every layer; the scales of all but the last are then published.
     activation:
         Of the hidden layers; the last layer has none. For ReLU and leaky ReLU `threshold` is where training starts
         if `learn_threshold`.
@@ -399,7 +399,7 @@ class _Run:
             # Free weights start small, as usual, so that what is learned outgrows the random start.
             size = before**-0.5 / math.sqrt(3) if plan.light == "free" else 1.0
             parameters[f"weights{index}"] = (size * start.standard_normal((after, columns))).astype(np.float32)
-            if plan.bias and plan.light != "free":
+            if plan.bias and plan.light != "free" and index < len(plan.hidden):
                 parameters[f"scale{index}"] = np.float32(math.log(before**-0.5))
         for index in range(len(plan.hidden)):
             parameters[f"threshold{index}"] = np.float32(plan.activation.threshold)
@@ -442,8 +442,8 @@ class _Run:
                     weights=weights[:, :-1] if plan.bias else weights,
                     bias=weights[:, -1] if plan.bias else None,
                     activation=activation,
-                    # A threshold learned on free weights is in their units.
-                    published_scale=plan.bias or (plan.light == "free" and activation.threshold != 0),
+                    # Later biases need the scale, and a threshold learned on free weights is in their units.
+                    published_scale=(plan.bias and not last) or (plan.light == "free" and activation.threshold != 0),
                     centred=plan.centred and index > 0,
                 )
             )

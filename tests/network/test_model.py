@@ -30,6 +30,22 @@ def test_scale_is_the_rms_with_the_bias_column() -> None:
     assert np.mean(layer.unit_weights**2) == pytest.approx(1)
 
 
+def test_spectrum() -> None:
+    np.testing.assert_allclose(DenseLayer(np.eye(6, dtype=np.float32)).spectrum(), [1, 1, 1], rtol=1e-5)
+    # One direction only: all light in half of the first mode's pair; a bias makes an odd number of columns even.
+    single = DenseLayer(np.ones((5, 4), dtype=np.float32), np.ones(5, dtype=np.float32))
+    np.testing.assert_allclose(single.spectrum(), [3, 0, 0], atol=1e-5)
+    # Independent entries, rows as columns: Marchenko-Pastur has mean square 2.
+    values = DenseLayer(random(400, 400)).spectrum()
+    assert values.mean() == pytest.approx(1)
+    assert np.mean(values**2) == pytest.approx(2, rel=0.02)
+    # They majorise the eigenvalues of the complex modes.
+    weights = random(400, 400).astype(np.float64)
+    modes = weights[:, 0::2] + 1j * weights[:, 1::2]
+    hermitian = np.linalg.eigvalsh(modes.conj().T @ modes)[::-1]
+    assert (np.cumsum(hermitian) / hermitian.mean() <= np.cumsum(values) + 1e-6).all()
+
+
 def test_published_scales_give_the_ordinary_network() -> None:
     first = DenseLayer(random(5, 7), random(5, seed=2), Activation(ActivationKind.RELU, 0.3), published_scale=True)
     second = DenseLayer(random(3, 5, seed=3), random(3, seed=4), published_scale=True)
