@@ -129,6 +129,24 @@ def test_stores_of_the_preparation_end_with_it(tmp_path: Path) -> None:
         kept[0].save_json("late", 1)
 
 
+def test_a_run_without_randomness_or_preparation(tmp_path: Path) -> None:
+    with RunFolder.create(str(tmp_path / "run"), {}) as run:
+        assert run.check_files() == 0
+        assert dict(run.manifest) == {}
+        with pytest.raises(RecordError, match=r"roots\.json: this file is missing"):
+            run.party(Party.SERVER).root()
+
+
+def test_a_folder_that_may_not_be_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "run").mkdir()
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(InputError, match="cannot make the run folder: Permission denied"):
+        make(tmp_path / "run")
+
+
 def test_a_root_for_each_party_at_most(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="one root"):
         make(tmp_path / "run", roots=(ROOTS.server, ROOTS.server))

@@ -49,6 +49,7 @@ def job(path: Path, blocks: int, ack: Ack) -> None:
             prepare=fill,
         )
     with run:
+        run.check_files()  # every file that is there is whole, finished block or not
         finished = {event.fields["block"] for event in run.events() if event.kind == "block-finished"}
         server, client = run.party(Party.SERVER), run.party(Party.CLIENT)
         for block in range(blocks):
@@ -90,9 +91,11 @@ def killed_by_exit(path: Path, blocks: int, step: int) -> list[int]:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        with watched(killer(step, lambda: os._exit(9))):
-            job(path, blocks, lambda sequence: void(os.write(writing, sequence.to_bytes(4, "little"))))
-        os._exit(0)
+        try:
+            with watched(killer(step, lambda: os._exit(9))):
+                job(path, blocks, lambda sequence: void(os.write(writing, sequence.to_bytes(4, "little"))))
+        finally:
+            os._exit(1)  # never back into the loop of the parent, whatever happened
     os.close(writing)
     told = b""
     while piece := os.read(reading, 4096):
