@@ -82,13 +82,11 @@ class RunRecorder:
         self._client.save_array(_name(block, "outcomes"), joined, overwrite=True)
         if logits is not None:
             self._client.save_array(_name(block, "logits"), logits, overwrite=True)
-        self._folder.event("block-finished", block=block, complete=logits is not None)
-        self._folder.sync()
+        self._folder.commit("block-finished", block=block, complete=logits is not None)
 
     def verdict(self, kind: VerdictKind, explanation: str) -> None:
         """Write the server's verdict into the log."""
-        self._folder.event("verdict", verdict=kind.value, explanation=explanation)
-        self._folder.sync()
+        self._folder.commit("verdict", verdict=kind.value, explanation=explanation)
 
 
 def _name(block: int, what: str) -> str:

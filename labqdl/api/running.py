@@ -26,6 +26,7 @@ from labqdl.plans.infer import InferenceHandlers, infer
 from labqdl.protocol import Client, Server
 from labqdl.records import Party, RunFolder, provenance
 from labqdl.rng import Roots
+from labqdl.security.accountant import Accountant
 from labqdl.security.engines import asymptotic_bounds
 from labqdl.sequencer import Engine, EngineState, print_plan, stop_on_signals
 
@@ -211,7 +212,13 @@ def _carry_out(
             on_block(count, total)
 
     if not server.aborted and len(done) < total:
-        handlers = InferenceHandlers(server, client, link, RunRecorder(record), finished)
+        accountant = Accountant(frame)
+        for block in done:
+            for layer in range(len(frame.layers)):
+                accountant.record(layer, block)
+        handlers = InferenceHandlers(
+            server, client, link, RunRecorder(record), accountant=accountant, on_block=finished
+        )
         engine = Engine(handlers.table())
         # One BLAS thread: the order of summation, and with it every bit, then depends on the shapes alone.
         with threadpool_limits(limits=1, user_api="blas"), stop_on_signals(engine):

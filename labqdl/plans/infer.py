@@ -18,6 +18,7 @@ from labqdl.facts import FrameDescription, RowStatistics, VerdictKind
 from labqdl.link import Link
 from labqdl.protocol import Client, Server
 from labqdl.protocol.intents import Outcomes, Returned
+from labqdl.security.accountant import Accountant
 from labqdl.sequencer import Checkpoint, Command, StopRequested
 
 
@@ -175,7 +176,17 @@ class BlockRecorder(Protocol):
 
 
 class InferenceHandlers:
-    """Carries the commands of `infer` out."""
+    """Carries the commands of `infer` out.
+
+    Parameters
+    ----------
+    server, client, link, recorder:
+        Whom the commands reach.
+    accountant:
+        Charges every use before light flows and refuses what an agreed cumulative budget does not allow.
+    on_block:
+        Told of every finished block.
+    """
 
     def __init__(
         self,
@@ -183,8 +194,11 @@ class InferenceHandlers:
         client: Client,
         link: Link,
         recorder: BlockRecorder,
+        *,
+        accountant: Accountant | None = None,
         on_block: Callable[[int], None] | None = None,
     ) -> None:
+        self._accountant = accountant
         self._server = server
         self._client = client
         self._link = link
@@ -215,6 +229,9 @@ class InferenceHandlers:
         self._link.prepare(self._server.frame)
 
     def _encode(self, command: Encode) -> None:
+        if self._accountant is not None:
+            # Charged before light flows: an agreed cumulative budget refuses the block, it does not regret it.
+            self._accountant.record(command.layer, command.block)
         if command.layer == 0:
             self._recorder.started(command.block)
             self._statistics, self._outcomes, self._logits = {}, {}, None

@@ -220,3 +220,19 @@ def test_there_is_no_run(tmp_path: Path) -> None:
         resume(tmp_path / "nowhere")
     with pytest.raises(InputError, match="nowhere"):
         labqdl.open_run(tmp_path / "nowhere")
+
+
+def test_a_cumulative_budget_refuses_the_next_block(tmp_path: Path) -> None:
+    from labqdl.security.accountant import BudgetExceeded
+
+    # At the paper's point six uses leak 2.19 bit per weight, seven 2.37: the third block does not fit.
+    budget = {"cumulative_bits_per_weight": 2.3}
+    with pytest.raises(BudgetExceeded, match="above the agreed cumulative budget") as caught:
+        run(folder=tmp_path / "run", **SETTINGS, **budget)
+    assert caught.value.exit_code == 4
+    sent = open_run(tmp_path / "run").blocks
+    assert 0 < len(sent) < 3
+    # Resuming charges what was used before and refuses the same block again.
+    with pytest.raises(BudgetExceeded):
+        resume(tmp_path / "run")
+    assert open_run(tmp_path / "run").blocks == sent

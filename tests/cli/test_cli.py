@@ -230,7 +230,7 @@ def bad_model(folder: Path) -> str:
         (["run", "--seed", "-1"], "seed"),
         (["run", "--depth", "deep"], "deep"),
         (["run", "--data", "nothing.npz", "--model", "breast-cancer"], "nothing.npz"),
-        (["run", "--data", "mnist-test", "--model", "breast-cancer"], "(30,)"),
+        (["run", "--data", "mnist-test", "--model", "breast-cancer"], "(data, 30)"),
         (["run", "missing.toml"], "missing.toml"),
         (["run", "--nonsense"], "No such option"),
         (["bound", "--transmissivity", "1.2"], "--transmissivity"),
