@@ -117,7 +117,8 @@ class DenseLayer:
         singular = np.linalg.svd(weights, compute_uv=False)
         values[: len(singular)] = singular**2
         pairs: NDArray[np.float64] = values.reshape(-1, 2).mean(axis=1)
-        return pairs / pairs.mean()
+        pairs /= pairs.mean()
+        return pairs
 
     @property
     def outcome_scale(self) -> float:

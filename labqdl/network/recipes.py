@@ -147,14 +147,18 @@ def _figures(curve: AccuracyCurve) -> dict[str, Any]:
 def _light(layer: DenseLayer) -> dict[str, Any]:
     """How evenly a layer's light is spread, in units of its mean: over rows, features and directions."""
     power = np.square(layer.unit_weights, dtype=np.float64)
-    rows, columns, directions = power.mean(axis=1), power.mean(axis=0), layer.spectrum()
-    return {
+    rows, columns = power.mean(axis=1), power.mean(axis=0)
+    found: dict[str, Any] = {
         "share_of_light": "same mean photons per mode in every layer",
         "rows": [round(float(rows.min()), 4), round(float(rows.max()), 4)],
         "columns": [round(float(columns.min()), 4), round(float(columns.max()), 4)],
-        "largest_eigenvalue": round(float(directions[0]), 3),
-        "mean_square_eigenvalue": round(float(np.mean(directions**2)), 4),
     }
+    # The spectrum of fewer rows than columns says how few they are, not how the weights lie.
+    if power.shape[0] >= power.shape[1]:
+        directions = layer.spectrum()
+        found["largest_eigenvalue"] = round(float(directions[0]), 3)
+        found["mean_square_eigenvalue"] = round(float(np.mean(directions**2)), 4)
+    return found
 
 
 def _mnist_training(folder: Path) -> Dataset:
