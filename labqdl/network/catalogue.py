@@ -62,13 +62,17 @@ def load_model(what: str | Path) -> Network:
         files = [shipped_file(f"{word}{suffix}") for suffix in (".safetensors", ".json")]
         return network_from_bytes(files[0].read_bytes(), files[1].read_bytes(), source=str(files[0]).rpartition(".")[0])
     path = Path(what)
-    if path.suffix in (".json", ".safetensors") or path.with_name(path.name + ".json").exists() or path.parent.name:
+    if path.name and (path.suffix in (".json", ".safetensors") or path.parent != Path() or _pair_exists(path)):
         return load_network(path)
     raise InputError(
         f"there is no model '{word}'",
         expected="one of " + ", ".join(SHIPPED_MODELS) + ", or the path of NAME.safetensors",
         hint="'labqdl models' lists what ships",
     )
+
+
+def _pair_exists(path: Path) -> bool:
+    return path.with_name(path.name + ".json").exists()
 
 
 def default_dataset(model: str | Path) -> str | None:

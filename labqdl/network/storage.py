@@ -57,7 +57,7 @@ def save_network(network: Network, path: Path, *, dtype: type[np.floating[Any]] 
     Parameters
     ----------
     path:
-        Where; the suffix does not matter.
+        Where: the name of either file or the one they share.
     dtype:
         Type of the tensors on disk. With float16 the weights are rounded; the fingerprint is that of what is
         written.
@@ -100,7 +100,7 @@ def save_network(network: Network, path: Path, *, dtype: type[np.floating[Any]] 
     written = network_from_bytes(packed, json.dumps(described).encode(), source=str(path))
     described["fingerprint"] = written.fingerprint
     text = json.dumps(described, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    weights_path, description_path = path.with_suffix(".safetensors"), path.with_suffix(".json")
+    weights_path, description_path = (_beside(path, suffix) for suffix in (".safetensors", ".json"))
     path.parent.mkdir(parents=True, exist_ok=True)
     for target, content in ((weights_path, packed), (description_path, text.encode())):
         temporary = target.with_name(target.name + ".part")
@@ -118,10 +118,9 @@ def load_network(path: Path) -> Network:
         For missing or damaged files, unknown keys or versions, missing or superfluous tensors, NaN, shapes that do
         not fit and a fingerprint that does not match; names file and key.
     """
-    stem = path.with_suffix("") if path.suffix in (".json", ".safetensors") else path
     contents = []
     for suffix in (".safetensors", ".json"):
-        file = stem.with_name(stem.name + suffix)
+        file = _beside(path, suffix)
         try:
             contents.append(file.read_bytes())
         except FileNotFoundError:
@@ -130,7 +129,13 @@ def load_network(path: Path) -> Network:
             ) from None
         except OSError as error:
             raise InputError(f"cannot be read: {error.strerror or error}", source=file) from None
-    return network_from_bytes(contents[0], contents[1], source=str(stem))
+    return network_from_bytes(contents[0], contents[1], source=str(_beside(path, "")))
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    """The file of a model with this suffix; dots inside of the model's name stay."""
+    name = path.stem if path.suffix in (".json", ".safetensors") else path.name
+    return path.with_name(name + suffix)
 
 
 def network_from_bytes(tensors: bytes, description: bytes, *, source: str) -> Network:
