@@ -112,7 +112,7 @@ def _cells(scene: Scene, result: RunResult) -> list[Text]:
         lines = []
         for engine in engines:
             bound = report.select(quantity, engine, certified=certified, cumulative=cumulative)
-            lines.append("-" if bound is None else f"{bound.bits:.4g}")
+            lines.append("-" if bound is None else f"{bound.bits:#.3g}")
         return Text("\n".join(lines))
 
     accuracy = "-" if result.accuracy is None else f"{100 * result.accuracy:.2f} %"
