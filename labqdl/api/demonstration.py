@@ -12,7 +12,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from labqdl.api.results import RunResult
+from labqdl.api.results import Printable, RunResult
 from labqdl.api.running import run
 from labqdl.api.tables import COLOURS
 from labqdl.facts import Quantity
@@ -57,7 +57,7 @@ SCENES = (
 
 
 @dataclass(frozen=True, slots=True)
-class DemoResult:
+class DemoResult(Printable):
     """The runs of the demonstration."""
 
     rows: tuple[tuple[Scene, RunResult], ...]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +21,29 @@ BOUND_SCHEMA = "labqdl.bound/1"
 EXIT_CODES = {VerdictKind.ACCEPT: 0, VerdictKind.ABORT: 3, VerdictKind.UNDECIDED: 4}
 
 
+class Printable(ABC):
+    """A result that prints as its tables: richly by `rich`, as plain text by `print`, as JSON by `to_json`."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def to_json(self) -> dict[str, Any]:
+        """One documented, versioned object."""
+
+    @abstractmethod
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]: ...
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        console = Console(width=120, file=StringIO())
+        with console.capture() as capture:
+            console.print(self)
+        return capture.get()
+
+
 @dataclass(frozen=True, slots=True)
-class RunResult:
+class RunResult(Printable):
     """Result of a run; joins what server and client know, which only a simulation can.
 
     Attributes
@@ -91,7 +114,7 @@ class RunResult:
 
 
 @dataclass(frozen=True, slots=True)
-class BoundResult:
+class BoundResult(Printable):
     """What an operating point on a link leaks, by every engine that can speak about it."""
 
     operating_point: OperatingPoint

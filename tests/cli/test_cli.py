@@ -305,6 +305,8 @@ def test_a_taken_folder_is_not_overwritten(labqdl_command: Any) -> None:
 
 def test_python_has_the_same_power(tmp_path: Path) -> None:
     result = labqdl.run(model="breast-cancer", images=6, seed=3, folder=tmp_path / "run")
+    assert "UNDECIDED" in str(result)
+    assert "certified" in str(result)
     recorded = labqdl.open_run(tmp_path / "run")
     assert recorded.result["accuracy"] == result.accuracy
     assert recorded.logits().shape == (6, 2)
