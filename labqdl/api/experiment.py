@@ -83,7 +83,7 @@ class Experiment:
     @property
     def data_digest(self) -> str:
         """BLAKE2b-256 of the prepared data, hexadecimal."""
-        return hashlib.blake2b(np.ascontiguousarray(self.prepared).tobytes(), digest_size=32).hexdigest()
+        return hashlib.blake2b(np.ascontiguousarray(self.prepared).data, digest_size=32).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
         """What a resumed run needs to build the same experiment again; the frame is recorded beside it."""

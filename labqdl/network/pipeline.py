@@ -32,7 +32,7 @@ from labqdl.errors import InputError
 
 Floats = NDArray[np.float32]
 Shape = tuple[int, ...]
-_CHUNK = 2048  # images a turn: the memory of a pipeline does not grow with the data
+_CHUNK = 256  # images a turn: memory does not grow with the data, and a turn stays in the cache
 
 
 class Step(Protocol):

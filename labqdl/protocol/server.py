@@ -417,6 +417,8 @@ def _encode(network: NetworkLike, frame: FrameDescription, index: int) -> NDArra
     published = setting.published_scale
     if published is not None and not math.isclose(published, scale, rel_tol=_SCALE_TOLERANCE):
         raise ValueError(f"layer {index} has scale {scale:g}, the frame publishes {published:g}")
+    # Every block takes the columns of one quadrature a mode; in this order they are contiguous.
+    quadratures = np.asfortranarray(quadratures)
     quadratures.setflags(write=False)
     return quadratures
 
