@@ -27,7 +27,7 @@ from labqdl.protocol import Client, Server
 from labqdl.records import Party, RunFolder, provenance
 from labqdl.rng import Roots
 from labqdl.security.accountant import Accountant
-from labqdl.security.engines import asymptotic_bounds
+from labqdl.security.engines import anisotropic_bound, asymptotic_bounds
 from labqdl.sequencer import Engine, EngineState, print_plan, stop_on_signals
 
 OnBlock = Callable[[int, int], None]
@@ -240,6 +240,9 @@ def _result(
     uses = max(images, 1)
     bounds = asymptotic_bounds(frame.layers, frame.tap, frame.ledger, weight_uses=uses)
     certified = server.verifier.bounds()
+    # A layer with fewer rows than columns has no spectrum of its own to speak of: the rest of it would be zero.
+    spectra = [layer.spectrum() if layer.rows >= layer.n_features else None for layer in experiment.network.layers]
+    steered = anisotropic_bound(frame.layers, spectra, frame.tap, frame.ledger)
     return RunResult(
         run=record.path,
         model=experiment.network.name,
@@ -251,7 +254,7 @@ def _result(
         f2_db=f2_db(experiment.point, frame.ledger),
         operating_point=experiment.point,
         verdict=server.verdict(),
-        leakage=LeakageReport((*bounds, *certified)),
+        leakage=LeakageReport((*bounds, *certified, *([] if steered is None else [steered]))),
         seconds=seconds,
         seed=experiment.seed,
     )

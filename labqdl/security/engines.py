@@ -10,14 +10,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from labqdl.facts import Bound, LayerFrame, Ledger, Quantity, TapKind, TapSetting
 from labqdl.optics.gain_tap import tap_law
 from labqdl.security.channel import client_output, data_photons, honest_channel, trusted_parts
 from labqdl.security.data import data_leakage
-from labqdl.security.holevo import weight_leakage
+from labqdl.security.holevo import water_filling_leakage, weight_leakage
 
 ENGINES = ("labqdl", "prx-2025", "arxiv-2024")
 """Names of the engines, ours first."""
+
+ANISOTROPIC = "labqdl-anisotropic"
+"""Engine of `anisotropic_bound`, which needs the weights."""
 
 
 def asymptotic_bounds(
@@ -89,6 +95,48 @@ def weights_bound(
         return None
     bits = max(per_layer)
     return Bound(Quantity.WEIGHTS, engine, bits / 2.0, bits, uses, None, 0, assumptions, ledger.calibrations)
+
+
+def anisotropic_bound(
+    layers: Sequence[LayerFrame],
+    spectra: Sequence[NDArray[np.float64] | None],
+    setting: TapSetting,
+    ledger: Ledger,
+) -> Bound | None:
+    """The exact bound on the weights of a network whose directions are not equally bright; one use.
+
+    A client that knows which directions the weights prefer can put its noise there: water-filling over the spectrum
+    of the weights' covariance (docs/physics.md, gaps of the bound), at the honest path's transmissivity and noise.
+
+    Parameters
+    ----------
+    spectra:
+        Eigenvalues of each layer's covariance, shape (n_modes,), any scale; None for a layer that has too few rows
+        to tell. None for all of them gives no bound.
+    """
+    _check(layers, 1)
+    if len(spectra) != len(layers):
+        raise ValueError(f"{len(spectra)} spectra for {len(layers)} layers")
+    known = [(layer, values) for layer, values in zip(layers, spectra, strict=True) if values is not None]
+    if not known:
+        return None
+    per_layer = []
+    for layer, values in known:
+        charged = honest_channel(mu=layer.mu, n_modes=layer.n_modes, setting=setting, ledger=ledger)
+        per_layer.append(
+            water_filling_leakage(
+                mu=charged.mu, eigenvalues=values, excess=charged.excess, transmissivity=charged.transmissivity
+            )
+        )
+    bits = max(per_layer)
+    words = [
+        "collective Gaussian attack at the honest path's transmissivity and noise, both taken as known",
+        "noise steered to the weights' preferred directions, whose spectrum is that of the layer's own rows",
+        "weights independent between rows",
+    ]
+    if len(known) < len(layers):
+        words.append(f"{len(layers) - len(known)} of {len(layers)} layers left out: too few rows to tell a spectrum")
+    return Bound(Quantity.WEIGHTS, ANISOTROPIC, bits / 2.0, bits, 1, None, 0, tuple(words), ledger.calibrations)
 
 
 def data_bound(

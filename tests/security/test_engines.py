@@ -24,7 +24,9 @@ from labqdl.optics.gain_tap import tap_law
 from labqdl.security.channel import data_photons, honest_channel, trusted_parts
 from labqdl.security.data import data_leakage
 from labqdl.security.engines import (
+    ANISOTROPIC,
     ENGINES,
+    anisotropic_bound,
     arxiv_2024_data,
     asymptotic_bounds,
     data_bound,
@@ -391,3 +393,32 @@ def test_takes_milliseconds() -> None:
         asymptotic_bounds(LAYERS, GAIN_TWO, IDEAL, weight_uses=10_000, data_uses=10_000)
         times.append(time.perf_counter() - start)
     assert min(times) < 0.1
+
+
+def test_equal_directions_give_the_isotropic_bound() -> None:
+    layer = LayerFrame(784, 784, False, 4.0, None, Activation())
+    flat = anisotropic_bound([layer], [np.ones(392)], GAIN_TWO, IDEAL)
+    even = weights_bound("labqdl", [layer], GAIN_TWO, IDEAL)
+    assert flat is not None
+    assert even is not None
+    assert flat.engine == ANISOTROPIC
+    assert flat.bits == pytest.approx(even.bits, rel=1e-9)
+
+
+@pytest.mark.parametrize(("power", "bits_per_mode"), [(0.5, 0.117), (1.0, 0.150), (2.0, 0.109)])
+def test_unequal_directions_leak_what_the_reference_says(power: float, bits_per_mode: float) -> None:
+    # Published values of the physics notes, 3.1 [3.3], for spectra k^-power at mu=4, G=2, n=392.
+    layer = LayerFrame(784, 784, False, 4.0, None, Activation())
+    bound = anisotropic_bound([layer], [np.arange(1, 393, dtype=np.float64) ** -power], GAIN_TWO, IDEAL)
+    assert bound is not None
+    assert bound.bits_per_mode == pytest.approx(bits_per_mode, abs=5e-4)
+
+
+def test_layers_without_a_spectrum_are_named() -> None:
+    layers = [LayerFrame(784, 784, False, 4.0, None, Activation()), LayerFrame(10, 784, False, 4.0, None, Activation())]
+    bound = anisotropic_bound(layers, [np.ones(392), None], GAIN_TWO, IDEAL)
+    assert bound is not None
+    assert any("1 of 2 layers left out" in words for words in bound.assumptions)
+    assert anisotropic_bound(layers, [None, None], GAIN_TWO, IDEAL) is None
+    with pytest.raises(ValueError, match="1 spectra for 2 layers"):
+        anisotropic_bound(layers, [None], GAIN_TWO, IDEAL)
