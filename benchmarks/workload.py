@@ -109,7 +109,7 @@ def between(layer: Layer, outcomes: NDArray[np.floating[Any]], following: Layer)
 
     The norm of the first layer's data is 1 here.
     """
-    scaled: Floats = outcomes * layer.to_units
+    scaled: Floats = np.multiply(outcomes, layer.to_units, order="C")
     hidden = layer.dense.finish(scaled, np.ones(len(scaled), dtype=np.float32))
     return following.dense.directions(hidden)[0]
 
