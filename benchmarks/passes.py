@@ -10,21 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.harness import Benchmark, Figure, Note, Options, Ratio, Result, blas_threads, cores, interleave
-from benchmarks.workload import (
-    BLOCK,
-    TEST_IMAGES,
-    Floats,
-    Layer,
-    Workload,
-    between,
-    digits,
-    over_blocks,
-    thread_counts,
-)
+from benchmarks.harness import Benchmark, Figure, Note, Options, Ratio, Result, Spread, blas_threads, cores, interleave
 from labqdl.optics.sampler import sample_outcomes, sample_residuals, sample_statistics
 
-PEER_BATCHES = (64, 128, 256, 640, 2560)
+BATCHES = (64, 128, 256, 640, 2560)
 RESIDUAL_IMAGES = 256
 
 
@@ -133,65 +122,45 @@ def measure(options: Options) -> Iterator[Result]:
 
 
 def _depths_one_and_two(work: Workload, images: int, threads: int, options: Options) -> Iterator[Result]:
-    # The peer's best batch is found first, outside of the comparison; the subject keeps the block of `labqdl run`.
-    candidates = {str(size): plain_pass(work, images, size, threads) for size in PEER_BATCHES if size <= images}
-    tried = interleave(candidates, max(1, options.repeats // 2))
-    best = int(min(tried, key=lambda name: sorted(tried[name].wall)[len(tried[name].wall) // 2]))
-    tried = interleave(
-        {str(size): outcomes_pass(work, images, size, threads) for size in PEER_BATCHES if size <= images},
-        max(1, options.repeats // 2),
-    )
-    own = int(min(tried, key=lambda name: sorted(tried[name].wall)[len(tried[name].wall) // 2]))
-    times = interleave(
-        {
-            "plain": plain_pass(work, images, best, threads),
-            "plain in blocks": plain_pass(work, images, BLOCK, threads),
-            "outcomes": outcomes_pass(work, images, own, threads),
-            "outcomes in blocks": outcomes_pass(work, images, BLOCK, threads),
-            "statistics in blocks": statistics_pass(work, images, BLOCK, threads),
-        },
-        options.repeats,
-    )
+    # Everybody's best batch is found first, outside of the comparison.
+    kinds = {"plain": plain_pass, "outcomes": outcomes_pass, "statistics": statistics_pass}
+    best = {}
+    for name, kind in kinds.items():
+        tried = interleave(
+            {str(size): kind(work, images, size, threads) for size in BATCHES if size <= images},
+            max(1, options.repeats // 2),
+        )
+        best[name] = min((Spread.of(found.wall).median, int(size)) for size, found in tried.items())[1]
+    cases = {f"{name}, best": kind(work, images, best[name], threads) for name, kind in kinds.items()}
+    cases |= {f"{name}, {BLOCK}": kind(work, images, BLOCK, threads) for name, kind in kinds.items()}
+    times = interleave(cases, options.repeats)
     both = f"{images:,} images, both layers; peer: product, one float32 normal (SFC64) per output, activation"
-    yield Ratio(
-        "outcomes, each in its best batch",
-        f"{both}; batches {own} and {best}",
-        threads,
-        times["outcomes"],
-        times["plain"],
-        target=1.2,
-    )
-    yield Ratio(
-        "outcomes, both in blocks of 64",
-        f"{both}; blocks of {BLOCK}",
-        threads,
-        times["outcomes in blocks"],
-        times["plain in blocks"],
-        target=1.2,
-    )
-    yield Ratio(
-        "outcomes in blocks of 64, peer in its best batch",
-        f"{both}; peer's batch {best}",
-        threads,
-        times["outcomes in blocks"],
-        times["plain"],
-    )
-    yield Ratio(
-        "outcomes and statistics, both in blocks of 64",
-        f"{both}; subject draws gain, noise and count statistics of each row as well, a quarter of the rows counted",
-        threads,
-        times["statistics in blocks"],
-        times["plain in blocks"],
-        target=3.0,
-    )
-    yield Ratio(
-        "outcomes and statistics in blocks of 64, peer in its best batch",
-        f"the same; peer's batch {best}",
-        threads,
-        times["statistics in blocks"],
-        times["plain"],
-        target=3.0,
-    )
+    more = "subject draws gain, noise and count statistics of each row as well, a quarter of the rows counted"
+    for name, target, what in (("outcomes", 1.2, both), ("statistics", 3.0, f"{both}; {more}")):
+        title = "outcomes" if name == "outcomes" else "outcomes and statistics"
+        yield Ratio(
+            f"{title}, each in its best batch",
+            f"{what}; batches {best[name]} and {best['plain']}",
+            threads,
+            times[f"{name}, best"],
+            times["plain, best"],
+            target=target,
+        )
+        yield Ratio(
+            f"{title}, both in blocks of {BLOCK}",
+            f"{what}; blocks as in labqdl run",
+            threads,
+            times[f"{name}, {BLOCK}"],
+            times[f"plain, {BLOCK}"],
+            target=target,
+        )
+        yield Ratio(
+            f"{title} in blocks of {BLOCK}, peer in its best batch",
+            f"{what}; peer's batch {best['plain']}",
+            threads,
+            times[f"{name}, {BLOCK}"],
+            times["plain, best"],
+        )
 
 
 def _depth_three(work: Workload, images: int, threads: int, options: Options) -> Iterator[Result]:

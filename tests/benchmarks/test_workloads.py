@@ -49,7 +49,8 @@ def test_errors_of_a_thread_are_not_lost() -> None:
         over_blocks(fail, digits().blocks(128), 2)
 
 
-def test_passes_run_and_report() -> None:
+def test_passes_run_and_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passes, "cores", lambda: 1)
     results = list(passes.measure(Options(repeats=1, scale=1e-9)))
     ratios = [result for result in results if isinstance(result, Ratio)]
     assert {ratio.target for ratio in ratios} >= {1.2, 1.5, 3.0}
