@@ -11,6 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.harness import Benchmark, Figure, Note, Options, Ratio, Result, Spread, blas_threads, cores, interleave
+from benchmarks.workload import (
+    BLOCK,
+    TEST_IMAGES,
+    Floats,
+    Layer,
+    Workload,
+    between,
+    digits,
+    over_blocks,
+    thread_counts,
+)
 from labqdl.optics.sampler import sample_outcomes, sample_residuals, sample_statistics
 
 BATCHES = (64, 128, 256, 640, 2560)
