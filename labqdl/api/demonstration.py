@@ -75,17 +75,18 @@ class DemoResult(Printable):
             table.add_column(heading, justify="left" if heading in ("", "engine") else "right")
         table.add_column("weights\none use", justify="right")
         table.add_column("data\none use", justify="right")
-        table.add_column("weights, certified\none use", justify="right")
-        table.add_column("weights\nall uses of the run", justify="right")
+        table.add_column("weights\ncertified", justify="right")
+        table.add_column("weights\nall uses", justify="right")
         table.add_column("verdict")
         for scene, result in self.rows:
             table.add_row(*_cells(scene, result))
         yield table
         yield Text(
-            "Leakage in bits per real weight and per pixel, upper bounds. 'one use' and 'all uses' take the parameters "
-            "of the link as known; 'certified' is what the server's own measurements of this run prove at confidence "
-            f"{_confidence(self.rows)}. Engine labqdl is exact within its assumptions; prx-2025 and arxiv-2024 are the "
-            "authors' formulas, of which those about data are no bounds. 'labqdl bound' prints every assumption.",
+            "Leakage in bits per real weight and per pixel, upper bounds. 'one use' and 'all uses' (of this run's images "
+            "together) take the parameters of the link as known; 'certified' is what the server's own measurements of "
+            f"this run prove at confidence {_confidence(self.rows)}. Engine labqdl is exact within its assumptions, "
+            "among them equally bright directions, which labqdl-anisotropic does without; prx-2025 and arxiv-2024 are "
+            "the authors' formulas, of which those about data are no bounds. 'labqdl bound' prints every assumption.",
             style="dim",
         )
         yield Text()
@@ -120,7 +121,7 @@ def _cells(scene: Scene, result: RunResult) -> list[Text]:
         Text(f"({scene.letter})", style="bold"),
         Text(accuracy),
         Text(f"{result.f2_db:.1f} dB"),
-        Text("\n".join(engines)),
+        Text("\n".join(engines), no_wrap=True),
         column(Quantity.WEIGHTS),
         column(Quantity.DATA),
         column(Quantity.WEIGHTS, certified=True),

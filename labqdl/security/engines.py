@@ -123,16 +123,16 @@ def anisotropic_bound(
     per_layer = []
     for layer, values in known:
         charged = honest_channel(mu=layer.mu, n_modes=layer.n_modes, setting=setting, ledger=ledger)
-        per_layer.append(
-            water_filling_leakage(
-                mu=charged.mu, eigenvalues=values, excess=charged.excess, transmissivity=charged.transmissivity
-            )
+        steered = water_filling_leakage(
+            mu=charged.mu, eigenvalues=values, excess=charged.excess, transmissivity=charged.transmissivity
         )
+        # Under loss unequal light may tell less than equal light; the larger figure is the safe one.
+        per_layer.append(max(steered, charged.leakage()))
     bits = max(per_layer)
     words = [
         "collective Gaussian attack at the honest path's transmissivity and noise, both taken as known",
         "noise steered to the weights' preferred directions, whose spectrum is that of the layer's own rows",
-        "weights independent between rows",
+        "loss spread evenly over the directions; weights independent between rows",
     ]
     if len(known) < len(layers):
         words.append(f"{len(layers) - len(known)} of {len(layers)} layers left out: too few rows to tell a spectrum")
