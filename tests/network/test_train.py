@@ -19,7 +19,7 @@ PLAN = TrainingPlan(
     name="digits",
     hidden=(64,),
     f2_db=(-6.0, 6.0),
-    epochs=25,
+    epochs=15,
     batch=64,
     learning_rate=0.05,
     averaging=0.99,
@@ -28,7 +28,7 @@ PLAN = TrainingPlan(
     report_draws=20,
 )
 PLAIN = dataclasses.replace(
-    PLAN, f2_db=None, light="free", learning_rate=3e-3, learn_threshold=False, centred=False, epochs=40
+    PLAN, f2_db=None, light="free", learning_rate=3e-3, learn_threshold=False, centred=False, epochs=25
 )
 SHORT = dataclasses.replace(PLAN, hidden=(16,), epochs=2, report_draws=1)
 
@@ -86,7 +86,7 @@ def test_biases_publish_scales_and_layers_have_unit_rms() -> None:
     assert accuracy_exact(network, digits.data, digits.labels) > 0.3
 
 
-@pytest.mark.parametrize("kind", [ActivationKind.IDENTITY, ActivationKind.LEAKY_RELU, ActivationKind.SQUARE])
+@pytest.mark.parametrize("kind", [ActivationKind.LEAKY_RELU, ActivationKind.SQUARE])
 def test_what_is_trained_is_what_is_run(kind: ActivationKind) -> None:
     """The finished network is right about as often as the loss says: the two forward passes agree."""
     plan = dataclasses.replace(SHORT, epochs=10, hidden=(32,), activation=Activation(kind), f2_db=20.0, averaging=0.0)
