@@ -26,6 +26,8 @@ myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 myst_dmath_double_inline = True
 exclude_patterns = ["_build", "_ext"]
+default_role = "code"  # `name` in docstrings and help texts
+smartquotes = False  # would turn the -- of options into a dash
 
 html_theme = "furo"
 html_title = f"labqdl {release}"

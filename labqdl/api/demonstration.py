@@ -82,7 +82,7 @@ class DemoResult(Printable):
             table.add_row(*_cells(scene, result))
         yield table
         yield Text(
-            "Leakage in bits per real weight and per pixel, upper bounds. 'one use' and 'all uses' (of this run's images "
+            "Leakage in bits per real weight and pixel, upper bounds. 'one use' and 'all uses' (of this run's images "
             "together) take the parameters of the link as known; 'certified' is what the server's own measurements of "
             f"this run prove at confidence {_confidence(self.rows)}. Engine labqdl is exact within its assumptions, "
             "among them equally bright directions, which labqdl-anisotropic does without; prx-2025 and arxiv-2024 are "
