@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
+
+from sphinx.application import Sphinx
 
 from labqdl import __version__
 
@@ -31,9 +34,26 @@ smartquotes = False  # would turn the -- of options into a dash
 
 html_theme = "furo"
 html_title = f"labqdl {release}"
+html_static_path = ["_static"]
+html_css_files = ["labqdl.css"]
 html_math_renderer = "mathml"
 html_show_copyright = False
 
 autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented_params"
 autodoc_member_order = "bysource"
 napoleon_google_docstring = False
+napoleon_use_rtype = False
+
+
+def _keep_bars(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
+    """In docstrings |x| is a modulus, not reStructuredText's substitution."""
+    for number, line in enumerate(lines):
+        parts = re.split(r"(``.*?``|`.*?`)", line)
+        parts[::2] = [part.replace("|", "\\|") for part in parts[::2]]
+        lines[number] = "".join(parts)
+
+
+def setup(app: Sphinx) -> None:
+    """Connect the hook above."""
+    app.connect("autodoc-process-docstring", _keep_bars)
