@@ -34,7 +34,7 @@ DEFAULT_ROWS = (784, 10)
 
 
 def f2_db(point: OperatingPoint, ledger: Ledger) -> float:
-    """F² = S, signal variance over noise variance of a client's outcome for isotropic weights, in dB (P1.3)."""
+    """F² = S, signal variance over noise variance of a client's outcome for isotropic weights, in dB."""
     law = LinkLaw.from_ledger(ledger, honest(ledger, point.tap))
     return to_db(2 * point.mu * law.outcome_gain**2 / law.outcome_variance)
 

@@ -59,7 +59,7 @@ class RunResult(Printable):
     accuracy_interval:
         Clopper-Pearson interval of the accuracy at 95 % confidence.
     f2_db:
-        F^2 = signal variance over noise variance of a first-layer outcome, dB (physics P1.3).
+        F^2 = signal variance over noise variance of a first-layer outcome, dB.
     verdict, leakage, operating_point:
         As their types say.
     seconds:

@@ -50,12 +50,12 @@ class LayerFrame:
     n_features:
         Real entries of the data vector that meet this layer (without the bias's 1).
     bias:
-        Whether a 1 is appended to the data and the bias column to the weights (P1.1).
+        Whether a 1 is appended to the data and the bias column to the weights.
     mu:
         Mean photons per mode of this layer at the server's output.
     published_scale:
         RMS of the layer's weights if it must be known to continue (biases, square, output of a regression), else
-        None: the client then works in units of unit-RMS weights and never learns the scale (P1.1).
+        None: the client then works in units of unit-RMS weights and never learns the scale.
     activation:
         What the client does with the outcomes.
     centred:

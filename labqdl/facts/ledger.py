@@ -216,7 +216,7 @@ class Ledger:
 
     @property
     def technical_excess(self) -> float:
-        """All technical noise at the server's input, SNU per quadrature and mode (P1.5's eps_tech)."""
+        """All technical noise at the server's input, SNU per quadrature and mode."""
         return self.forward_excess * self.back + self.back_excess
 
     def _excess(self, places: tuple[Place, ...]) -> float:

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class TapKind(StrEnum):
-    """How the client reads the addressed mode and gives it back (physics P1.3, P1.6)."""
+    """How the client reads the addressed mode and gives it back."""
 
     AMPLIFIER = "amplifier"
     """Phase-insensitive amplifier of power gain G, then a tap of transmissivity tau (1/G when balanced)."""

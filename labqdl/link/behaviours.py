@@ -62,7 +62,7 @@ CLIENTS = {
     "over-amplification": _Kind("uses more gain than agreed", "its gain, or 1/t of a feed-forward tap", 3.0, 1.0),
     "passive-tap": _Kind("splits off part of every mode", "power fraction that it keeps", 0.01, 0.0, 1.0),
 }
-"""Clients that the emulation knows (physics P2.4)."""
+"""Clients that the emulation knows; their laws are in docs/physics.md, "The client's box"."""
 
 CHANNELS = {
     "honest": _Kind("the fibre of the ledger"),

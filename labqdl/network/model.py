@@ -1,6 +1,6 @@
 """Networks as matrices, and what the optical layers do to them.
 
-A layer turns a data vector v into outcomes, exactly as the secure protocol does (docs/physics.md, encoding):
+A layer turns a data vector v into outcomes, exactly as the secure protocol does (docs/physics.md, "Server encoding"):
 
 1. the client may subtract the vector's own mean (`centred`);
 2. with a bias a 1 is appended; the vector is divided by its norm |v|;
@@ -104,7 +104,7 @@ class DenseLayer:
         return np.ascontiguousarray(weights / np.float32(self.scale))
 
     def spectrum(self) -> NDArray[np.float64]:
-        """How unequal the directions of the rows are, for the water-filling bound (docs/physics.md, gaps of the bound).
+        """How unequal the directions of the rows are, for the water-filling bound (docs/physics.md, "Unequal weights").
 
         Eigenvalues of the covariance W'W/rows of the layer's rows, largest first, averaged in pairs because a mode
         carries two weights: shape (n_modes,), mean 1. By Ky Fan's theorem they majorise the eigenvalues of the

@@ -2,8 +2,8 @@
 
 After every optical layer a fresh unit normal, divided by F, is added to the outcomes, in units of weights of unit
 RMS; after every step the weights are brought back to unit RMS (projected gradient), row by row or layer by layer.
-The noise then cannot be outgrown by larger weights: what grows is the margin per photon (docs/physics.md, going
-further: noise-aware training). Needs the extra ``train`` (JAX and optax), loaded when training starts.
+The noise then cannot be outgrown by larger weights: what grows is the margin per photon.
+Needs the extra ``train`` (JAX and optax), loaded when training starts.
 
 `train` is seeded: on one machine and with one version of JAX the same plan gives the same numbers to the bit.
 """
@@ -77,7 +77,7 @@ class TrainingPlan:
     isotropy:
         Weight of a penalty on unequal eigenvalues of the covariance of the rows of each hidden layer, C = W'W/rows:
         isotropy times tr(C^2)/columns, which is 1 for an isotropic layer. Training with noise drives the rows into
-        few directions; a client who knows them may water-fill its attack (docs/physics.md, gaps of the bound), so
+        few directions; a client who knows them may water-fill its attack (docs/physics.md, "Unequal weights"), so
         that equal light leaks more.
     epochs, batch, learning_rate:
         Adam with linear warm-up and cosine decay. With normalised light the rate is relative to weights of RMS 1.

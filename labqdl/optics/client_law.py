@@ -91,7 +91,7 @@ def _reader(variance: float) -> TapLaw:
 
 
 def intercept_resend(gain: str = "unit", mu_at_client: float | None = None) -> ClientLaw:
-    """Heterodynes every mode and sends new coherent states of the amplitudes that it read (P2.4 a, a').
+    """Heterodynes every mode and sends new coherent states of the amplitudes that it read.
 
     A heterodyne reads a coherent quadrature with variance 2. `gain` "unit" sends what was read; "mmse" sends the
     least-squares estimate mu/(mu+1) of it, for which `mu_at_client`, the mean photons per mode at the tap plane, is
@@ -120,7 +120,7 @@ def intercept_resend(gain: str = "unit", mu_at_client: float | None = None) -> C
 
 
 def cloner(returned_noise: float = 1.0) -> ClientLaw:
-    """Optimal Gaussian cloner on all modes: returns one clone and measures along x on the other (P2.4 d).
+    """Optimal Gaussian cloner on all modes: returns one clone and measures along x on the other.
 
     The returned clone has `returned_noise` D per quadrature, the kept one 1/D, the least that is possible; the
     default is the symmetric cloner. In classical terms the two noises are one noise, zeta and zeta/D, to which the
@@ -132,7 +132,7 @@ def cloner(returned_noise: float = 1.0) -> ClientLaw:
 
 
 def substitution(kind: str = "vacuum", error_variance: float = 0.0) -> ClientLaw:
-    """Keeps all light, homodynes it along x, and returns something else (P2.4 e).
+    """Keeps all light, homodynes it along x, and returns something else.
 
     `kind` "vacuum" returns nothing; "estimate" returns coherent states of an estimate of the weights that it already
     has, with an error of `error_variance` (SNU, at the tap plane) in every quadrature, independent for every image.
@@ -150,7 +150,7 @@ def substitution(kind: str = "vacuum", error_variance: float = 0.0) -> ClientLaw
 
 
 def over_amplification(setting: TapSetting, actual_gain: float, ledger: Ledger) -> ClientLaw:
-    """Measures more strongly than agreed, at unit net gain (P2.4 c), with a perfect detector.
+    """Measures more strongly than agreed, at unit net gain, with a perfect detector.
 
     The amplifier's power gain becomes `actual_gain` and the tap 1/`actual_gain`; a feed-forward tap splits off the
     same share of the light, so its transmissivity becomes 1/`actual_gain`. The amplifier keeps the ledger's n_sp.
@@ -165,7 +165,7 @@ def over_amplification(setting: TapSetting, actual_gain: float, ledger: Ledger) 
 
 
 def passive_tap(fraction: float, setting: TapSetting, ledger: Ledger) -> ClientLaw:
-    """Splits a fraction of all light off before an otherwise honest box (P2.4 b).
+    """Splits a fraction of all light off before an otherwise honest box.
 
     What it learns from the split-off light is charged to the bounds, not drawn here.
     """

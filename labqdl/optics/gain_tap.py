@@ -63,7 +63,7 @@ class TapLaw:
 
     @property
     def added_noise(self) -> float:
-        """Mean excess of the two returned quadratures (eta of the physics notes)."""
+        """Mean excess of the two returned quadratures, the eta of docs/physics.md."""
         return (self.d_x + self.d_p) / 2.0
 
     @property

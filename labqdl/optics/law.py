@@ -174,7 +174,7 @@ class LinkLaw:
     def with_lossless_fibre(self) -> LinkLaw:
         """The same expectation, with a cheat who measures at the server's output and hides the missing loss.
 
-        The free part of the light cannot be detected by any test; it is charged to the bounds (P2.4).
+        The free part of the light cannot be detected by any test; it is charged to the bounds.
         """
         return replace(self, client=self.client.attenuated(self.forward * self.back), forward=1.0, back=1.0)
 

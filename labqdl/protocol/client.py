@@ -2,7 +2,7 @@
 
 A client receives messages and outcomes and returns messages, intents and finished blocks. It never sees a symbol, a
 weight or what the server's receivers measured, and nothing that a peer sends can change its calibration or limits.
-See docs/physics.md, sections "Server encoding" and "Complete single-row model" (Sulimany et al., PRX 15, 041056).
+See docs/physics.md, sections "Server encoding" and "The joint law" (Sulimany et al., PRX 15, 041056).
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ def anisotropic_bound(
     """The exact bound on the weights of a network whose directions are not equally bright; one use.
 
     A client that knows which directions the weights prefer can put its noise there: water-filling over the spectrum
-    of the weights' covariance (docs/physics.md, gaps of the bound), at the honest path's transmissivity and noise.
+    of the weights' covariance (docs/physics.md, "Unequal weights"), at the honest path's transmissivity and noise.
 
     Parameters
     ----------
