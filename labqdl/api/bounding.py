@@ -150,8 +150,8 @@ def with_untrusted(ledger: Ledger, transmissivity: float | None, excess: float |
                 f"transmissivity {transmissivity!r}", source="--transmissivity", expected="a number above 0, at most 1"
             )
         leg = transmissivity**0.5
-        parts.append(Component("untrusted loss, out", Place.FORWARD, Owner.CHANNEL, transmissivity=leg))
-        parts.append(Component("untrusted loss, back", Place.RETURN, Owner.CHANNEL, transmissivity=leg))
+        parts.append(Component("untrusted loss on the way out", Place.FORWARD, Owner.CHANNEL, transmissivity=leg))
+        parts.append(Component("untrusted loss on the way back", Place.RETURN, Owner.CHANNEL, transmissivity=leg))
     if excess is not None:
         if not 0 <= excess < float("inf"):
             raise InputError(f"excess {excess!r}", source="--excess", expected="0 SNU or more")

@@ -38,9 +38,19 @@ def command(output: Output, as_json: bool) -> int:
 
 
 def _print(output: Output, entry: ModelEntry) -> None:
+    """Name, description and the measured accuracy; `--json` has every note."""
+    from rich import box
+    from rich.table import Table
+
     console = output.results
-    console.print(f"[bold]{entry.name}[/bold] (data: {entry.dataset})")
-    console.print(f"  {entry.description}")
-    for key, value in entry.notes.items():
-        shown = ", ".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else value
-        console.print(f"  [dim]{key.replace('_', ' ')}:[/dim] {shown}")
+    console.print(f"[bold]{entry.name}[/bold]: {entry.description}")
+    measured = entry.notes.get("test")
+    if not isinstance(measured, dict):
+        return
+    console.print(f"test accuracy on {entry.dataset}, mean of {measured['draws']} draws of the light's noise:")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("F²/dB")
+    for point in (*measured["f2_db"], "no noise"):
+        table.add_column(f"{point:g}" if isinstance(point, float) else str(point), justify="right")
+    table.add_row("%", *(f"{100 * value:.1f}" for value in (*measured["accuracy"], measured["exact"])))
+    console.print(table)

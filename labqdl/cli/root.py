@@ -30,6 +30,8 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = import_module(f"labqdl.cli.{cmd_name}").command
+        if not any(parameter.name == "quiet" for parameter in command.params):
+            command.params.extend(_verbosity())
         return command
 
     def resolve_command(
@@ -45,6 +47,19 @@ class LazyGroup(click.Group):
             if not near:
                 raise
             raise click.UsageError(f"{error.message} Did you mean '{near[0]}'?", ctx) from None
+
+
+def _set(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        setattr(context.find_object(Output), str(parameter.name), True)
+
+
+def _verbosity() -> list[click.Parameter]:
+    """`-q` and `-v`, which every command takes as well as the root: people write them in either place."""
+    return [
+        click.Option(["-q", "--quiet"], is_flag=True, expose_value=False, callback=_set, help="Print no words."),
+        click.Option(["-v", "--verbose"], is_flag=True, expose_value=False, callback=_set, help="Say more."),
+    ]
 
 
 @click.group(cls=LazyGroup, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})

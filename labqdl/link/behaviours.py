@@ -139,8 +139,8 @@ def parse_channel(word: str) -> ChannelBehaviour:
             return ledger
         assert value is not None
         taps = (
-            Component("outside tap, out", Place.FORWARD, Owner.CHANNEL, transmissivity=1 - value),
-            Component("outside tap, back", Place.RETURN, Owner.CHANNEL, transmissivity=1 - value),
+            Component("outside tap on the way out", Place.FORWARD, Owner.CHANNEL, transmissivity=1 - value),
+            Component("outside tap on the way back", Place.RETURN, Owner.CHANNEL, transmissivity=1 - value),
         )
         return replace(ledger, components=ledger.components + taps)
 

@@ -135,9 +135,11 @@ def test_flags_win_over_the_file(labqdl_command: Any) -> None:
 
 
 def test_quiet_prints_nothing(labqdl_command: Any) -> None:
-    words = labqdl_command("--quiet", "run", *SMALL)
-    assert words.out == ""
-    assert words.err == ""
+    for arguments in (["--quiet", "run", *SMALL], ["run", *SMALL, "-q"]):
+        words = labqdl_command(*arguments)
+        assert words.code == 4
+        assert words.out == ""
+        assert words.err == ""
 
 
 def test_bound_reproduces_the_headline(labqdl_command: Any) -> None:
