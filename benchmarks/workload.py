@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labqdl.api.experiment import DEFAULT_BLOCK
 from labqdl.config import load_link
 from labqdl.facts import VerificationPlan
 from labqdl.network import DenseLayer, Network, load_dataset, load_model
@@ -23,7 +24,7 @@ from labqdl.rng import Root
 
 Floats = NDArray[np.float32]
 
-BLOCK = 64
+BLOCK = DEFAULT_BLOCK
 """Images per block, the default of `labqdl run`."""
 TEST_IMAGES = 10_000
 

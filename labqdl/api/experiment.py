@@ -18,7 +18,8 @@ from labqdl.network import Dataset, Network, default_dataset, load_dataset, load
 
 DEFAULT_MODEL = "mnist-robust"
 DEFAULT_LINK = "ideal"
-DEFAULT_BLOCK = 64
+DEFAULT_BLOCK = 128
+"""Images a block: what a block costs beside its light and random numbers halves from 64 on (docs/benchmarks.md)."""
 DEFAULT_OUT = "runs"
 
 _Limits = TypeVar("_Limits", VerificationPlan, Budgets)

@@ -187,6 +187,14 @@ def _experiment_of(record: RunFolder) -> Experiment:
 def _carry_out(
     experiment: Experiment, frame: FrameDescription, record: RunFolder, on_block: OnBlock | None
 ) -> RunResult:
+    # One BLAS thread: the order of summation, and with it every bit, then depends on the shapes alone.
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _carry_out_blocks(experiment, frame, record, on_block)
+
+
+def _carry_out_blocks(
+    experiment: Experiment, frame: FrameDescription, record: RunFolder, on_block: OnBlock | None
+) -> RunResult:
     started = time.perf_counter()
     server = Server(experiment.network, frame, record.party(Party.SERVER).root())
     client = Client(experiment.prepared, record.party(Party.CLIENT).root())
@@ -220,8 +228,7 @@ def _carry_out(
             server, client, link, RunRecorder(record), accountant=accountant, on_block=finished
         )
         engine = Engine(handlers.table())
-        # One BLAS thread: the order of summation, and with it every bit, then depends on the shapes alone.
-        with threadpool_limits(limits=1, user_api="blas"), stop_on_signals(engine):
+        with stop_on_signals(engine):
             engine.run(infer(frame, finished=done))
         if engine.state is EngineState.STOPPED:
             record.commit("stopped", blocks=count)
