@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import passes, scaling, simulators, torch_peer
 from benchmarks.harness import Figure, Note, Options, Ratio
-from benchmarks.workload import between, digits, over_blocks
+from benchmarks.workload import BLOCK, between, digits, over_blocks
 from labqdl.optics.sampler import sample_outcomes
 
 
@@ -37,7 +37,7 @@ def test_unit_vectors_between_layers_are_contiguous_whatever_the_order_of_outcom
 @pytest.mark.parametrize("threads", [1, 2])
 def test_every_block_is_worked_on_once(threads: int) -> None:
     seen: list[int] = []
-    over_blocks(lambda index, vectors: seen.append(index), digits().blocks(640), threads)
+    over_blocks(lambda index, vectors: seen.append(index), digits().blocks(10 * BLOCK), threads)
     assert sorted(seen) == list(range(10))
 
 
