@@ -23,6 +23,7 @@ from labqdl.facts import (
     VerificationPlan,
 )
 from labqdl.optics.client_law import honest
+from labqdl.optics.expectation import signal_to_noise
 from labqdl.optics.law import LinkLaw
 from labqdl.security.engines import asymptotic_bounds
 from labqdl.security.expected import LayerLight, Totals, honest_layers
@@ -36,7 +37,7 @@ DEFAULT_ROWS = (784, 10)
 def f2_db(point: OperatingPoint, ledger: Ledger) -> float:
     """F² = S, signal variance over noise variance of a client's outcome for isotropic weights, in dB."""
     law = LinkLaw.from_ledger(ledger, honest(ledger, point.tap))
-    return to_db(2 * point.mu * law.outcome_gain**2 / law.outcome_variance)
+    return to_db(signal_to_noise(law, point.mu))
 
 
 def bound(

@@ -137,6 +137,12 @@ def data_photons(law: TapLaw, ledger: Ledger) -> float:
     return law.photons * client_output(ledger)
 
 
+def client_input(ledger: Ledger) -> float:
+    """Power transmissivity of the client's own components before the tap; a server may replace all others."""
+    own = (c.transmissivity for c in ledger.at(Place.FORWARD, Place.CLIENT_IN) if c.owner is Owner.CLIENT)
+    return math.prod(own)
+
+
 def client_output(ledger: Ledger) -> float:
     """Power transmissivity of the client's own components behind the tap."""
     own = (c.transmissivity for c in ledger.at(Place.CLIENT_OUT, Place.RETURN) if c.owner is Owner.CLIENT)

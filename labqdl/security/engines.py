@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from labqdl.facts import Bound, LayerFrame, Ledger, Quantity, TapKind, TapSetting
 from labqdl.optics.gain_tap import tap_law
-from labqdl.security.channel import client_output, data_photons, honest_channel, trusted_parts
+from labqdl.security.channel import client_input, client_output, data_photons, honest_channel, trusted_parts
 from labqdl.security.data import data_leakage
 from labqdl.security.holevo import water_filling_leakage, weight_leakage
 
@@ -183,7 +183,7 @@ def data_bound(
 def layer_data_leakage(layer: LayerFrame, setting: TapSetting, ledger: Ledger, *, uses: int = 1) -> float:
     """Exact Holevo bound on the data vector of one layer after `uses` uses, bits in total (security.data)."""
     law = tap_law(setting, ledger)
-    stray = abs(law.net_gain - 1.0) ** 2 * layer.mu * ledger.forward * client_output(ledger)
+    stray = abs(law.net_gain - 1.0) ** 2 * layer.mu * client_input(ledger) * client_output(ledger)
     return data_leakage(
         photons_per_row=data_photons(law, ledger),
         rows=layer.rows * uses,

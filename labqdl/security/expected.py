@@ -196,8 +196,11 @@ class HonestLayer:
         s2, variance of every homodyned quadrature without the client's spike.
     spike_x, spike_p:
         c along x and along Jx: T_2 eta_s D_X and D_P.
-    phase:
-        T eta_s sigma_phi^2.
+    phase, phase_least:
+        T eta_s sigma_phi^2, of which E sin^2 phi is the smaller part T eta_s (1 - exp(-2 sigma_phi^2)) / 2: strength of
+        the phase noise along Jq in the upper and in the lower tail.
+    flutter:
+        T eta_s Var cos phi, by which phase noise makes the amplitude of a row vary.
     droop:
         1 - exp(-sigma_phi^2 / 2), by which phase noise lowers the mean amplitude.
     mismatch:
@@ -206,9 +209,11 @@ class HonestLayer:
         Counted photons per (row, image) that the tap's noise makes: T_2 eta_d D_X / 4 and D_P / 4.
     photons_technical:
         Counted photons per mode slot from technical excess noise.
-    photons_phase, photons_leaking, photons_dark:
-        Counted photons per photon sent by phase noise (T eta_d sigma_phi^2) and by imperfect extinction, and dark
-        counts per slot.
+    photons_phase, photons_phase_least:
+        Counted photons per photon sent by phase noise: T eta_d sigma_phi^2 in the upper tail, and their mean
+        T eta_d 2 (1 - exp(-sigma_phi^2 / 2)) in the lower one.
+    photons_leaking, photons_dark:
+        Counted photons per photon sent by imperfect extinction, and dark counts per slot.
     counter_amplitude:
         T eta_d, counted photons per photon sent without nulling.
     """
@@ -225,12 +230,15 @@ class HonestLayer:
     spike_x: float
     spike_p: float
     phase: float
+    phase_least: float
+    flutter: float
     droop: float
     mismatch: float
     photons_x: float
     photons_p: float
     photons_technical: float
     photons_phase: float
+    photons_phase_least: float
     photons_leaking: float
     photons_dark: float
     counter_amplitude: float
@@ -244,11 +252,13 @@ class HonestLayer:
         """Envelope of sum q r over every x.
 
         Var <= s2 sum q^2 + c min(sum q^2, images lambda_max) + phase noise: the spike can use at most the
-        energy of the layer's strongest direction.
+        energy of the layer's strongest direction. Phase noise adds p (q.Jq)^2 and the variance of the amplitude itself,
+        T eta_s Var(cos phi) (sum q^2)^2, for each row and image.
         """
         aligned = min(totals.qq, self.alignment * self.energy * totals.images)
         strongest = max(self.spike_x, self.spike_p)
         variance = self.floor * totals.qq + strongest * aligned + self.phase * self.cross * totals.images
+        variance += self.flutter * float(self.row_energy.max()) * totals.qq
         mean = -self.amplitude * self.droop * totals.qq
         shift = self.mismatch * self.amplitude * math.sqrt(2.0) * self.alignment * self.energy * totals.images
         return GainLaw(mean - shift, mean + shift, variance)
@@ -260,7 +270,8 @@ class HonestLayer:
         concentrated spike has the largest CGF of all data vectors.
         """
         spike = max(self.spike_x, self.spike_p) if high else min(self.spike_x, self.spike_p)
-        extra, bright = self._phase_pairs(self.phase * (totals.energy - totals.qq), self.phase, 1.0, totals.homodyned)
+        phase = self.phase if high else self.phase_least
+        extra, bright = self._phase_pairs(phase * (totals.energy - totals.qq), phase, 1.0, totals.homodyned)
         top = self.floor + spike
         terms = (
             (float(totals.residuals) - totals.homodyned, self.floor),
@@ -276,7 +287,8 @@ class HonestLayer:
         Without technical and phase noise both are the exact law: geometric for each (row, image), plus Poisson.
         """
         technical = 0.5 * self.photons_technical
-        extra, bright = self._phase_pairs(self.photons_phase * totals.signal, self.photons_phase, 0.25, totals.counted)
+        phase = self.photons_phase if high else self.photons_phase_least
+        extra, bright = self._phase_pairs(phase * totals.signal, phase, 0.25, totals.counted)
         first, second = technical + self.photons_x, technical + self.photons_p
         larger, smaller = max(first, second), min(first, second)
         terms = (
@@ -329,6 +341,11 @@ def receiver_trusted(ledger: Ledger) -> bool:
     return all(component.server_trusts for component in ledger.at(Place.SERVER_RECEIVER))
 
 
+def counter_trusted(ledger: Ledger) -> bool:
+    """Whether every part of the server's photon counter is in trusted hands."""
+    return all(component.server_trusts for component in ledger.at(Place.SERVER_COUNTER))
+
+
 def honest_layers(frame: FrameDescription, light: Sequence[LayerLight] | None = None) -> tuple[HonestLayer, ...]:
     """The honest law of every layer of a frame.
 
@@ -370,12 +387,15 @@ def honest_layers(frame: FrameDescription, light: Sequence[LayerLight] | None = 
                 spike_x=ledger.back * efficiency * tap.d_x,
                 spike_p=ledger.back * efficiency * tap.d_p,
                 phase=ledger.total * efficiency * sigma2,
+                phase_least=ledger.total * efficiency * -math.expm1(-2 * sigma2) / 2,
+                flutter=ledger.total * efficiency * math.expm1(-sigma2) ** 2 / 2,
                 droop=-math.expm1(-sigma2 / 2),
                 mismatch=abs(tap.net_gain - 1),
                 photons_x=ledger.back * counter * tap.d_x / 4,
                 photons_p=ledger.back * counter * tap.d_p / 4,
                 photons_technical=counter * ledger.technical_excess / 2,
                 photons_phase=ledger.total * counter * sigma2,
+                photons_phase_least=ledger.total * counter * -2 * math.expm1(-sigma2 / 2),
                 photons_leaking=ledger.total * counter * ledger.extinction,
                 photons_dark=ledger.dark_counts,
                 counter_amplitude=ledger.total * counter,

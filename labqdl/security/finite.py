@@ -19,7 +19,15 @@ from scipy.special import betaincinv, gammaincinv, ndtri, stdtrit
 from labqdl.facts import Bound, FrameDescription, Ledger, Place, Quantity
 from labqdl.security.channel import trusted_parts
 from labqdl.security.engines import layer_data_leakage
-from labqdl.security.expected import GainLaw, HonestLayer, LayerLight, Totals, honest_layers, receiver_trusted
+from labqdl.security.expected import (
+    GainLaw,
+    HonestLayer,
+    LayerLight,
+    Totals,
+    counter_trusted,
+    honest_layers,
+    receiver_trusted,
+)
 from labqdl.security.holevo import repeated_weight_leakage
 
 ENGINE = "labqdl"
@@ -123,7 +131,8 @@ def channel_limits(
 
     The standard error of the amplitude is the larger of the measured one and the honest envelope over all data
     vectors. Where the receiver is not in trusted hands, its loss and noise belong to the client, and the counter
-    cannot vouch for what the homodyne receiver adds: then only homodyned rows count.
+    cannot vouch for what the homodyne receiver adds: then only homodyned rows count. So it is where the counter is not
+    in trusted hands, as nobody knows then which part of the photons it counts.
     """
     pooled = Totals.sum(totals)
     if pooled.residuals < 2 or pooled.qq <= 0:
@@ -142,7 +151,7 @@ def channel_limits(
         efficiency=efficiency,
         failure=delta / 2,
     )
-    counted = pooled.slots > 0 and trusted
+    counted = pooled.slots > 0 and trusted and counter_trusted(ledger)
     share = delta / 4 if counted else delta / 2
     homodyne = excess_limit_homodyne(
         variance=square,
@@ -183,7 +192,9 @@ def _degrees_fraction(layers: Sequence[HonestLayer], totals: Sequence[Totals]) -
 def honest_excess(layer: HonestLayer, ledger: Ledger) -> float:
     """Expected excess noise of one layer at the server's input (or in it, where it is not trusted), SNU."""
     row = layer.energy / layer.rows  # |q|^2
-    square = layer.floor + layer.spike / layer.n_modes + layer.phase * row / (2 * layer.n_modes)
+    square = layer.floor + layer.spike / layer.n_modes
+    # What a random phase takes from the mean comes back as noise: T (1 - exp(-sigma_phi^2)).
+    square += layer.amplitude**2 * layer.droop * (2 - layer.droop) * row / (2 * layer.n_modes)
     square += (layer.amplitude * layer.mismatch / layer.n_modes) ** 2 * row / 2
     if not receiver_trusted(ledger):
         return square - 1

@@ -69,3 +69,8 @@ def test_a_root_needs_its_full_entropy() -> None:
 def test_a_seed_is_not_negative() -> None:
     with pytest.raises(ValueError, match="negative"):
         Roots.from_seed(-1)
+
+
+def test_no_party_has_the_entropy_of_another() -> None:
+    roots = Roots.from_seed(7)
+    assert len({roots.server.entropy, roots.client.entropy, roots.world.entropy}) == 3

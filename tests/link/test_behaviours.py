@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 
 from labqdl.errors import InputError
-from labqdl.facts import Budgets, FrameDescription, LayerFrame, Ledger, TapSetting, VerificationPlan
+from labqdl.facts import (
+    Budgets,
+    Component,
+    FrameDescription,
+    LayerFrame,
+    Ledger,
+    Owner,
+    Place,
+    TapSetting,
+    VerificationPlan,
+)
 from labqdl.facts.frame import Activation
 from labqdl.link import parse_channel, parse_client, parse_server
 from labqdl.link.behaviours import CHANNELS, CLIENTS
@@ -83,3 +93,9 @@ def test_other_parties_too() -> None:
     with pytest.raises(InputError, match="--server"):
         parse_server("evil")
     assert set(CHANNELS) == {"honest", "outside-tap"}
+
+
+def test_the_best_estimate_is_that_of_the_light_that_arrives() -> None:
+    dim = Ledger("dim", (Component("fibre", Place.FORWARD, Owner.CHANNEL, transmissivity=0.5),))
+    law = parse_client("intercept-resend-mmse").build(FRAME, dim, 4.0)
+    assert law.isotropic_gain == pytest.approx(2 / 3)  # mu/(mu + 1) with the 2 photons that are left

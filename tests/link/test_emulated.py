@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -174,3 +175,49 @@ def test_ports_show_nothing_of_each_other() -> None:
         assert not hasattr(link.client_port, name)
     for name in ("outcomes", "set_data"):
         assert not hasattr(link.server_port, name)
+
+
+def test_every_layer_and_block_has_noise_of_its_own() -> None:
+    q, x, pattern, counted = light()
+    frame = replace(FRAME, layers=(FRAME.layers[0], replace(FRAME.layers[0], rows=ROWS, n_features=ROWS)))
+    width = ROWS // 2
+    noises = []
+    for layer, block in ((0, 0), (0, 1), (1, 0)):
+        link = EmulatedLink(Ledger("ideal"), Roots.from_seed(5).world)
+        link.prepare(frame)
+        rows, vectors = (q, x) if layer == 0 else (np.zeros((ROWS, ROWS)), np.eye(ROWS)[:1].repeat(IMAGES, axis=0))
+        link.server_port.send_rows(layer, block, rows, IMAGES)
+        link.server_port.set_receiver(layer, block, pattern if layer == 0 else np.zeros(width, np.bool_), counted, 1.0)
+        link.client_port.set_data(layer, block, vectors)
+        link.transmit(layer, block)
+        noises.append((link.client_port.outcomes(layer, block) - vectors @ rows.T).ravel())
+    # 160,000 pairs each: a correlation beyond 0.015 is six standard deviations (three tests: 6e-9).
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        assert abs(np.corrcoef(noises[first], noises[second])[0, 1]) < 0.015
+    assert np.corrcoef(noises[0], noises[0])[0, 1] > 0.99
+
+
+def test_the_server_subtracts_what_it_asked_for() -> None:
+    q, x, pattern, counted = light()
+    link = EmulatedLink(LEDGER, Roots.from_seed(5).world)
+    link.prepare(FRAME)
+    link.server_port.send_rows(0, 0, q, IMAGES)
+    link.server_port.set_receiver(0, 0, pattern, counted, 0.0)
+    link.client_port.set_data(0, 0, x)
+    link.transmit(0, 0)
+    statistics = link.server_port.returned(0, 0)
+    slope = statistics.sum_qr.sum() / statistics.sum_qq.sum()
+    assert slope == pytest.approx(math.sqrt(0.8 * 0.7 * 0.85), rel=0.01)  # standard error below 0.001
+
+
+def test_a_tapped_fibre_leaves_light_behind_the_nulling_displacement() -> None:
+    found = []
+    for channel in ("honest", "outside-tap:0.3"):
+        link = EmulatedLink(parse_channel(channel).build(LEDGER), Roots.from_seed(5).world)
+        shine(link)
+        statistics = link.server_port.returned(0, 0)
+        found.append(statistics.photons.sum() / statistics.expected_photons_signal.sum())
+    # The displacement stays that of the agreed ledger: (sqrt T - 0.7 sqrt T)^2 of the sent photons are left, beside
+    # less of the tap's noise (0.7 of 0.7 * 0.6 / 2 photons a row, n mu = 32 sent).
+    noise = 0.7 * 0.6 * (0.5 * (0.7 - 1)) / 32
+    assert found[1] - found[0] == pytest.approx(0.6 * 0.56 * 0.09 + noise, rel=0.03)

@@ -339,3 +339,16 @@ def test_restoring_is_for_the_beginning_and_once() -> None:
     measure(client, 4)
     assert client.state is SessionState.DONE
     refuses(client, lambda: client.restore([]), "restore is not allowed")
+
+
+def test_a_vector_of_zeros_points_elsewhere_in_every_block() -> None:
+    client = Client(np.zeros((5, 4), np.float32), Roots.from_seed(1).client)
+    client.receive(Proposal(FRAME))
+    first = client.next_intent()
+    measure(client, 2)
+    second = client.next_intent()
+    assert first is not None
+    assert second is not None
+    assert second.block == first.block + 1
+    assert np.abs(first.directions - second.directions).max() > 1e-3
+    assert np.linalg.norm(second.directions, axis=1) == pytest.approx(1.0, abs=1e-6)

@@ -9,7 +9,17 @@ import numpy as np
 import pytest
 
 from labqdl.errors import InputError, ProtocolError
-from labqdl.facts import Activation, Reason, RowStatistics, VerdictKind, VerificationPlan
+from labqdl.facts import (
+    Activation,
+    Component,
+    Ledger,
+    Owner,
+    Place,
+    Reason,
+    RowStatistics,
+    VerdictKind,
+    VerificationPlan,
+)
 from labqdl.protocol import (
     Abort,
     Acceptance,
@@ -404,3 +414,52 @@ def test_a_whole_session_can_be_restored_for_its_verdict() -> None:
     assert server.state is SessionState.DONE
     assert server.verdict().kind is VerdictKind.UNDECIDED
     assert server.inputs_digest() != agreed().inputs_digest()
+
+
+def test_the_amplitude_to_subtract_is_that_of_fibre_and_detector() -> None:
+    parts = (
+        Component("fibre", Place.FORWARD, Owner.CHANNEL, transmissivity=0.5),
+        Component("back", Place.RETURN, Owner.CHANNEL, transmissivity=0.9),
+        Component("receiver", Place.SERVER_RECEIVER, Owner.SERVER, transmissivity=0.8),
+        Component("counter", Place.SERVER_COUNTER, Owner.SERVER, transmissivity=0.3),
+    )
+    server = Server(NETWORK, toy_frame(NETWORK, 5, 2, ledger=Ledger("lossy", parts)), ROOT)
+    server.propose()
+    server.receive(Acceptance(server.digest))
+    assert intents(server)[1].expected_amplitude == pytest.approx(0.6, rel=1e-12)  # sqrt(0.5 * 0.9 * 0.8)
+
+
+def test_the_digest_of_the_inputs_sees_every_row() -> None:
+    def after(swap: bool) -> str:
+        server = agreed()
+        rows, receiver = intents(server)
+        home = np.flatnonzero(~receiver.counted)[:2]
+        measured = np.take(rows.quadratures, 2 * np.arange(3) + receiver.pattern, axis=1).astype(np.float64)
+        none, zero = np.zeros(8), np.zeros(8, np.int64)
+        noise = none.copy()
+        noise[home] = (5.0, 7.0) if not swap else (7.0, 5.0)
+        energy = np.sum(rows.quadratures.astype(np.float64) ** 2, axis=1)
+        statistics = RowStatistics(
+            counted=receiver.counted,
+            sum_qq=np.where(receiver.counted, 0.0, 2 * np.sum(measured**2, axis=1)),
+            sum_qr=none,
+            sum_rr=noise,
+            residuals=np.where(receiver.counted, 0, 6),
+            photons=zero,
+            slots=np.where(receiver.counted, 6, 0),
+            expected_photons_signal=np.where(receiver.counted, energy / 2, 0.0),
+            images=2,
+        )
+        server.returned(Returned(0, 0, statistics))
+        return server.inputs_digest()
+
+    # The sums over rows are the same, the records are not.
+    assert after(False) == after(False)
+    assert after(False) != after(True)
+
+
+def test_a_client_finishes_no_block_of_the_server() -> None:
+    server = agreed()
+    intents(server)
+    server.receive(LayerDone(0, 0))
+    assert server.finished_blocks == frozenset()

@@ -102,3 +102,15 @@ def test_wrong_states_and_keys_are_refused() -> None:
         Accountant(frame, earlier_weight_uses=(1,))
     with pytest.raises(ValueError, match="earlier_data_uses"):
         Accountant(frame, earlier_data_uses={0: -1})
+
+
+def test_uses_of_earlier_sessions_spend_the_budget_too() -> None:
+    free = make_frame(images=8, block=4)
+    fresh = Accountant(free)
+    fresh.record(0, 0)
+    one_block = fresh.bits_per_weight()
+    budgets = Budgets(cumulative_bits_per_weight=1.01 * one_block)
+    frame = make_frame(images=8, block=4, budgets=budgets)
+    assert Accountant(frame).record(0, 0)
+    with pytest.raises(BudgetExceeded, match="104 uses"):
+        Accountant(frame, earlier_weight_uses=(100, 0)).record(0, 0)

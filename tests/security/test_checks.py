@@ -8,9 +8,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy import optimize, special
 
-from labqdl.facts import Ledger, TapSetting
+from labqdl.facts import Component, Ledger, Owner, Place, TapSetting
 from labqdl.optics.client_law import honest
 from labqdl.optics.law import LinkLaw
+from labqdl.optics.modes import layer_amplitudes
 from labqdl.optics.sampler import sample_statistics
 from labqdl.security.checks import count_check, gain_check, noise_check, session_checks
 from labqdl.security.expected import HonestLayer, LayerLight, Totals, honest_layers, layer_light
@@ -369,3 +370,48 @@ def test_the_emulated_link_follows_the_honest_law(ledger: Ledger, tap: TapSettin
         louder.append((1.05 * part.rr - noise.mean) / math.sqrt(noise.variance))
     assert np.all(np.abs(np.mean(scores, axis=0)) < 0.5)
     assert np.mean(louder) > 0.5
+
+
+def test_the_bias_column_carries_light() -> None:
+    weights, bias = np.ones((4, 5)), np.full(4, 3.0)
+    q, _ = layer_amplitudes(weights, bias, 4.0)
+    frame = make_frame(shapes=((4, 5),))
+    frame = replace(frame, layers=(replace(frame.layers[0], bias=True),))
+    for light in (None, [layer_light(q)]):
+        assert honest_layers(frame, light)[0].energy == pytest.approx(float(np.sum(q**2)), rel=1e-12)
+
+
+@pytest.mark.parametrize("deviation", [0.05, 0.3])
+def test_envelope_of_phase_noise_holds_beyond_the_first_order(deviation: float) -> None:
+    """Against exact moments of the phase: E cos phi = e^(-s/2), E cos 2 phi = e^(-2s), s the variance of phi."""
+    ledger = Ledger("shaky", (Component("fibre", Place.FORWARD, Owner.CHANNEL, phase_noise=deviation),))
+    generator = np.random.default_rng(50)
+    q = make_light(generator, 6, 16, 40.0)
+    law = make_law(q, ledger, mu=40.0)
+    first, other = q[:, 0::2], q[:, 1::2]  # X measured everywhere: Jq restricted is -P
+    square, cosine = math.exp(-2 * deviation**2), math.exp(-0.5 * deviation**2)
+    var_cos, mean_sin = (1 + square) / 2 - cosine**2, (1 - square) / 2
+    images = 50
+    size = Totals(
+        qq=float(np.sum(first**2)) * images,
+        energy=float(np.sum(q**2)) * images,
+        signal=float(np.sum(q**2)) / 4 * images,
+        residuals=6 * 16 * images,
+        homodyned=6 * images,
+        slots=6 * 16 * images,
+        counted=6 * images,
+        images=images,
+    )
+    tap, row = 1.0, np.sum(first**2, axis=1)
+    gain = law.gain(size)
+    exact = var_cos * float(np.sum(row**2)) + mean_sin * float(np.sum(np.sum(first * other, axis=1) ** 2))
+    assert gain.middle == pytest.approx((cosine - 1) * size.qq, rel=1e-9)
+    assert gain.variance >= size.qq + images * exact
+    energy = ((1 + square) / 2 - 2 * cosine + 1) * size.qq + mean_sin * (size.energy - size.qq)
+    noise = size.residuals + tap * size.homodyned + energy
+    assert law.noise(size, high=False).mean <= noise
+    photons = tap * size.counted / 2 + 2 * (1 - cosine) * size.signal
+    assert law.count(size, high=False).mean == pytest.approx(photons, rel=1e-9)
+    assert photons < law.count(size, high=True).mean
+    # Not idle: five per cent less phase noise would be below what an honest client returns.
+    assert law.count(size, high=False).mean > photons - 0.05 * 2 * (1 - cosine) * size.signal

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import special, stats
 from scipy.special import gammaln
 
 from labqdl.security.data import attenuated_photons, best_overlap, data_leakage, log_choose, photon_number_law
@@ -298,3 +299,18 @@ def test_attenuator_limits() -> None:
 def test_refuses_parameters_out_of_range(mean: float, rows: int, n_modes: int, stray: float) -> None:
     with pytest.raises(ValueError, match="must be"):
         data_leakage(photons_per_row=mean, rows=rows, n_modes=n_modes, gain_mismatch_photons=stray)
+
+
+def test_gain_mismatch_photons_tell_about_the_direction_themselves() -> None:
+    """Without noise a row is a coherent state along u: N is Poisson, and the bound covers E log2 C(N+n-1, N)."""
+    rows, n_modes, stray = 6, 40, 0.5
+    numbers = np.arange(200)
+    poisson = stats.poisson.pmf(numbers, rows * stray)
+    choose = (special.gammaln(numbers + n_modes) - special.gammaln(numbers + 1) - special.gammaln(n_modes)) / math.log(
+        2
+    )
+    single = stats.poisson.pmf(numbers, stray)
+    row = -float(np.sum(special.xlogy(single, single))) / math.log(2)
+    exact = float(np.sum(poisson * choose)) + rows * row
+    bound = data_leakage(photons_per_row=0.0, rows=rows, n_modes=n_modes, gain_mismatch_photons=stray)
+    assert exact <= bound < 1.2 * exact

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from labqdl.facts import Ledger
+from labqdl.facts import Ledger, TapSetting
 from labqdl.security import eprocess
 from labqdl.security.eprocess import LOG_WEIGHTS, Evidence, evidence, log_increments
 from labqdl.security.expected import HonestLayer, LayerLight, Totals, honest_layers, layer_light
@@ -121,7 +121,8 @@ def test_blocks_without_data_carry_no_evidence() -> None:
 
 def test_poisson_background_alone_has_no_divergent_tilt() -> None:
     law = honest_layers(make_frame(shapes=((8, 16),), ledger=BENCH))[0]
-    dark = replace(law, photons_x=0.0, photons_p=0.0, photons_technical=0.0, photons_phase=0.0)
+    dark = replace(law, photons_x=0.0, photons_p=0.0, photons_technical=0.0)
+    dark = replace(dark, photons_phase=0.0, photons_phase_least=0.0)
     part = Totals(slots=8_000, counted=1_000, photons=40, images=1)
     assert evidence([dark], [(0, part)]).log10_now > 5
 
@@ -133,3 +134,56 @@ def test_ten_million_rows_leave_the_arithmetic_intact() -> None:
     state = evidence([law], [(0, law.expected(size))] * 10)
     assert -2 < state.log10_now < 0.01
     assert not state.exceeds(1e-6)
+
+
+def test_no_value_inside_of_the_envelope_is_evidence() -> None:
+    """Jensen: s v - K(s) <= 0 at the mean of the law whose CGF K is, so at every mean that an honest client can have.
+
+    An unbalanced tap on a bench: there the upper and the lower law differ for every statistic.
+    """
+    generator = np.random.default_rng(13)
+    q = make_light(generator, 16, 8, 4.0)
+    frame = make_frame(ledger=BENCH, shapes=((16, 16),), tap=TapSetting.amplifier(2.0, 0.45))
+    law = honest_layers(frame, [layer_light(q)])[0]
+    energy = float(np.sum(q**2)) * 100
+    sizes = Totals(
+        qq=energy / 2 * 0.75,
+        energy=energy * 0.75,
+        signal=energy / 4 * 0.25,
+        residuals=9_600,
+        homodyned=1_200,
+        slots=3_200,
+        counted=400,
+        images=100,
+    )
+    gain = law.gain(sizes)
+    noise = [law.noise(sizes, high=high).mean for high in (False, True)]
+    count = [law.count(sizes, high=high).mean for high in (False, True)]
+    assert gain.low < gain.high
+    assert noise[0] < noise[1]
+    assert count[0] < count[1]
+    for share in (0.0, 0.3, 1.0):
+        inside = replace(
+            sizes,
+            qr=gain.low + share * (gain.high - gain.low),
+            rr=noise[0] + share * (noise[1] - noise[0]),
+            photons=math.floor(count[0] + share * (count[1] - count[0])) if share else math.ceil(count[0]),
+        )
+        assert log_increments(law, inside).max() <= 1e-9
+    # And a value outside is: the assertion above can fail.
+    inside = replace(sizes, qr=gain.middle, rr=noise[1], photons=math.floor(count[1]))
+    for outside in (
+        replace(inside, qr=2 * gain.high),
+        replace(inside, rr=1.2 * noise[1]),
+        replace(inside, photons=math.ceil(1.5 * count[1])),
+    ):
+        assert log_increments(law, outside).max() > 1
+
+
+def test_the_largest_value_is_remembered() -> None:
+    step = np.full(LOG_WEIGHTS.size, 3.0)
+    risen = Evidence.start().after(step)
+    fallen = risen.after(-10 * step)
+    assert fallen.log10_now < 0 < risen.log10_now
+    assert fallen.log10_largest == risen.log10_now == pytest.approx(3.0 / math.log(10), rel=1e-12)
+    assert fallen.exceeds(0.06)

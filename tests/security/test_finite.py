@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy import special, stats
+from scipy import optimize, special, stats
 
 from labqdl.facts import Component, FrameDescription, Ledger, Owner, Place, Quantity, TapSetting
 from labqdl.security.expected import HonestLayer, LayerLight, Totals, honest_layers, layer_light
@@ -28,6 +28,7 @@ from labqdl.security.finite import (
     weight_bits_per_mode,
 )
 from labqdl.security.holevo import repeated_weight_leakage, trusted_fibre_leakage, weight_leakage
+from labqdl.security.quadratic import QuadraticLaw
 from tests.security.light import BENCH, IDEAL, assert_rate, draw, isotropic, make_frame, make_light
 
 PAPER = [
@@ -318,3 +319,114 @@ def test_the_part_to_blame() -> None:
 def test_data_figure_of_the_paper() -> None:
     assert data_bits(make_frame(shapes=((784, 784),))) == pytest.approx(0.991488164695, rel=1e-10)
     assert data_bits(make_frame()) == pytest.approx(1.0364, abs=5e-5)
+
+
+@pytest.mark.parametrize("counting", [True, False])
+def test_the_shares_that_the_limits_spend_add_up_to_delta(counting: bool) -> None:
+    """What each limit says of itself is turned back into a probability by scipy's own laws."""
+    delta = 1e-3
+    frame = make_frame(delta=delta)
+    layers, totals = expected_session(frame, 10, fraction=0.25 if counting else 0.0)
+    pooled = Totals.sum(totals)
+    limits = channel_limits(layers, totals, frame.ledger, delta)
+    square = (pooled.rr - pooled.qr**2 / pooled.qq) / pooled.residuals
+    # The spike may lie in the strongest direction: s2 sum q^2 + c lambda_max, lambda_max = energy/784 here.
+    error = math.sqrt((pooled.qq + 10 * sum(layer.energy for layer in layers) / 784) / pooled.qq**2)
+    error = max(error, math.sqrt(square / pooled.qq))
+    estimate = 1 + pooled.qr / pooled.qq
+    spent_on_t = float(stats.norm.sf((estimate - math.sqrt(limits.transmissivity)) / error))
+    assert spent_on_t == pytest.approx(delta / 2, rel=0.01)
+    assert limits.excess_homodyne is not None
+    degrees = float(pooled.residuals - 1)
+    spent_on_noise = float(stats.chi2.cdf(degrees * square / (1 + limits.excess_homodyne), degrees))
+    assert spent_on_noise == pytest.approx(delta / 4 if counting else delta / 2, rel=0.05)
+    spent = spent_on_t + spent_on_noise
+    if counting:
+        assert limits.excess_counts is not None
+        mean = limits.excess_counts * pooled.slots / pooled.counted / 2
+        spent_on_counts = float(stats.nbinom.cdf(pooled.photons, pooled.counted, 1 / (1 + mean)))
+        assert spent_on_counts == pytest.approx(delta / 4, rel=0.01)
+        spent += spent_on_counts
+    assert spent < 1.05 * delta
+
+
+def test_a_counter_in_other_hands_vouches_for_nothing() -> None:
+    def with_counter(owner: Owner) -> Ledger:
+        part = Component("counter", Place.SERVER_COUNTER, owner, transmissivity=0.7)
+        return Ledger("link", (part,))
+
+    for owner, counts in ((Owner.SERVER, True), (Owner.CHANNEL, False), (Owner.CLIENT, False)):
+        frame = make_frame(ledger=with_counter(owner))
+        limits = channel_limits(*expected_session(frame, 10), frame.ledger, 1e-6)
+        assert (limits.excess_counts is not None) == counts
+        assert limits.excess_homodyne is not None
+        assert (limits.excess < limits.excess_homodyne) == counts
+
+
+def test_an_unbalanced_gain_lowers_what_is_certified_of_the_transmissivity() -> None:
+    # The client's x may carry (t - 1) times the light of the strongest direction: sqrt(2) Lambda |t - 1| A at most.
+    frame = make_frame(tap=TapSetting.amplifier(2.0, 0.45), shapes=((784, 784),))
+    layers = honest_layers(frame, [LayerLight(1 / 784)])
+    balanced = [replace(layer, mismatch=0.0) for layer in layers]
+    energy = layers[0].energy * 1000
+    size = Totals(qq=energy / 2, energy=energy, residuals=392 * 784_000, homodyned=784_000, images=1000)
+    part = balanced[0].expected(size)
+    without = math.sqrt(channel_limits(balanced, [part], frame.ledger, 1e-6).transmissivity)
+    found = math.sqrt(channel_limits(layers, [part], frame.ledger, 1e-6).transmissivity)
+    shift = math.sqrt(2) * (1 - math.sqrt(0.9)) / 784 * 2  # half of the layer's energy was homodyned
+    assert without - found == pytest.approx(shift, rel=1e-6)
+
+
+def test_the_limit_of_the_excess_allows_for_a_spike_in_one_direction() -> None:
+    """Failure probability by the exact law of the residuals whose noise is all in one measured quadrature."""
+    n_modes, pairs, delta = 4, 400, 1e-3
+    frame = make_frame(shapes=((pairs, 2 * n_modes),), tap=TapSetting.amplifier(10.0), delta=delta)
+    layers = honest_layers(frame, [LayerLight(0.5)])
+    spike = 2 * 0.9
+    qq = 8.0 * pairs * n_modes
+    size = Totals(qq=qq, energy=2 * qq, residuals=pairs * n_modes, homodyned=pairs, images=1)
+
+    def margin(rr: float) -> float:
+        found = channel_limits(layers, [replace(size, rr=rr)], frame.ledger, delta).excess_homodyne
+        assert found is not None
+        return found - spike / n_modes
+
+    critical = optimize.brentq(margin, 0.5 * size.residuals, 2 * size.residuals)
+    law = QuadraticLaw(((pairs * (n_modes - 1), 1.0), (pairs, 1.0 + spike)))
+    assert 0.5 * delta / 2 < law.lower_tail(critical) < 1.1 * delta / 2
+
+
+def test_the_limit_of_the_transmissivity_allows_for_data_along_the_strongest_direction() -> None:
+    frame = make_frame(shapes=((784, 784),))
+    layers = honest_layers(frame, [LayerLight(1.0)])
+    energy = layers[0].energy
+    size = Totals(qq=energy / 2, energy=energy, residuals=392 * 784, homodyned=784, images=1)
+    limits = channel_limits(layers, [layers[0].expected(size)], frame.ledger, 2e-6)
+    # Noise 1 + c with c = 1 in every component of q: twice the variance of shot noise.
+    error = math.sqrt(2 / size.qq)
+    assert math.sqrt(limits.transmissivity) == pytest.approx(1 + float(special.ndtri(1e-6)) * error, rel=1e-6)
+
+
+def test_the_certified_figure_is_that_of_the_worst_layer() -> None:
+    frame = make_frame(shapes=((784, 784), (10, 784)))
+    first, second = frame.layers
+    for mus in ((4.0, 1.0), (1.0, 4.0)):
+        layered = replace(frame, layers=(replace(first, mu=mus[0]), replace(second, mu=mus[1])))
+        layers, totals = expected_session(layered, 10)
+        limits = channel_limits(layers, totals, frame.ledger, 1e-6)
+        own = [weight_leakage(mu=mu, transmissivity=limits.transmissivity, excess=limits.excess) for mu in (4.0, 1.0)]
+        found = certified_bounds(layered, layers, totals)[0].bits_per_mode
+        assert own[1] < 0.7 * own[0]
+        assert found == pytest.approx(own[0], rel=1e-9)
+
+
+def test_trusted_noise_is_set_aside_where_the_limits_are_stated() -> None:
+    # The limits are stated before a trusted receiver: its efficiency does not make the fibre's noise smaller there.
+    parts = (
+        Component("fibre", Place.RETURN, Owner.CHANNEL, trusted=True, excess=0.01),
+        Component("receiver", Place.SERVER_RECEIVER, Owner.SERVER, transmissivity=0.5),
+    )
+    frame = make_frame(ledger=Ledger("trusted", parts), shapes=((784, 784),))
+    limits = ChannelLimits(0.99, 0.013, None, None, 1)
+    found = weight_bits_per_mode(frame, honest_layers(frame), limits)[0]
+    assert found == pytest.approx(weight_leakage(mu=4.0, transmissivity=0.99, excess=0.003), rel=1e-9)

@@ -234,3 +234,27 @@ def test_the_ledger_of_the_frame_decides_what_is_honest() -> None:
         tap=replace(frame.tap, amplifier_gain=30.0, tap_transmissivity=1 / 30),
     )
     assert run(other, lights, drawn, keys()).verdict().kind is VerdictKind.ABORT
+
+
+def test_the_e_process_has_half_of_alpha() -> None:
+    frame, lights, drawn = session()
+    verifier = run(frame, lights, drawn, keys())
+    honest = verifier.evidence()
+    for log10, passed in ((6.2, True), (6.31, False)):  # 1/alpha = 10^6, 2/alpha = 10^6.301
+        verifier._evidence = replace(honest, log10_largest=log10)
+        assert verifier.running().passed is passed
+        consistency = verifier.consistency()
+        assert all(test.passed for test in consistency.tests)
+        assert consistency.passed is passed
+
+
+def test_a_cumulative_budget_is_compared_with_all_uses() -> None:
+    frame, lights, drawn = session()
+    figures = {bound.uses: bound.bits for bound in run(frame, lights, drawn, keys()).bounds()}
+    one, many = figures[1], figures[IMAGES]
+    assert one < 0.9 * many
+    for budget, failing in ((1.01 * many, ()), (0.99 * many, ("cumulative_bits_per_weight",))):
+        budgets = replace(WIDE, cumulative_bits_per_weight=budget)
+        certificate = run(session(budgets)[0], lights, drawn, keys()).certificate()
+        assert certificate is not None
+        assert certificate.failing == failing
