@@ -32,6 +32,8 @@ from labqdl.units import to_db
 
 DEFAULT_MODES = (392, 392)
 DEFAULT_ROWS = (784, 10)
+MAXIMUM_EXCESS = 1e6
+"""Largest technical noise that `bound` takes, SNU; that of a link file."""
 
 
 def f2_db(point: OperatingPoint, ledger: Ledger) -> float:
@@ -154,7 +156,9 @@ def with_untrusted(ledger: Ledger, transmissivity: float | None, excess: float |
         parts.append(Component("untrusted loss on the way out", Place.FORWARD, Owner.CHANNEL, transmissivity=leg))
         parts.append(Component("untrusted loss on the way back", Place.RETURN, Owner.CHANNEL, transmissivity=leg))
     if excess is not None:
-        if not 0 <= excess < float("inf"):
-            raise InputError(f"excess {excess!r}", source="--excess", expected="0 SNU or more")
+        if not 0 <= excess <= MAXIMUM_EXCESS:
+            raise InputError(
+                f"excess {excess!r}", source="--excess", expected=f"0 SNU or more, at most {MAXIMUM_EXCESS:g}"
+            )
         parts.append(Component("technical noise", Place.RETURN, Owner.CHANNEL, excess=excess))
     return Ledger(ledger.name, tuple(parts))

@@ -52,8 +52,13 @@ def resolve_operating_point(
     Raises
     ------
     InputError
-        Where a value is missing that no default supplies, or one is given that this tap does not have.
+        Where a value is missing that no default supplies, one is given that this tap does not have, or one is of a
+        wrong type, not finite or out of range.
     """
+    mu, amplifier_gain, tap, tap_transmissivity = (
+        None if value is None else field.check(value, source=source, line=line)
+        for field, value in zip(FIELDS, (mu, amplifier_gain, tap, tap_transmissivity), strict=True)
+    )
     kind = TapKind(tap) if tap is not None else default.tap.kind if default is not None else TapKind.AMPLIFIER
     inherited = default.tap if default is not None and default.tap.kind is kind else None
     if mu is None:

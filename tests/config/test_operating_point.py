@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from labqdl.config import resolve_operating_point
@@ -46,3 +48,22 @@ def test_without_a_default_everything_must_be_given() -> None:
 def test_a_feed_forward_tap_has_no_gain() -> None:
     with pytest.raises(InputError, match=r"link\.toml, line 3: key 'amplifier_gain'.*no amplifier"):
         resolve_operating_point(FEED_FORWARD, amplifier_gain=2.0, source="link.toml", line=3)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"mu": float("nan")}, "key 'mu': nan is not a finite number; expected a number > 0"),
+        ({"mu": -1.0}, "key 'mu': -1.0 is out of range"),
+        ({"mu": 1e300}, "key 'mu': 1e\\+300 is out of range; .*<= 1e\\+12"),
+        ({"mu": "4"}, "key 'mu': '4' is text"),
+        ({"amplifier_gain": 0.9}, "key 'amplifier_gain': 0.9 is out of range; .*> 1"),
+        ({"amplifier_gain": 1e300}, "key 'amplifier_gain': 1e\\+300 is out of range"),
+        ({"tap": "magic"}, "key 'tap': 'magic' is not known; expected one of \"amplifier\", \"feed-forward\""),
+        ({"tap_transmissivity": 1.0}, "key 'tap_transmissivity': 1.0 is out of range"),
+    ],
+)
+def test_impossible_values_name_their_key(given: dict[str, Any], message: str) -> None:
+    """Options and Python calls meet the ranges that files meet."""
+    with pytest.raises(InputError, match=message):
+        resolve_operating_point(AMPLIFIER, **given)
