@@ -21,6 +21,10 @@ from labqdl.units import loss_to_transmissivity
 
 MAXIMUM_LOSS = 200.0
 """dB; more is no light path."""
+MAXIMUM_NOISE = 1e6
+"""SNU, or photons a slot; more is no quantum link, and numbers overflow."""
+MAXIMUM_PHASE_NOISE = 1.5
+"""rad; more leaves no phase to speak of."""
 
 COMPONENT = Section(
     "component",
@@ -52,11 +56,41 @@ COMPONENT = Section(
             above=0.0,
             maximum=1.0,
         ),
-        Field("electronic_noise", NOISE, "Electronic noise of a receiver, at its detector", minimum=0.0),
-        Field("excess", NOISE, "Technical noise per quadrature and mode at its output", minimum=0.0),
-        Field("phase_noise", ANGLE, "Phase noise against the next receiver's oscillator, rms per row", minimum=0.0),
-        Field("n_sp", Kind.NUMBER, "Spontaneous-emission factor of the amplifier (1: quantum limit)", minimum=1.0),
-        Field("dark_counts", Kind.NUMBER, "Mean dark counts of a counter per mode slot", minimum=0.0),
+        Field(
+            "electronic_noise",
+            NOISE,
+            "Electronic noise of a receiver, at its detector",
+            minimum=0.0,
+            maximum=MAXIMUM_NOISE,
+        ),
+        Field(
+            "excess",
+            NOISE,
+            "Technical noise per quadrature and mode at its output",
+            minimum=0.0,
+            maximum=MAXIMUM_NOISE,
+        ),
+        Field(
+            "phase_noise",
+            ANGLE,
+            "Phase noise against the next receiver's oscillator, rms per row",
+            minimum=0.0,
+            maximum=MAXIMUM_PHASE_NOISE,
+        ),
+        Field(
+            "n_sp",
+            Kind.NUMBER,
+            "Spontaneous-emission factor of the amplifier (1: quantum limit)",
+            minimum=1.0,
+            maximum=MAXIMUM_NOISE,
+        ),
+        Field(
+            "dark_counts",
+            Kind.NUMBER,
+            "Mean dark counts of a counter per mode slot",
+            minimum=0.0,
+            maximum=MAXIMUM_NOISE,
+        ),
         Field("extinction", RATIO, "Power fraction of the signal that nulling leaves", minimum=0.0, maximum=1.0),
         Field("calibration", Kind.TEXT, "Where the figures come from and how old they are"),
     ),
@@ -130,11 +164,14 @@ def read_link(document: Document) -> LinkFile:
             raise _wrong(document, (*path, "name"), f"a second component is called {table['name']!r}", "unique names")
         names.append(table["name"])
         components.append(_component(document, path, table))
+    ledger = Ledger(values["name"], tuple(components))
+    if min(ledger.total, ledger.server_efficiency, ledger.client_efficiency) < loss_to_transmissivity(MAXIMUM_LOSS):
+        raise _wrong(document, ("component",), "the losses add up to no light path", f"at most {MAXIMUM_LOSS:g} dB")
     point = values["operating_point"]
     return LinkFile(
         name=values["name"],
         description=values["description"] or "",
-        ledger=Ledger(values["name"], tuple(components)),
+        ledger=ledger,
         operating_point=None
         if point is None
         else resolve_operating_point(None, **point, source=document.source, line=document.line(("operating_point",))),

@@ -132,7 +132,8 @@ def water_filling_leakage(*, mu: float, eigenvalues: Array, excess: float, trans
     share = total / float(weights.sum())
     # at the even share no slope is both below the smallest and above the largest: the common slope lies between
     even = slopes(np.full(photons.shape, math.log(share)))
-    log_low, log_high = math.log(float(even.min())), math.log(float(even.max()))
+    # (slopes underflow where hardly anything comes back; any multiplier above zero gives an upper bound)
+    log_low, log_high = (math.log(max(float(slope), 1e-300)) for slope in (even.min(), even.max()))
     floor = np.full(photons.shape, math.log(1e-300))
     ceiling = np.full(photons.shape, math.log(total))
     noise = np.full(photons.shape, share)

@@ -142,3 +142,19 @@ def test_an_unknown_name_says_what_there_is(tmp_path: Path) -> None:
         load_link("papper.toml")
     with pytest.raises(InputError, match="there is no such file"):
         load_link(tmp_path / "link")
+
+
+def _component(index: int, figure: str) -> str:
+    return f'[[component]]\nname = "part {index}"\nplace = "forward"\nowner = "channel"\n{figure}\n'
+
+
+@pytest.mark.parametrize("figure", ['excess = "1e9 SNU"', 'phase_noise = "2 rad"', 'loss = "201 dB"'])
+def test_figures_beyond_any_link_are_refused(tmp_path: Path, figure: str) -> None:
+    with pytest.raises(InputError, match=r"line 6: key 'component\[1\]\..* is out of range"):
+        load_link(_write(tmp_path, 'name = "x"\n' + _component(1, figure)))
+
+
+def test_losses_that_add_up_to_no_link_are_refused(tmp_path: Path) -> None:
+    parts = "".join(_component(index, 'loss = "90 dB"') for index in range(3))
+    with pytest.raises(InputError, match="add up to no light path; expected at most 200 dB"):
+        load_link(_write(tmp_path, 'name = "x"\n' + parts))

@@ -312,3 +312,12 @@ def test_continuous_at_perfect_transmission(mu: float, excess: float) -> None:
 def test_refuses_parameters_out_of_range(mu: float, transmissivity: float, excess: float) -> None:
     with pytest.raises(ValueError, match="must be finite"):
         leakage(mu, transmissivity, excess)
+
+
+def test_water_filling_where_hardly_anything_is_left() -> None:
+    """The slopes underflow there; the figure must stay a number between the quiet one and the sum of all."""
+    spectrum = np.array([1.0, 2.0, 3.0])
+    for excess in (1e6, 1e150):
+        found = water_filling_leakage(mu=3.0, eigenvalues=spectrum, excess=excess, transmissivity=1e-12)
+        everything = float(np.mean(weight_leakage(mu=3.0 * spectrum / 2.0, transmissivity=0.0, excess=0.0)))
+        assert 0.0 < found <= everything * (1 + 1e-9)
