@@ -206,8 +206,8 @@ def load_dataset(what: str | Path, *, labels: Path | None = None) -> Dataset:
     Parameters
     ----------
     labels:
-        IDX file of labels. Without it, the one whose name has "labels-idx1" in place of "images-idx3" is taken if
-        it exists.
+        IDX file of labels, for data that have none of their own. Without it, the one whose name has "labels-idx1"
+        in place of "images-idx3" is taken if it exists.
 
     Raises
     ------
@@ -215,13 +215,20 @@ def load_dataset(what: str | Path, *, labels: Path | None = None) -> Dataset:
         For anything that cannot be read; names the file and says what was expected.
     """
     word = str(what)
-    if word in SHIPPED:
-        return SHIPPED[word]()
-    if word.startswith("sklearn:"):
-        return load_sklearn(word.removeprefix("sklearn:"))
     path = Path(what)
-    if path.suffix == ".npz":
-        return load_npz(path)
+    named = word in SHIPPED or word.startswith("sklearn:")
+    if named or path.suffix == ".npz":
+        if word in SHIPPED:
+            found = SHIPPED[word]()
+        else:
+            found = load_sklearn(word.removeprefix("sklearn:")) if named else load_npz(path)
+        if labels is None:
+            return found
+        if found.labels is not None:
+            raise InputError(
+                f"labels are given, but the data set '{word}' has its own", source=labels, hint="Leave them out"
+            )
+        return _checked(found.name, found.source, found.data, read_idx(labels), str(labels))
     if not path.exists():
         raise InputError(
             f"there is no file and no data set '{word}'",

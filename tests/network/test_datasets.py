@@ -191,3 +191,17 @@ def test_without_sklearn_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(InputError, match=r"pip install 'labqdl\[train\]'"):
         load_sklearn("digits")
+
+
+def test_labels_join_an_archive_without_any(tmp_path: Path) -> None:
+    np.savez(tmp_path / "bare.npz", data=IMAGES)
+    path = tmp_path / "labels"
+    path.write_bytes(struct.pack(">II", 0x801, len(IMAGES)) + bytes(range(len(IMAGES))))
+    np.testing.assert_array_equal(load_dataset(tmp_path / "bare.npz", labels=path).labels, np.arange(len(IMAGES)))
+
+
+def test_labels_are_not_silently_ignored(tmp_path: Path) -> None:
+    np.savez(tmp_path / "set.npz", data=IMAGES, labels=LABELS)
+    for source in ("breast-cancer", tmp_path / "set.npz"):
+        with pytest.raises(InputError, match=r"other: labels are given, but .* has its own"):
+            load_dataset(source, labels=tmp_path / "other")
