@@ -131,3 +131,20 @@ def load_logits(folder: RunFolder, frame: FrameDescription, block: int) -> NDArr
     if logits.shape != expected or not np.issubdtype(logits.dtype, np.floating):
         raise RecordError(f"{folder.path}/client/{name}.npy: expected logits of shape {expected}, got {logits.shape}")
     return logits
+
+
+def check_outcomes(folder: RunFolder, frame: FrameDescription, blocks: Mapping[int, bool]) -> None:
+    """Read the client's outcomes of finished blocks, of which a resumed run needs no number but the record needs all.
+
+    Raises
+    ------
+    RecordError
+        For a missing, damaged or foreign array; names the file.
+    """
+    for block, complete in blocks.items():
+        name = _name(block, "outcomes")
+        found = folder.party(Party.CLIENT).load_array(name).shape
+        images = len(frame.block_images(block))
+        widths = np.cumsum([layer.rows for layer in frame.layers])
+        if found not in {(images, int(width)) for width in (widths[-1:] if complete else widths)}:
+            raise RecordError(f"{folder.path}/client/{name}.npy: expected {images} rows of outcomes, got {found}")

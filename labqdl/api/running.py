@@ -13,7 +13,7 @@ import numpy as np
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
-from labqdl.api.blocks import RunRecorder, finished_blocks, load_logits, load_statistics
+from labqdl.api.blocks import RunRecorder, check_outcomes, finished_blocks, load_logits, load_statistics
 from labqdl.api.bounding import f2_db
 from labqdl.api.experiment import Experiment, configure, resolve
 from labqdl.api.results import RunResult
@@ -204,6 +204,7 @@ def _carry_out_blocks(
         for block in done
         for layer, statistics in load_statistics(record, frame, block).items()
     )
+    check_outcomes(record, frame, done)
     client.restore((block, load_logits(record, frame, block)) for block, complete in done.items() if complete)
     link = EmulatedLink(
         experiment.world,
@@ -244,7 +245,8 @@ def _result(
     blocks = finished_blocks(record)
     complete = [block for block, whole in blocks.items() if whole]
     accuracy, interval, images = _accuracy(experiment, frame, record, complete)
-    uses = max(images, 1)
+    # Light that an aborted block sent has been used as well.
+    uses = max(1, sum(len(frame.block_images(block)) for block in blocks))
     bounds = asymptotic_bounds(frame.layers, frame.tap, frame.ledger, weight_uses=uses)
     certified = server.verifier.bounds()
     # A layer with fewer rows than columns has no spectrum of its own to speak of: the rest of it would be zero.

@@ -192,7 +192,13 @@ def test_a_changed_model_is_noticed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["manifest.json", "events.jsonl", "server/blocks/000001-statistics.npy", "client/blocks/000000-logits.npy"],
+    [
+        "manifest.json",
+        "events.jsonl",
+        "server/blocks/000001-statistics.npy",
+        "client/blocks/000000-outcomes.npy",
+        "client/blocks/000000-logits.npy",
+    ],
 )
 @pytest.mark.parametrize("damage", ["missing", "truncated", "altered"])
 def test_damage_is_named(tmp_path: Path, name: str, damage: str) -> None:
