@@ -236,7 +236,7 @@ def _which(layers: Sequence[LayerFrame], per_layer: Sequence[float]) -> tuple[st
     if len(layers) == 1:
         return ()
     worst = max(range(len(layers)), key=lambda index: per_layer[index])
-    return (f"the largest of {len(layers)} layers' figures (layer {worst})",)
+    return (f"the largest of {len(layers)} layers' figures (layer {worst + 1})",)
 
 
 def _ignored(setting: TapSetting) -> tuple[str, ...]:

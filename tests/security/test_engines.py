@@ -207,7 +207,7 @@ def test_largest_layer_is_reported() -> None:
     layers = (layer(784, mu=1.0), layer(10, mu=9.0))
     bound = weights(layers, GAIN_TWO, IDEAL)
     assert bound.bits_per_mode == pytest.approx(weight_leakage(mu=9.0, transmissivity=1.0, excess=1 / 392))
-    assert any("layer 1" in words for words in bound.assumptions)
+    assert any("(layer 2)" in words for words in bound.assumptions)
 
 
 def test_untrusted_path_is_charged_in_full() -> None:
