@@ -24,10 +24,10 @@ COLOURS = {
 }
 
 
-def percent(accuracy: float | None, interval: tuple[float, float] | None) -> str:
+def percent(accuracy: float | None, interval: tuple[float, float] | None, images: int) -> str:
     """Accuracy with its 95 % interval, in percent."""
     if accuracy is None or interval is None:
-        return "no labels"
+        return "not known: the data have no labels" if images else "none: no image came through all layers"
     return f"{100 * accuracy:.2f} % (95 % interval {100 * interval[0]:.2f} to {100 * interval[1]:.2f} %)"
 
 
@@ -101,7 +101,7 @@ def run_summary(result: RunResult) -> Iterator[RenderableType]:
     grid.add_row("link", result.link + (f", client: {result.client}" if result.client != "honest" else ""))
     grid.add_row("light", describe_point(result.operating_point, result.f2_db))
     grid.add_row("images", f"{result.images:,} in {result.seconds:.1f} s")
-    grid.add_row("accuracy", percent(result.accuracy, result.accuracy_interval))
+    grid.add_row("accuracy", percent(result.accuracy, result.accuracy_interval, result.images))
     grid.add_row("verdict", verdict_text(result))
     grid.add_row("run folder", str(result.run))
     yield grid

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -60,8 +59,11 @@ def _shipped_files() -> None:
 
 
 def _writable() -> None:
-    if not os.access(Path.cwd(), os.W_OK):
-        raise PermissionError(f"{Path.cwd()} cannot be written; give --out")
+    try:
+        with tempfile.TemporaryDirectory(dir=Path.cwd()):
+            pass
+    except OSError as error:
+        raise PermissionError(f"{Path.cwd()} cannot be written ({error.strerror}); give --out") from None
 
 
 def _inference() -> None:
@@ -76,7 +78,10 @@ def _inference() -> None:
 def _print(output: Output, report: dict[str, Any]) -> None:
     console = output.results
     for key, value in report["provenance"].items():
-        console.print(f"{key.replace('_', ' ')}: {value}")
+        if isinstance(value, dict):
+            value = ", ".join(f"{name} {entry}" for name, entry in value.items())
+        if value:
+            console.print(f"{key.replace('_', ' ')}: {value}", markup=False)
     for extra, found in report["extras"].items():
         missing = [name for name, present in found.items() if not present]
         state = "installed" if not missing else f"not installed (pip install 'labqdl\\[{extra}]')"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ class Output:
     @property
     def results(self) -> Console:
         """Console of the results (standard output); a fixed width in files and pipes."""
-        return Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+        return _Results(width=None if sys.stdout.isatty() else 120, highlight=False)
 
     @property
     def messages(self) -> Console:
@@ -87,7 +88,25 @@ class ProgressBar:
         self._bar.update(self._task, completed=completed, total=total, description=description)
 
 
+class _Results(Console):
+    """Prints results; a reader that goes away, as `| head` does, changes neither the work nor the exit code."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        _nobody_reads()
+
+
 def print_json(document: Mapping[str, Any]) -> None:
     """One JSON object on standard output."""
-    sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _nobody_reads()
+
+
+def _nobody_reads() -> None:
+    """Send what is left for standard output to nowhere: the interpreter would fail on it again at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

@@ -98,7 +98,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("labqdl: interrupted", err=True)
         return 130
-    except BrokenPipeError:  # the reader of our output went away, as `| head` does
-        sys.stderr.close()
-        return 0
+    except OSError as error:  # the machine's trouble, not a bug: a full disk, a folder that may not be written
+        click.echo(f"labqdl: {error}", err=True)
+        return 1
     return outcome if isinstance(outcome, int) else 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +239,14 @@ def bad_model(folder: Path) -> str:
         (["run", "--nonsense"], "No such option"),
         (["bound", "--transmissivity", "1.2"], "--transmissivity"),
         (["bound", "--excess", "-1"], "--excess"),
+        (["bound", "--excess", "1e300"], "--excess"),
+        (["bound", "--mu", "nan"], "key 'mu'"),
+        (["bound", "--mu", "-1"], "key 'mu'"),
+        (["bound", "--amplifier-gain", "0.9"], "key 'amplifier_gain'"),
+        (["bound", "--tap", "magic"], "feed-forward"),
+        (["run", "--mu", "1e300"], "key 'mu'"),
+        (["run", "--amplifier-gain", "1e300"], "key 'amplifier_gain'"),
+        (["run", "--labels", "nowhere"], "has its own"),
         (["bound", "--modes", "3"], "--modes and --rows"),
         (["bound", "--samples", "0"], "--samples"),
         (["bound", "--confidence", "1"], "--confidence"),
@@ -317,3 +327,33 @@ def test_python_has_the_same_power(tmp_path: Path) -> None:
     assert point.weights.engine == "labqdl"
     assert "engine labqdl" in str(point.weights)
     assert point.data.bits == pytest.approx(1.0364, abs=1e-4)  # physics notes 0.0.2: summed per layer
+
+
+def test_an_aborted_run_does_not_blame_the_labels(labqdl_command: Any) -> None:
+    words = labqdl_command("run", *SMALL, "--link", "paper", "--client", "intercept-resend")
+    assert words.code == 3
+    assert "no image came through all layers" in words.out
+    assert "no labels" not in words.out
+    # The six data vectors whose light the client had are charged, though none was classified.
+    assert words.out.count("6 uses") >= 2
+
+
+def test_a_reader_that_goes_away_changes_nothing(tmp_path: Path) -> None:
+    for arguments in (["bound"], ["bound", "--json"], ["run", *SMALL, "--link", "paper"]):
+        command = [sys.executable, "-m", "labqdl.cli", *arguments]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdout.close()
+            assert process.stderr.read() == b""
+        assert process.returncode == (4 if arguments[0] == "run" else 0)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_gets_one_line(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "labqdl.cli", "bound", "--json"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, cwd=tmp_path, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("labqdl: ")
+    assert "Traceback" not in done.stderr
