@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from benchmarks.harness import Benchmark, Figure, Note, Options, Ratio, Result, Spread, blas_threads, cores, interleave
 from benchmarks.workload import (
     BLOCK,
+    RESIDUAL_BLOCK,
     TEST_IMAGES,
     Floats,
     Layer,
@@ -91,7 +92,7 @@ def residuals_pass(work: Workload, images: int, threads: int, counting: bool) ->
             if number + 1 < len(work.layers):
                 vectors = between(layer, drawn.outcomes, work.layers[number + 1])
 
-    return lambda: over_blocks(block, work.blocks(images), threads)
+    return lambda: over_blocks(block, work.blocks(images, RESIDUAL_BLOCK), threads)
 
 
 def normals_alone(work: Workload, images: int, threads: int, counting: bool) -> Callable[[], None]:
@@ -101,7 +102,7 @@ def normals_alone(work: Workload, images: int, threads: int, counting: bool) -> 
     def drawn(layer: Layer) -> int:
         rows = int(layer.rows.shape[0])
         homodyned = rows - (int(layer.counted.sum()) if counting else 0)
-        return (homodyned * layer.n_modes + rows) * BLOCK
+        return (homodyned * layer.n_modes + rows) * RESIDUAL_BLOCK
 
     sizes = [drawn(layer) for layer in work.layers]
 
@@ -111,7 +112,7 @@ def normals_alone(work: Workload, images: int, threads: int, counting: bool) -> 
         for number, buffer in enumerate(local.buffers):
             work.streams(number, index)("residual").standard_normal(out=buffer, dtype=np.float32)
 
-    return lambda: over_blocks(block, work.blocks(images), threads)
+    return lambda: over_blocks(block, work.blocks(images, RESIDUAL_BLOCK), threads)
 
 
 def measure(options: Options) -> Iterator[Result]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labqdl.api.experiment import DEFAULT_BLOCK
+from labqdl.api.experiment import DEFAULT_BLOCK, RESIDUALS_BLOCK
 from labqdl.config import load_link
 from labqdl.facts import VerificationPlan
 from labqdl.network import DenseLayer, Network, load_dataset, load_model
@@ -26,6 +26,8 @@ Floats = NDArray[np.float32]
 
 BLOCK = DEFAULT_BLOCK
 """Images per block, the default of `labqdl run`."""
+RESIDUAL_BLOCK = RESIDUALS_BLOCK
+"""The same where every residual is drawn."""
 TEST_IMAGES = 10_000
 
 

@@ -18,8 +18,10 @@ from labqdl.network import Dataset, Network, default_dataset, load_dataset, load
 
 DEFAULT_MODEL = "mnist-robust"
 DEFAULT_LINK = "ideal"
-DEFAULT_BLOCK = 128
-"""Images a block: what a block costs beside its light and random numbers halves from 64 on (docs/benchmarks.md)."""
+DEFAULT_BLOCK = 256
+"""Images a block: larger ones pay less often for what a block costs beside light and random numbers."""
+RESIDUALS_BLOCK = 32
+"""Images a block where every residual is kept: 784 rows of them take 40 MB in memory."""
 DEFAULT_OUT = "runs"
 
 _Limits = TypeVar("_Limits", VerificationPlan, Budgets)
@@ -179,7 +181,9 @@ def resolve(config: ExperimentConfig) -> Experiment:
             source=dataset.source,
             expected="labels of the model's classes",
         )
-    block = DEFAULT_BLOCK if config.block is None else config.block
+    block = config.block
+    if block is None:
+        block = RESIDUALS_BLOCK if depth is Depth.RESIDUALS else DEFAULT_BLOCK
     if block < 1:
         raise InputError(f"{block} images per block", source=source, key="block", expected="at least 1")
     if config.seed is not None and config.seed < 0:
