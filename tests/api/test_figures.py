@@ -12,7 +12,7 @@ import pytest
 from labqdl.api import run
 from labqdl.api.bounding import f2_db
 from labqdl.api.reading import open_run
-from labqdl.facts import Component, Ledger, OperatingPoint, Owner, Place, Quantity, TapSetting
+from labqdl.facts import Component, Ledger, OperatingPoint, Owner, Place, Quantity, TapSetting, VerdictKind
 from labqdl.link import EmulatedLink
 from labqdl.network import load_dataset
 from labqdl.protocol import Client, Server
@@ -27,6 +27,16 @@ def test_signal_to_noise_counts_phase_noise_as_noise(deviation: float) -> None:
     ledger = Ledger("shaky", (Component("fibre", Place.FORWARD, Owner.CHANNEL, phase_noise=deviation),))
     point = OperatingPoint(4.0, TapSetting.amplifier(2.0))
     assert f2_db(point, ledger) == pytest.approx(10 * math.log10(8 * share / (2 + 8 * (1 - share))), abs=1e-9)
+
+
+def test_light_before_an_abort_counts_as_used(tmp_path: Path) -> None:
+    result = run(folder=tmp_path / "run", client="intercept-resend", **SETTINGS)
+    assert result.verdict.kind is VerdictKind.ABORT
+    assert result.images == 0
+    for certified in (False, True):
+        bound = result.leakage.select(Quantity.WEIGHTS, "labqdl", certified=certified, cumulative=True)
+        assert bound is not None
+        assert bound.uses == 6
 
 
 def test_accuracy_and_uses_of_a_whole_run(tmp_path: Path) -> None:
