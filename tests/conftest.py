@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+
 from hypothesis import HealthCheck, settings
 
 # Repeatable, and no judgement on speed: the machine may be busy with another worker. New examples are looked for with
@@ -10,3 +13,7 @@ settings.register_profile(
     "repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.load_profile("repeatable")
+
+# A runner that starts the tests in the background hands down an ignored Ctrl-C; the tests of stopping need a real one.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
