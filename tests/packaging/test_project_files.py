@@ -7,9 +7,11 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 import labqdl
 
@@ -120,11 +122,29 @@ def test_continuous_integration_runs_what_the_readme_says(tmp_path: Path) -> Non
 
 
 def test_the_readme_has_a_test_command() -> None:
-    text = (TOP / "README.md").read_text(encoding="utf-8")
-    match = re.search(r"^#+ Run the tests *\n(?:(?!^#|^```).*\n)*^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    assert match
-    assert match.group(1).strip() == "make test"
+    section = (TOP / "README.md").read_text(encoding="utf-8").partition("\n## Run the tests\n")[2]
+    lines = iter(section.splitlines())
+    assert next(line for line in lines if line.startswith(("```", "#"))) == "```sh"
+    assert next(lines) == "make test"
+    assert next(lines) == "```"
 
 
 def test_the_citation_names_this_version() -> None:
     assert f"\nversion: {labqdl.__version__}\n" in (TOP / "CITATION.cff").read_text(encoding="utf-8")
+
+
+def test_pins_install_on_the_oldest_python() -> None:
+    """`make test` must install on 3.11.0 as well, not only on the 3.11 that made the pins."""
+    pinned = re.findall(
+        r"^([A-Za-z0-9._-]+)==([^\s;]+)", (TOP / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    asked = 0
+    for name, version in pinned:
+        try:
+            found = metadata(name)
+        except PackageNotFoundError:  # of another platform, or of an extra that is not installed
+            continue
+        if found["Version"] == version and (needs := found["Requires-Python"]):
+            asked += 1
+            assert SpecifierSet(needs).contains("3.11.0"), f"{name} {version} needs Python {needs}"
+    assert asked > 20
