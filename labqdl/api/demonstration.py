@@ -82,11 +82,13 @@ class DemoResult(Printable):
             table.add_row(*_cells(scene, result))
         yield table
         yield Text(
-            "Leakage in bits per real weight and pixel, upper bounds. 'one use' and 'all uses' (of this run's images "
-            "together) take the parameters of the link as known; 'certified' is what the server's own measurements of "
-            f"this run prove at confidence {_confidence(self.rows)}. Engine labqdl is exact within its assumptions, "
+            "F² is the signal-to-noise ratio of a first-layer outcome. Leakage in bits per real weight and pixel, at "
+            "most. 'one use' and 'all uses' (of this run's images together) take the parameters of the link as known; "
+            "'certified' is what the server's own measurements of this run prove at confidence "
+            f"{_confidence(self.rows)}. Engine labqdl is exact within its assumptions, "
             "among them equally bright directions, which labqdl-anisotropic does without; prx-2025 and arxiv-2024 are "
-            "the authors' formulas, of which those about data are no bounds. 'labqdl bound' prints every assumption.",
+            "the authors' formulas: about data they are no bounds, about weights they hold for a lossless link only. "
+            "'labqdl bound' prints every assumption.",
             style="dim",
         )
         yield Text()

@@ -23,6 +23,8 @@ COLOURS = {
     VerdictKind.ABORT: "bold magenta",
 }
 
+_PUBLISHED = ("prx-2025", "arxiv-2024")
+
 
 def percent(accuracy: float | None, interval: tuple[float, float] | None, images: int) -> str:
     """Accuracy with its 95 % interval, in percent."""
@@ -40,7 +42,9 @@ def leakage_table(report: LeakageReport) -> Table:
     """Bits per weight and per feature by engine: one use, certified from this run, all uses of the run together."""
     certified = next((bound for bound in report.bounds if bound.confidence is not None), None)
     repeated = next((bound for bound in report.bounds if bound.uses > 1), None)
-    caption = "One use, and all uses together, take the parameters of the link as known."
+    several = "" if repeated is None else ", and all uses together,"
+    verb = "takes" if repeated is None else "take"
+    caption = f"One use{several} {verb} the parameters of the link as known."
     columns = [("one use", False, False)]
     if certified is not None and certified.confidence is not None:
         columns.append(("one use,\ncertified", True, False))
@@ -52,9 +56,14 @@ def leakage_table(report: LeakageReport) -> Table:
         columns.append((f"{repeated.uses:,} uses", False, True))
         if certified is not None:
             columns.append((f"{repeated.uses:,} uses,\ncertified", True, True))
+    if set(_PUBLISHED) & set(report.engines(Quantity.DATA)):
+        caption += (
+            f" {' and '.join(_PUBLISHED)} are the authors' formulas, shown to compare: about data they are no bounds,"
+            " about weights they hold for a lossless link only."
+        )
     table = Table(
         box=box.SIMPLE_HEAD,
-        title="Upper bounds on leakage",
+        title="Leakage, at most",
         title_justify="left",
         caption=caption,
         caption_justify="left",

@@ -25,11 +25,12 @@ def command(output: Output, images: int | None, seed: int | None, out: str, as_j
     from labqdl.api.demonstration import SCENES, demonstrate
 
     with output.progress("demonstrating", len(SCENES), "blocks") as bar:
-        result = demonstrate(
-            out=out,
-            images=images,
-            seed=seed,
-            on_block=lambda letter, done, total: bar.update(done, total, f"run ({letter})"),
-        )
+        letters = [scene.letter for scene in SCENES]
+
+        def told(letter: str, done: int, total: int) -> None:
+            # One bar for all runs, so that the time left is that of the demonstration.
+            bar.update(letters.index(letter) * total + done, len(SCENES) * total, f"run ({letter})")
+
+        result = demonstrate(out=out, images=images, seed=seed, on_block=told)
     output.show(result, as_json)
     return 0
