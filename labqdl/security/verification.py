@@ -284,7 +284,8 @@ class Verifier:
 def _figures(certificate: Certificate) -> str:
     return (
         f"at most {certificate.bits_per_weight:.4g} bit per weight of equal variance can have leaked in one use "
-        f"(engine {ENGINE}, confidence 1 - {1 - certificate.confidence:.2g}, {certificate.samples:,} symbols: transmissivity at least "
+        f"(engine {ENGINE}, confidence 1 - {1 - certificate.confidence:.2g}, {certificate.samples:,} symbols: "
+        "transmissivity at least "
         f"{certificate.transmissivity_min:.5g}, excess noise at most {certificate.excess_max:.4g} SNU) and "
         f"{certificate.bits_per_feature:.4g} bit per feature (engine {ENGINE}, asymptotic, by the agreed tap)"
     )
