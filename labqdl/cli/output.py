@@ -93,7 +93,7 @@ class _Results(Console):
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
-        _nobody_reads()
+        discard_output()
 
 
 def print_json(document: Mapping[str, Any]) -> None:
@@ -102,11 +102,15 @@ def print_json(document: Mapping[str, Any]) -> None:
         sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
-        _nobody_reads()
+        discard_output()
 
 
-def _nobody_reads() -> None:
+def discard_output() -> None:
     """Send what is left for standard output to nowhere: the interpreter would fail on it again at its end."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except (OSError, ValueError):  # standard output is no file (a test, a notebook): nothing will be flushed into one
+        return
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, descriptor)
     os.close(nowhere)

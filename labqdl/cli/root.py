@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -10,7 +11,7 @@ from typing import Any
 import click
 
 from labqdl import __version__
-from labqdl.cli.output import Output
+from labqdl.cli.output import Output, discard_output
 from labqdl.errors import LabqdlError
 
 COMMANDS = ("demo", "run", "resume", "bound", "train", "models", "doctor")
@@ -100,5 +101,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 130
     except OSError as error:  # the machine's trouble, not a bug: a full disk, a folder that may not be written
         click.echo(f"labqdl: {error}", err=True)
+        if error.errno == errno.ENOSPC:
+            discard_output()
         return 1
     return outcome if isinstance(outcome, int) else 0
