@@ -80,6 +80,8 @@ def command(
     target = Path(model)
     if target.suffix in (".safetensors", ".json"):
         target = target.with_suffix("")
+    if not target.name or target.is_dir():
+        raise InputError(f"'{model}' is no name of a file", source="MODEL", expected="a path that ends in a name")
     if not target.parent.is_dir():
         raise InputError(
             f"folder '{target.parent}' does not exist", source="MODEL", expected="a path in a folder that exists"

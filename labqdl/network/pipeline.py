@@ -164,6 +164,10 @@ class Deskew(_Plain):
         return np.where((mass > 1e-12)[:, None, None], sampled, data)
 
 
+MAXIMUM_BLUR = 1e3
+"""Pixels; the tabulated Gaussian grows with it, and no image is left behind far less."""
+
+
 @dataclass(frozen=True, slots=True)
 class Blur(_Plain):
     """Blur an image with a Gaussian: fine detail tells digits apart less than strokes, but takes part of the norm.
@@ -175,8 +179,8 @@ class Blur(_Plain):
     deviation: float
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.deviation) and self.deviation > 0):
-            raise ValueError(f"deviation must be positive and finite, got {self.deviation!r}")
+        if not 0 < self.deviation <= MAXIMUM_BLUR:
+            raise ValueError(f"deviation must be positive and at most {MAXIMUM_BLUR:g} pixels, got {self.deviation!r}")
 
     def output_shape(self, shape: Shape) -> Shape:
         """The same shape, which must be that of an image."""

@@ -259,7 +259,10 @@ def train(
     images = data.astype(np.float32)
     for step in early:
         images = np.concatenate([step.apply(part) for part in np.array_split(images, -(-len(images) // 2048))])
-    pipeline = Pipeline(tuple(data.shape[1:]), (*early, *late))
+    try:
+        pipeline = Pipeline(tuple(data.shape[1:]), (*early, *late))
+    except ValueError as error:
+        raise InputError(str(error), key="pipeline") from None
 
     def prepared(rows: Floats) -> Floats:
         for step in late:
@@ -372,6 +375,10 @@ def _fit_pipeline(
                 step = Standardise(current.mean(axis=0, dtype=np.float64).astype(np.float32), deviation)
             case _:
                 step = Normalise()
+        try:
+            step.output_shape(tuple(current.shape[1:]))
+        except ValueError as error:
+            raise InputError(f"step {word!r}: {error}", key="pipeline") from None
         (late if late or name == "flatten" else early).append(step)
         current = np.concatenate([step.apply(part) for part in np.array_split(current, -(-len(current) // 2048))])
     return tuple(early), tuple(late)

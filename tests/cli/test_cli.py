@@ -254,6 +254,7 @@ def bad_model(folder: Path) -> str:
         (["resume", "nowhere"], "nowhere"),
         (["train", "missing.npz", "model"], "missing.npz"),
         (["train", "mnist-test", "no/such/folder/model"], "does not exist"),
+        (["train", "mnist-test", "."], "no name of a file"),
         (["train", "mnist-test", "model", "--f2-db", "loud"], "--f2-db"),
         (["train", "mnist-test", "model", "--recipe", "magic"], "--recipe"),
     ],

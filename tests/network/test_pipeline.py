@@ -136,6 +136,7 @@ TENSORS = {"a": floats(1, 2), "b": floats(1, 0)}
         ({"step": "scale", "factor": 0}, "factor must be finite and not zero"),
         ({"step": "scale", "factor": float("nan")}, "factor must be finite"),
         ({"step": "blur", "deviation": 0}, "deviation must be positive"),
+        ({"step": "blur", "deviation": 1e9}, "at most 1000 pixels"),
         ({"step": "power", "exponent": -1.0}, "exponent must be positive"),
         ({"step": "flatten", "order": "C"}, r"key 'p\.order': step 'flatten' has no such field"),
         ({"step": "centre", "mean": "c"}, "no tensor 'c'"),

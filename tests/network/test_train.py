@@ -174,6 +174,13 @@ Y = np.arange(40) % 2
         (dataclasses.replace(PLAN, validation=0.99), X[:2], Y[:2], "leave none to train on"),
         (dataclasses.replace(PLAN, augmentation=Augmentation()), X, Y, "are no images"),
         (dataclasses.replace(PLAN, augmentation=Augmentation(group=99)), X.reshape(40, 3, 1), Y, "below the group"),
+        (
+            dataclasses.replace(PLAN, pipeline=("scale",)),
+            X.reshape(40, 3, 1),
+            Y,
+            "key 'pipeline': .*end it with 'flatten'",
+        ),
+        (dataclasses.replace(PLAN, pipeline=("flatten", "deskew")), X.reshape(40, 3, 1), Y, "step 'deskew': .*images"),
         (dataclasses.replace(PLAIN, learning_rate=1e30), X * 1e3, Y, "no longer finite"),
     ],
 )
