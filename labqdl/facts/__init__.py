@@ -13,6 +13,7 @@ from labqdl.facts.frame import (
 from labqdl.facts.leakage import Bound, LeakageReport, Quantity
 from labqdl.facts.ledger import Component, Ledger, Owner, Place
 from labqdl.facts.operating_point import OperatingPoint, TapKind, TapSetting
+from labqdl.facts.returned import ResidualSample, ReturnedLight, UseSums
 from labqdl.facts.statistics import RowStatistics
 from labqdl.facts.verdict import Certificate, Consistency, Reason, TestResult, Verdict, VerdictKind
 
@@ -33,10 +34,13 @@ __all__ = [
     "Place",
     "Quantity",
     "Reason",
+    "ResidualSample",
+    "ReturnedLight",
     "RowStatistics",
     "TapKind",
     "TapSetting",
     "TestResult",
+    "UseSums",
     "Verdict",
     "VerdictKind",
     "VerificationPlan",
