@@ -25,6 +25,8 @@ STATISTICS_DTYPE = np.dtype(
         ("sum_qq", "<f8"),
         ("sum_qr", "<f8"),
         ("sum_rr", "<f8"),
+        ("sum_jj", "<f8"),
+        ("sum_jr", "<f8"),
         ("residuals", "<i8"),
         ("photons", "<i8"),
         ("slots", "<i8"),

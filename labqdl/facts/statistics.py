@@ -22,6 +22,9 @@ class RowStatistics:
         True for rows that were counted, False for rows that were homodyned.
     sum_qq, sum_qr, sum_rr:
         Sums of q^2, q r and r^2 over the homodyned quadratures, SNU; 0 for counted rows. float64.
+    sum_jj, sum_jr:
+        Sums of (Jq)^2 and (Jq) r over the homodyned quadratures, SNU, where Jq = (-P, X) in interleaved order is the
+        light turned by a quarter: the phase of the returned light shows along it. 0 for counted rows. float64.
     residuals:
         Number of homodyned quadratures; 0 for counted rows. int64.
     photons:
@@ -39,6 +42,8 @@ class RowStatistics:
     sum_qq: NDArray[np.float64]
     sum_qr: NDArray[np.float64]
     sum_rr: NDArray[np.float64]
+    sum_jj: NDArray[np.float64]
+    sum_jr: NDArray[np.float64]
     residuals: NDArray[np.int64]
     photons: NDArray[np.int64]
     slots: NDArray[np.int64]
@@ -50,6 +55,8 @@ class RowStatistics:
             "sum_qq",
             "sum_qr",
             "sum_rr",
+            "sum_jj",
+            "sum_jr",
             "residuals",
             "photons",
             "slots",

@@ -196,4 +196,4 @@ class EmulatedLink(Link):
 def _nothing(rows: int, images: int) -> RowStatistics:
     """Statistics of light that nobody measured."""
     none, zero = np.zeros(rows), np.zeros(rows, np.int64)
-    return RowStatistics(np.zeros(rows, np.bool_), none, none, none, zero, zero, zero, none, images)
+    return RowStatistics(np.zeros(rows, np.bool_), none, none, none, none, none, zero, zero, zero, none, images)

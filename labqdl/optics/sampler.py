@@ -8,10 +8,10 @@ and with the same streams they give the same outcomes, up to the rounding of mat
 How depth two works. For one row and image let a, b be the restrictions of x, Jx to the homodyned quadratures. Given
 the outcome, the residual is Gaussian with a mean in span(a, b, q, Jq) and a covariance that is sigma^2 I outside of
 span(a, b). With an orthonormal basis (e1, e2) of that span, two normals give the components inside of it exactly,
-whatever the sign of the conditional spike. Outside, only three sums over the images of the block are needed:
-|M|^2, M.Q and |Q|^2 of the mean and of q in the concatenated space of D = n_modes * images - dim(spans) dimensions,
-which two normals and one chi-square with D - 2 degrees of freedom complete. A counted row needs no normal per image
-at all: the energy along x, along Jx and elsewhere are non-central chi-squares over the block.
+whatever the sign of the conditional spike. Outside, only the Gram matrix of the mean M, of q and of Jq over the images
+of the block is needed, in the concatenated space of D = n_modes * images - dim(spans) dimensions, which three normals
+and one chi-square with D - 3 degrees of freedom complete. A counted row needs no normal per image at all: the energy
+along x, along Jx and elsewhere are non-central chi-squares over the block.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ _COLLINEAR = 1e-16
 _NEARLY_COLLINEAR = 1e-4
 """Squared sine above which one step of Gram and Schmidt is orthogonal to 14 digits."""
 _UNIT_TOLERANCE = 1e-4
+_PARALLEL = 1e-12
+"""Squared sine below which vectors count as parallel outside of the spans, where sums over images have rounded."""
 _CHUNK = 1 << 15
 """Residuals per chunk in depth three: 128 KiB in float32, so that a chunk stays in the cache of one core."""
 
@@ -249,9 +251,9 @@ class _Work:
     """Products and noises that depths two and three share; big arrays are (rows, images).
 
     Attributes: `x_b`, `p_b` the addressed quadratures of q (p_b None where no law needs it); `along` (2, ...) the
-    products e.q over the measured quadratures; `across` (2, ...) the products e.Jq, None likewise; `score` the
-    outcome's noise in standard deviations; `power_measured`, `power_other` the sums of q^2 (rows,) over the measured
-    and the other quadratures.
+    products e.q over the measured quadratures; `across` (2, ...) the products e.Jq; `score` the outcome's noise in
+    standard deviations; `power_measured`, `power_other` the sums of q^2 (rows,) over the measured and the other
+    quadratures, the latter that of (Jq)^2 over the measured ones.
     """
 
     law: LinkLaw
@@ -268,7 +270,7 @@ class _Work:
     x_b: NDArray[Real]
     p_b: NDArray[Real] | None
     along: NDArray[Real]
-    across: NDArray[Real] | None
+    across: NDArray[Real]
     score: NDArray[Real]
     power_measured: NDArray[np.float64]
     power_other: NDArray[np.float64]
@@ -301,15 +303,12 @@ class _Work:
         vectors = basis.vectors.reshape(2 * images, n_modes)
         along = (measured.T @ vectors.astype(dtype).T).reshape(rows, 2, images).swapaxes(0, 1)
         mismatched = bool(counted.any()) and law.counter.mismatch() != 0
-        if phases is None and law.client.directed_gain == 0 and not mismatched:
-            x_b = other.T @ x_other.T
-            x_b += along[0] * basis.l1.astype(dtype)
-            p_b, across = None, None
-        else:
-            # (Jq) on a measured quadrature is sign * q on the other one, so e.Jq = (sign e).q_other.
-            across = (other.T @ (vectors * sign).astype(dtype).T).reshape(rows, 2, images).swapaxes(0, 1)
-            l1, l2, l3 = (length.astype(dtype) for length in (basis.l1, basis.l2, basis.l3))
-            x_b = l1 * along[0] + l3 * across[0] + l2 * across[1]
+        # (Jq) on a measured quadrature is sign * q on the other one, so e.Jq = (sign e).q_other.
+        across = (other.T @ (vectors * sign).astype(dtype).T).reshape(rows, 2, images).swapaxes(0, 1)
+        l1, l2, l3 = (length.astype(dtype) for length in (basis.l1, basis.l2, basis.l3))
+        x_b = l1 * along[0] + l3 * across[0] + l2 * across[1]
+        p_b: NDArray[Real] | None = None
+        if phases is not None or law.client.directed_gain != 0 or mismatched:
             p_b = l3 * along[0] + l2 * along[1] - l1 * across[0]
         return cls(
             law=law,
@@ -339,6 +338,10 @@ class _Work:
     @property
     def n_modes(self) -> int:
         return self.sign.size
+
+    def turned(self) -> NDArray[Real]:
+        """Jq of the homodyned rows on the measured quadratures (n_modes, homodyned rows)."""
+        return np.asarray(np.take(self.other, self.homodyned, axis=1) * self.sign.astype(self.q.dtype)[:, np.newaxis])
 
     def outcomes(self) -> NDArray[Real]:
         """The client's outcomes (rows, images)."""
@@ -415,11 +418,12 @@ class _Sums:
 
     qr: NDArray[np.float64]
     rr: NDArray[np.float64]
+    jr: NDArray[np.float64]
     photons: NDArray[np.int64]
 
     @classmethod
     def empty(cls, rows: int) -> _Sums:
-        return cls(np.zeros(rows), np.zeros(rows), np.zeros(rows, dtype=np.int64))
+        return cls(np.zeros(rows), np.zeros(rows), np.zeros(rows), np.zeros(rows, dtype=np.int64))
 
 
 def _row_statistics(work: _Work, sums: _Sums) -> RowStatistics:
@@ -431,6 +435,8 @@ def _row_statistics(work: _Work, sums: _Sums) -> RowStatistics:
         sum_qq=sum_qq,
         sum_qr=sums.qr,
         sum_rr=sums.rr,
+        sum_jj=np.where(counted, 0.0, work.power_other * work.images),
+        sum_jr=sums.jr,
         residuals=np.where(counted, 0, slots).astype(np.int64),
         photons=sums.photons,
         slots=np.where(counted, slots, 0).astype(np.int64),
@@ -443,11 +449,17 @@ def _row_statistics(work: _Work, sums: _Sums) -> RowStatistics:
 
 
 def _homodyne_sums(work: _Work, generator: np.random.Generator, sums: _Sums) -> None:
-    """Sums of q r and r^2 of the homodyned rows over the block."""
+    """Sums of q r, (Jq) r and r^2 of the homodyned rows over the block."""
     law, rows, basis = work.law.homodyne, work.homodyned, work.basis
     images = work.images
+    dimensions = work.n_modes * images - basis.dimensions
+    if dimensions < 3:  # fewer than the three vectors span: a handful of residuals at most
+        _draw_residuals(work, generator, None, sums)
+        return
     along1 = work.along[0][rows].astype(np.float64)
     along2 = work.along[1][rows].astype(np.float64)
+    across1 = work.across[0][rows].astype(np.float64)
+    across2 = work.across[1][rows].astype(np.float64)
     m11, m21, m22 = work.span_covariance(law, rows)
     shift_x, shift_p = work.directed(law, rows)
     on_q, on_jq = work.isotropic(law, rows)
@@ -463,66 +475,58 @@ def _homodyne_sums(work: _Work, generator: np.random.Generator, sums: _Sums) -> 
         first += shift_p * basis.l3
         second += shift_p * basis.l2
 
-    power = work.power_measured[rows]
-    # What is left of q and of the mean outside of the spans, summed over the block.
+    # What is left of q, Jq and the mean outside of the spans, summed over the block.
+    power, turned_power = work.power_measured[rows], work.power_other[rows]
+    cross = np.einsum("j,jk,jk->k", work.sign, work.measured, work.other)[rows]
     outside_qq = np.maximum(images * power - np.vecdot(along1, along1) - np.vecdot(along2, along2), 0.0)
+    outside_jj = np.maximum(images * turned_power - np.vecdot(across1, across1) - np.vecdot(across2, across2), 0.0)
+    outside_qj = images * cross - np.vecdot(along1, across1) - np.vecdot(along2, across2)
     outside_mq: NDArray[np.float64] | float = 0.0
+    outside_mj: NDArray[np.float64] | float = 0.0
     outside_mm: NDArray[np.float64] | float = 0.0
     if work.phases is not None:
-        assert work.across is not None
-        across1 = work.across[0][rows].astype(np.float64)
-        across2 = work.across[1][rows].astype(np.float64)
-        other = np.take(work.other, rows, axis=1).astype(np.float64)
-        measured = np.take(work.measured, rows, axis=1).astype(np.float64)
         left_qq = power[:, np.newaxis] - along1**2 - along2**2
-        left_jj = work.power_other[rows][:, np.newaxis] - across1**2 - across2**2
-        cross = np.einsum("j,jk,jk->k", work.sign, measured, other)[:, np.newaxis]
-        left_qj = cross - along1 * across1 - along2 * across2
+        left_jj = turned_power[:, np.newaxis] - across1**2 - across2**2
+        left_qj = cross[:, np.newaxis] - along1 * across1 - along2 * across2
         outside_mq = np.sum(on_q * left_qq + on_jq * left_qj, axis=1)
+        outside_mj = np.sum(on_q * left_qj + on_jq * left_jj, axis=1)
         outside_mm = np.sum(on_q * (on_q * left_qq + 2.0 * on_jq * left_qj) + on_jq * on_jq * left_jj, axis=1)
         first += on_q * along1 + on_jq * across1
         second += on_q * along2 + on_jq * across2
     elif not _is_zero(on_q):
-        outside_mq = on_q * outside_qq
+        outside_mq, outside_mj = on_q * outside_qq, on_q * outside_qj
         outside_mm = on_q * outside_mq
         first += on_q * along1
         second += on_q * along2
 
-    sums_qr = np.vecdot(first, along1) + np.vecdot(second, along2)
-    sums_rr = np.vecdot(first, first) + np.vecdot(second, second)
-    noise_q, noise_m, noise_noise = _outside(
-        outside_mm, outside_mq, outside_qq, work.n_modes * images - basis.dimensions, generator
-    )
+    # Outside of the spans the noise is white: components along q, what is left of Jq, and what is left of the mean.
+    noise = generator.standard_normal((3, rows.size))
+    rest = generator.chisquare(dimensions - 3, rows.size) if dimensions > 3 else 0.0
+    q1 = np.sqrt(outside_qq)
+    j1 = _over(outside_qj, q1)
+    j2 = _left(outside_jj, j1)
+    m1 = _over(outside_mq, q1)
+    m2 = _over(outside_mj - m1 * j1, j2)
+    m3 = _left(outside_mm, np.hypot(m1, m2))
     sigma = math.sqrt(law.floor)
-    sums.qr[rows] = sums_qr + outside_mq + sigma * noise_q
-    sums.rr[rows] = sums_rr + outside_mm + 2.0 * sigma * noise_m + law.floor * noise_noise
+    noise_m = m1 * noise[0] + m2 * noise[1] + m3 * noise[2]
+    sums.qr[rows] = np.vecdot(first, along1) + np.vecdot(second, along2) + outside_mq + sigma * q1 * noise[0]
+    sums.jr[rows] = np.vecdot(first, across1) + np.vecdot(second, across2) + outside_mj
+    sums.jr[rows] += sigma * (j1 * noise[0] + j2 * noise[1])
+    sums.rr[rows] = np.vecdot(first, first) + np.vecdot(second, second) + outside_mm + 2.0 * sigma * noise_m
+    sums.rr[rows] += law.floor * (np.vecdot(noise, noise, axis=0) + rest)
 
 
-def _outside(
-    mm: NDArray[np.float64] | float,
-    mq: NDArray[np.float64] | float,
-    qq: NDArray[np.float64],
-    dimensions: int,
-    generator: np.random.Generator,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Z.Q, Z.M and |Z|^2 of standard normals Z in `dimensions` dimensions, from the Gram matrix of M and Q alone."""
-    zero = np.zeros_like(qq)
-    if dimensions == 0:
-        return zero, zero, zero
-    length = np.sqrt(qq)
-    first = generator.standard_normal(qq.size)
-    noise_q = length * first
-    squares = first**2
-    if dimensions == 1:  # everything is parallel
-        return noise_q, np.copysign(np.sqrt(mm), mq) * first, squares
-    second = generator.standard_normal(qq.size)
-    has_q = length > 0
-    projection = np.where(has_q, mq / np.where(has_q, length, 1.0), 0.0)
-    noise_m = projection * first + np.sqrt(np.maximum(mm - projection**2, 0.0)) * second
-    squares = squares + second**2
-    if dimensions > 2:
-        squares = squares + generator.chisquare(dimensions - 2, qq.size)
-    return noise_q, noise_m, squares
+def _over(product: NDArray[np.float64] | float, length: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Component along a vector of this length, 0 where there is no vector."""
+    there = length > 0
+    return np.asarray(np.where(there, product / np.where(there, length, 1.0), 0.0))
+
+
+def _left(square: NDArray[np.float64] | float, component: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Length of what a vector of this square has beyond a component; 0 where only rounding is left of it."""
+    left = square - component**2
+    return np.sqrt(np.where(left > _PARALLEL * square, left, 0.0))
 
 
 def _is_zero(value: _Shift) -> bool:
@@ -579,8 +583,8 @@ def _noncentral(
 # --- depth three -------------------------------------------------------------------------------------------------
 
 
-def _draw_residuals(work: _Work, generator: np.random.Generator, residuals: NDArray[Real], sums: _Sums) -> None:
-    """Fill (images, homodyned rows, n_modes): white noise whose components in span(a, b) are replaced."""
+def _draw_residuals(work: _Work, generator: np.random.Generator, residuals: NDArray[Real] | None, sums: _Sums) -> None:
+    """Fill (images, homodyned rows, n_modes), if wanted, and the sums: white noise, replaced in span(a, b)."""
     law, rows, basis, dtype = work.law.homodyne, work.homodyned, work.basis, work.q.dtype
     n_modes, sigma = work.n_modes, math.sqrt(law.floor)
     m11, m21, m22 = (np.broadcast_to(m, (rows.size, work.images)) for m in work.span_covariance(law, rows))
@@ -589,17 +593,15 @@ def _draw_residuals(work: _Work, generator: np.random.Generator, residuals: NDAr
     mean2 = np.broadcast_to(shift_p * basis.l2, (rows.size, work.images))
     on_q, on_jq = work.isotropic(law, rows)
     q_rows = np.ascontiguousarray(np.take(work.measured, rows, axis=1).T)
-    jq_rows = np.empty_like(q_rows)
-    if work.phases is not None:
-        jq_rows = np.ascontiguousarray((np.take(work.other, rows, axis=1).T * work.sign).astype(dtype))
+    jq_rows = np.ascontiguousarray(work.turned().T)
     step = max(1, _CHUNK // n_modes)
     vectors = np.ascontiguousarray(basis.vectors.swapaxes(0, 1).astype(dtype))  # (images, 2, n_modes)
-    sum_qr, sum_rr = np.zeros(rows.size), np.zeros(rows.size)
+    sum_qr, sum_rr, sum_jr = np.zeros((3, rows.size))
     for image in range(work.images):
         plane = vectors[image]
         for start in range(0, rows.size, step):
             part = slice(start, min(start + step, rows.size))
-            chunk = residuals[image, part]
+            chunk = np.empty_like(q_rows[part]) if residuals is None else residuals[image, part]
             generator.standard_normal(out=chunk, dtype=dtype)
             white = (chunk @ plane.T).astype(np.float64)
             change = np.empty_like(white)
@@ -618,8 +620,10 @@ def _draw_residuals(work: _Work, generator: np.random.Generator, residuals: NDAr
                 chunk += q_rows[part] * dtype.type(on_q)
             sum_qr[part] += np.vecdot(chunk, q_rows[part])
             sum_rr[part] += np.vecdot(chunk, chunk)
+            sum_jr[part] += np.vecdot(chunk, jq_rows[part])
     sums.qr[rows] = sum_qr
     sums.rr[rows] = sum_rr
+    sums.jr[rows] = sum_jr
 
 
 def _draw_counts(work: _Work, generator: np.random.Generator, counts: NDArray[np.int64]) -> NDArray[np.int64]:

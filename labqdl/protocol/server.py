@@ -39,6 +39,8 @@ _SCALE_TOLERANCE = 1e-5
 """Relative: a published scale is a rounded number."""
 _RECORD_TOLERANCE = 1e-3
 """Relative: sums that the server can predict, taken by a receiver in single precision."""
+_SUMS = ("sum_qq", "sum_qr", "sum_rr", "sum_jj", "sum_jr", "expected_photons_signal")
+"""Columns of real numbers in a record."""
 _LARGEST_SUM = 1e30
 _LARGEST_COUNT = 10**15
 """Per row, SNU and photons: far beyond any receiver, and small enough that no sum over rows overflows."""
@@ -442,6 +444,8 @@ def _impossible(
         "sum_qq": s.sum_qq,
         "sum_qr": s.sum_qr,
         "sum_rr": s.sum_rr,
+        "sum_jj": s.sum_jj,
+        "sum_jr": s.sum_jr,
         "signal": s.expected_photons_signal,
     }
     numbers: dict[str, NDArray[Any]] = {"residuals": s.residuals, "photons": s.photons, "slots": s.slots}
@@ -456,21 +460,25 @@ def _impossible(
         return f"a row has {per_row} residuals or slots"
     if (s.photons < 0).any() or (s.photons > _LARGEST_COUNT).any() or s.photons[~counted].any():
         return "photons are counted in counted rows only, not negative, and not beyond any counter"
-    if s.sum_qr[counted].any() or s.sum_rr[counted].any():
+    if s.sum_qr[counted].any() or s.sum_rr[counted].any() or s.sum_jr[counted].any():
         return "a counted row has no residuals"
     measured = np.empty(2 * pattern.size, dtype=energies.dtype)
     measured[0::2], measured[1::2] = ~pattern, pattern
     sent = images * (energies @ measured).astype(np.float64)
+    # Jq on a measured quadrature is q on the other one, up to its sign.
+    turned = images * (energies @ (1 - measured)).astype(np.float64)
     photons = images * energies.sum(axis=1, dtype=np.float64) / 4.0
     for name, array, expected in (
         ("sum_qq", s.sum_qq, np.where(counted, 0.0, sent)),
+        ("sum_jj", s.sum_jj, np.where(counted, 0.0, turned)),
         ("expected_photons_signal", s.expected_photons_signal, np.where(counted, photons, 0.0)),
     ):
         if not np.allclose(array, expected, rtol=_RECORD_TOLERANCE, atol=1e-9):
             return f"{name} is not that of the rows that were sent"
-    limit = np.sqrt(np.abs(s.sum_qq)) * np.sqrt(np.maximum(s.sum_rr, 0.0)) * (1.0 + _RECORD_TOLERANCE)
-    if (s.sum_rr < 0).any() or (np.abs(s.sum_qr) > limit + 1e-9).any():
-        return "the sums are no sums of squares and products (Cauchy-Schwarz)"
+    for square, product in ((s.sum_qq, s.sum_qr), (s.sum_jj, s.sum_jr)):
+        limit = np.sqrt(np.abs(square)) * np.sqrt(np.maximum(s.sum_rr, 0.0)) * (1.0 + _RECORD_TOLERANCE)
+        if (s.sum_rr < 0).any() or (np.abs(product) > limit + 1e-9).any():
+            return "the sums are no sums of squares and products (Cauchy-Schwarz)"
     return None
 
 
@@ -479,7 +487,7 @@ def _nothing_measured(statistics: RowStatistics) -> bool:
 
     It is the server's own decision. A client that returns nothing still leaves shot noise in the receivers.
     """
-    names = ("counted", "sum_qq", "sum_qr", "sum_rr", "residuals", "photons", "slots", "expected_photons_signal")
+    names = (*_SUMS, "counted", "residuals", "photons", "slots")
     return not any(getattr(statistics, name).any() for name in names)
 
 
@@ -487,7 +495,7 @@ def _fingerprint(layer: int, block: int, statistics: RowStatistics) -> bytes:
     """BLAKE2b-256 of one record in a fixed layout: kept in its place, so that the record itself need not be."""
     head = f"{layer},{block},{statistics.images},{statistics.counted.size};"
     digest = hashlib.blake2b(head.encode(), digest_size=32)
-    for name in ("sum_qq", "sum_qr", "sum_rr", "expected_photons_signal"):
+    for name in _SUMS:
         digest.update(getattr(statistics, name).astype("<f8").tobytes())
     for name in ("counted", "residuals", "photons", "slots"):
         digest.update(getattr(statistics, name).astype("<i8").tobytes())

@@ -77,8 +77,8 @@ class Totals:
 
     Attributes
     ----------
-    qq, qr, rr:
-        Sums over homodyned quadratures, SNU.
+    qq, qr, rr, jj, jr:
+        Sums over homodyned quadratures, SNU; j is the light turned by a quarter (`RowStatistics`).
     energy:
         Sum of |q|^2 over all quadratures of the homodyned rows, measured or not, SNU.
     signal:
@@ -94,6 +94,8 @@ class Totals:
     qq: float = 0.0
     qr: float = 0.0
     rr: float = 0.0
+    jj: float = 0.0
+    jr: float = 0.0
     energy: float = 0.0
     signal: float = 0.0
     residuals: int = 0
@@ -112,6 +114,8 @@ class Totals:
             qq=math.fsum(rows.sum_qq.tolist()),
             qr=math.fsum(rows.sum_qr.tolist()),
             rr=math.fsum(rows.sum_rr.tolist()),
+            jj=math.fsum(rows.sum_jj.tolist()),
+            jr=math.fsum(rows.sum_jr.tolist()),
             energy=rows.images * math.fsum(measured.tolist()),
             signal=math.fsum(rows.expected_photons_signal.tolist()),
             residuals=int(rows.residuals.sum()),
@@ -137,6 +141,8 @@ class Totals:
             qq=real("qq"),
             qr=real("qr"),
             rr=real("rr"),
+            jj=real("jj"),
+            jr=real("jr"),
             energy=real("energy"),
             signal=real("signal"),
             residuals=whole("residuals"),

@@ -76,7 +76,9 @@ class Verifier:
                 f"the frame has {law.rows} and {images}"
             )
         totals = Totals.from_rows(statistics, law.row_energy)
-        if not all(math.isfinite(value) for value in (totals.qq, totals.qr, totals.rr, totals.signal)):
+        if not all(
+            math.isfinite(value) for value in (totals.qq, totals.qr, totals.rr, totals.jj, totals.jr, totals.signal)
+        ):
             raise ValueError(f"layer {layer}, block {block}: statistics are not finite")
         return self._take(layer, block, totals)
 

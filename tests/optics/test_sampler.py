@@ -116,7 +116,8 @@ def test_an_error_of_five_per_cent_is_seen(what: str) -> None:
 def features(y: NDArray[Any], statistics: RowStatistics) -> tuple[Real, Real]:
     """What is compared between depths: (homodyned rows, ...) and (counted rows, ...), with squares of the sums."""
     counted = statistics.counted
-    sums = np.stack((statistics.sum_qr[~counted], statistics.sum_rr[~counted]), axis=1)
+    names = ("sum_qr", "sum_rr", "sum_jr")
+    sums = np.stack([getattr(statistics, name)[~counted] for name in names], axis=1)
     homodyned = np.column_stack((y[:, ~counted].T, sums, (sums - sums.mean(axis=0)) ** 2))
     photons = statistics.photons[counted].astype(np.float64)
     return homodyned, np.column_stack((y[:, counted].T, y[:, counted].T ** 2, photons, photons**2))
@@ -266,12 +267,15 @@ def test_statistics_are_the_sums_of_the_residuals() -> None:
     np.testing.assert_allclose(statistics.sum_rr[~counted], np.sum(found.residuals**2, axis=(0, 2)))
     np.testing.assert_allclose(statistics.sum_qr[~counted], np.sum(found.residuals * measured, axis=(0, 2)))
     np.testing.assert_allclose(statistics.sum_qq[~counted], 5 * np.sum(measured**2, axis=1))
+    turned = np.stack([rotate_j(row) for row in q[~counted]])[:, where]
+    np.testing.assert_allclose(statistics.sum_jr[~counted], np.sum(found.residuals * turned, axis=(0, 2)))
+    np.testing.assert_allclose(statistics.sum_jj[~counted], 5 * np.sum(turned**2, axis=1))
     np.testing.assert_array_equal(statistics.photons[counted], found.counts.sum(axis=(0, 2)))
     np.testing.assert_allclose(statistics.expected_photons_signal[counted], 5 * np.sum(q[counted] ** 2, axis=1) / 4)
     np.testing.assert_array_equal(statistics.residuals, np.where(counted, 0, 30))
     np.testing.assert_array_equal(statistics.slots, np.where(counted, 30, 0))
     assert statistics.images == 5
-    for sums in (statistics.sum_rr, statistics.sum_qr, statistics.sum_qq):
+    for sums in (statistics.sum_rr, statistics.sum_qr, statistics.sum_qq, statistics.sum_jj, statistics.sum_jr):
         assert np.all(sums[counted] == 0)
     assert np.all(statistics.photons[~counted] == 0)
     assert np.all(statistics.expected_photons_signal[~counted] == 0)
@@ -301,7 +305,7 @@ def test_single_precision(name: str) -> None:
     assert statistics.sum_rr.dtype == np.float64
     double = sample_residuals(law, q, x, pattern, counted, KeyedStreams(6)).statistics
     for other in (statistics, found.statistics):
-        for field in ("sum_qr", "sum_rr"):
+        for field in ("sum_qr", "sum_rr", "sum_jr"):
             first, second = getattr(other, field)[~counted], getattr(double, field)[~counted]
             error = math.sqrt((first.var() + second.var()) / first.size)
             assert abs(first.mean() - second.mean()) < 5 * error

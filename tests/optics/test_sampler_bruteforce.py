@@ -131,6 +131,14 @@ def depth_two(block: Block, law: LinkLaw) -> Figures:
     yield "sum q r", score(qr, 0.0)
     yield "sum r r", score(rr, 0.0)
     pairs = list(zip(means, spreads, strict=True))
+    # (Jq) = (-P, X): on a measured X it is minus the sent P, on a measured P the sent X.
+    j = np.where(block.pattern, 1.0, -1.0) * block.q[block.chosen ^ 1]
+    jr = sums.sum_jr[seen] - sum(float(j @ mean) for mean in means)
+    yield "sum j r", score(jr, 0.0)
+    yield "variance of sum j r", score(jr**2, sum(float(j @ s @ j) for s in spreads))
+    yield "sum q r with sum j r", score(qr * jr, sum(float(q @ s @ j) for s in spreads))
+    yield "sum j r with sum r r", score(jr * rr, sum(float(2 * j @ s @ m) for m, s in zip(means, spreads, strict=True)))
+    np.testing.assert_allclose(sums.sum_jj[seen], IMAGES * float(j @ j), rtol=1e-5)
     yield "variance of sum q r", score(qr**2, sum(float(q @ s @ q) for _, s in pairs))
     yield "variance of sum r r", score(rr**2, sum(float(2 * np.sum(s * s) + 4 * m @ s @ m) for m, s in pairs))
     yield "covariance of the sums", score(qr * rr, sum(float(2 * q @ s @ m) for m, s in pairs))
@@ -148,6 +156,7 @@ def depth_two(block: Block, law: LinkLaw) -> Figures:
         noise = y[image] - exact.outcome_map @ block.q
         cross, mean = crosses[image], means[image]
         yield "outcome with sum q r", score(noise[seen] * qr, float(q @ cross))
+        yield "outcome with sum j r", score(noise[seen] * jr, float(j @ cross))
         yield "outcome with sum r r", score(noise[seen] * rr, float(2 * mean @ cross))
         yield "outcome squared with sum r r", score(noise[seen] ** 2 * rr, float(2 * cross @ cross))
         # The counter sees the same noise as a homodyne of both quadratures would, up to the receiver's efficiency.
@@ -192,6 +201,8 @@ def depth_three(block: Block, law: LinkLaw) -> Figures:
     sums = drawn.statistics
     np.testing.assert_allclose(sums.sum_qr[seen], (residuals @ measured).sum(axis=0), atol=1e-9 * block.n)
     np.testing.assert_allclose(sums.sum_rr[seen], (residuals**2).sum(axis=(0, 2)), rtol=1e-12)
+    turned = np.where(block.pattern, 1.0, -1.0) * block.q[block.chosen ^ 1]
+    np.testing.assert_allclose(sums.sum_jr[seen], (residuals @ turned).sum(axis=0), atol=1e-9 * block.n)
     np.testing.assert_array_equal(sums.photons[counted], drawn.counts.sum(axis=(0, 2)))
 
 
@@ -326,7 +337,7 @@ def test_without_a_planted_error_the_same_check_is_silent(name: str, depth: str)
 # --- phase noise -----------------------------------------------------------------------------------------------
 
 
-def phase_figures(y: Real, residuals: Real, photons: Real, q: Real) -> dict[str, Real]:
+def phase_figures(y: Real, residuals: Real, photons: Real, q: Real, j: Real) -> dict[str, Real]:
     """Per-replicate figures, compared between two Monte Carlo routes: y (rows,), residuals (rows, n), photons (rows,).
 
     Rows that are homodyned and rows that are counted are different replicates.
@@ -339,6 +350,7 @@ def phase_figures(y: Real, residuals: Real, photons: Real, q: Real) -> dict[str,
         "residuals": residuals,
         "residual squares": residuals**2,
         "sum q r": residuals @ q,
+        "sum j r": residuals @ j,
         "sum r r": (residuals**2).sum(axis=1),
         "square of sum r r": (residuals**2).sum(axis=1) ** 2,
         "outcome with residuals": seen[:, None] * residuals,
@@ -357,8 +369,8 @@ def phase_deviation(depth: str, planted: float) -> float:
     moved = light.counted.reshape(2 * n, -1) - block.displacement[:, None]
     # Wigner samples: E[(X^2 + P^2)/4 - 1/2] is the photon number; products with outcomes commute likewise.
     number = (moved**2).sum(axis=0) / 4 - n / 2 + block.background.sum()
-    q = block.q[block.chosen]
-    wigner = phase_figures(light.outcome, measured[:rows], number[rows:], q)
+    q, j = block.q[block.chosen], np.where(block.pattern, 1.0, -1.0) * block.q[block.chosen ^ 1]
+    wigner = phase_figures(light.outcome, measured[:rows], number[rows:], q, j)
     law = replace(
         law_of("too little net gain"),
         forward_phase_noise=planted * math.hypot(forward, receiver),
@@ -370,14 +382,19 @@ def phase_deviation(depth: str, planted: float) -> float:
     if depth == "residuals":
         drawn = sample_residuals(law, block.all_q, x, block.pattern, counted, streams(4))
         y, photons = drawn.outcomes[0].astype(np.float64), drawn.counts[0].sum(axis=1).astype(np.float64)
-        library = phase_figures(y, drawn.residuals[0].astype(np.float64), photons, q)
+        library = phase_figures(y, drawn.residuals[0].astype(np.float64), photons, q, j)
         keys = list(library)
     else:
         outcomes, sums = sample_statistics(law, block.all_q, x, block.pattern, counted, streams(4))
         y, photons = outcomes[0].astype(np.float64), sums.photons[rows:].astype(np.float64)
-        library = phase_figures(y, np.zeros((rows, n)), photons, q)
+        library = phase_figures(y, np.zeros((rows, n)), photons, q, j)
         rr = sums.sum_rr[:rows]
-        library |= {"sum q r": sums.sum_qr[:rows], "sum r r": rr, "square of sum r r": rr**2}
+        library |= {
+            "sum q r": sums.sum_qr[:rows],
+            "sum j r": sums.sum_jr[:rows],
+            "sum r r": rr,
+            "square of sum r r": rr**2,
+        }
         library["outcome squared with sum r r"] = y[:rows] ** 2 * rr
         keys = [key for key in library if "residual" not in key]
 

@@ -13,7 +13,7 @@ SECRET = 0.123456789
 
 def _statistics() -> RowStatistics:
     real, whole = np.full(2, SECRET), np.zeros(2, dtype=np.int64)
-    return RowStatistics(np.zeros(2, dtype=np.bool_), real, real, real, whole, whole, whole, real, 3)
+    return RowStatistics(np.zeros(2, dtype=np.bool_), real, real, real, real, real, whole, whole, whole, real, 3)
 
 
 def _all() -> list[Any]:

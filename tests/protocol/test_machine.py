@@ -221,7 +221,10 @@ class Sessions(RuleBasedStateMachine):
         assert self.see(self.client) == before
 
     @precondition(lambda self: self.returned)
-    @rule(name=st.sampled_from(["sum_qq", "sum_rr", "sum_qr"]), value=st.sampled_from([-1e9, np.nan, np.inf]))
+    @rule(
+        name=st.sampled_from(["sum_qq", "sum_rr", "sum_qr", "sum_jj", "sum_jr"]),
+        value=st.sampled_from([-1e9, np.nan, np.inf]),
+    )
     def wrong_light(self, name: str, value: float) -> None:
         last = self.returned[-1]
         array: Any = np.full(last.statistics.counted.size, value)

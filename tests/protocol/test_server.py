@@ -311,9 +311,12 @@ def test_statistics_that_cannot_be() -> None:
         (with_entry("expected_photons_signal", homodyned, 1.0), "expected_photons_signal is not that"),
         (with_entry("sum_rr", homodyned, -1.0), "Cauchy-Schwarz"),
         (with_entry("sum_qr", homodyned, 1e6), "Cauchy-Schwarz"),
+        (with_entry("sum_jr", homodyned, 1e6), "Cauchy-Schwarz"),
+        (with_entry("sum_jr", counted, 1.0), "a counted row has no residuals"),
+        (with_entry("sum_jj", homodyned, 1.0), "sum_jj is not that of the rows that were sent"),
         (with_entry("sum_rr", homodyned, 1e31), "beyond any receiver"),
     ]
-    for name in ("sum_qq", "sum_qr", "sum_rr", "expected_photons_signal"):
+    for name in ("sum_qq", "sum_qr", "sum_rr", "sum_jj", "sum_jr", "expected_photons_signal"):
         for value in (np.nan, np.inf, -np.inf):
             cases.append((with_entry(name, homodyned, value), "not finite"))
     for returned, words in cases:
@@ -326,7 +329,9 @@ def test_receivers_that_were_left_off_are_no_evidence_and_certify_nothing() -> N
     while state_of(server) is not SessionState.DONE:
         rows, _ = intents(server)
         real, whole = np.zeros(len(rows.quadratures)), np.zeros(len(rows.quadratures), dtype=np.int64)
-        off = RowStatistics(whole.astype(np.bool_), real, real, real, whole, whole, whole, real, rows.images)
+        off = RowStatistics(
+            whole.astype(np.bool_), real, real, real, real, real, whole, whole, whole, real, rows.images
+        )
         server.returned(Returned(rows.layer, rows.block, off))
     assert server.verdict().kind is VerdictKind.UNDECIDED
     assert server.verdict().reason is Reason.SAMPLES
@@ -434,16 +439,19 @@ def test_the_digest_of_the_inputs_sees_every_row() -> None:
         server = agreed()
         rows, receiver = intents(server)
         home = np.flatnonzero(~receiver.counted)[:2]
-        measured = np.take(rows.quadratures, 2 * np.arange(3) + receiver.pattern, axis=1).astype(np.float64)
+        where = 2 * np.arange(3) + receiver.pattern
+        measured, other = (np.take(rows.quadratures, places, axis=1) for places in (where, where ^ 1))
         none, zero = np.zeros(8), np.zeros(8, np.int64)
         noise = none.copy()
         noise[home] = (5.0, 7.0) if not swap else (7.0, 5.0)
         energy = np.sum(rows.quadratures.astype(np.float64) ** 2, axis=1)
         statistics = RowStatistics(
             counted=receiver.counted,
-            sum_qq=np.where(receiver.counted, 0.0, 2 * np.sum(measured**2, axis=1)),
+            sum_qq=np.where(receiver.counted, 0.0, 2 * np.sum(measured**2, axis=1, dtype=np.float64)),
             sum_qr=none,
             sum_rr=noise,
+            sum_jj=np.where(receiver.counted, 0.0, 2 * np.sum(other**2, axis=1, dtype=np.float64)),
+            sum_jr=none,
             residuals=np.where(receiver.counted, 0, 6),
             photons=zero,
             slots=np.where(receiver.counted, 6, 0),

@@ -201,6 +201,7 @@ class ToyLink:
         efficiency, electronic = ledger.server_efficiency, ledger.server_noise
         measured = np.where(receiver.pattern, extra[..., 1::2], extra[..., 0::2])
         sent = np.where(receiver.pattern, q[:, 1::2], q[:, 0::2])
+        turned = np.where(receiver.pattern, q[:, 0::2], -q[:, 1::2])
         r = math.sqrt(efficiency) * measured
         r += math.sqrt(1.0 + electronic) * generator.standard_normal(r.shape)
         intensity = ledger.counter_efficiency * (extra[..., 0::2] ** 2 + extra[..., 1::2] ** 2) / 4.0
@@ -211,6 +212,8 @@ class ToyLink:
             sum_qq=homodyned * x.shape[0] * (sent**2).sum(axis=1),
             sum_qr=homodyned * np.einsum("kj,ikj->k", sent, r),
             sum_rr=homodyned * np.einsum("ikj,ikj->k", r, r),
+            sum_jj=homodyned * x.shape[0] * (turned**2).sum(axis=1),
+            sum_jr=homodyned * np.einsum("kj,ikj->k", turned, r),
             residuals=homodyned * np.full(q.shape[0], per_row),
             photons=receiver.counted * photons,
             slots=receiver.counted * np.full(q.shape[0], per_row),

@@ -90,11 +90,13 @@ def isotropic(generator: np.random.Generator, images: int, n_modes: int) -> Real
 
 @dataclass(frozen=True)
 class Returned:
-    """Sums of every (image, row): q^2, q r, r^2 where it was homodyned, photons where it was counted."""
+    """Sums of every (image, row): q^2, q r, r^2, (Jq)^2, (Jq) r where homodyned, photons where counted."""
 
     qq: Reals
     qr: Reals
     rr: Reals
+    jj: Reals
+    jr: Reals
     photons: NDArray[np.int64]
     q: Reals
     counted: NDArray[np.bool_]
@@ -111,6 +113,8 @@ class Returned:
             sum_qq=part.sum(axis=0) * home,
             sum_qr=self.qr[images].sum(axis=0) * home,
             sum_rr=self.rr[images].sum(axis=0) * home,
+            sum_jj=self.jj[images].sum(axis=0) * home,
+            sum_jr=self.jr[images].sum(axis=0) * home,
             residuals=(home * size * self.n_modes).astype(np.int64),
             photons=self.photons[images].sum(axis=0) * self.counted,
             slots=(self.counted * size * self.n_modes).astype(np.int64),
@@ -161,11 +165,14 @@ def draw(
     picked = np.take_along_axis(
         classical.reshape(images, rows, modes, 2), np.broadcast_to(which, (images, rows, modes, 1)), 3
     )
-    sent = np.take_along_axis(
-        np.broadcast_to(q.reshape(1, rows, modes, 2), (images, rows, modes, 2)),
-        np.broadcast_to(which, (images, rows, modes, 1)),
-        3,
-    )[..., 0]
+    sent, turned = (
+        np.take_along_axis(
+            np.broadcast_to(light.reshape(1, rows, modes, 2), (images, rows, modes, 2)),
+            np.broadcast_to(which, (images, rows, modes, 1)),
+            3,
+        )[..., 0]
+        for light in (q, jq)
+    )
     shot = generator.normal(scale=math.sqrt(1 + ledger.server_noise), size=sent.shape)
     residual = math.sqrt(efficiency) * picked[..., 0] + shot
     residual = residual * math.sqrt(1 + noise_error) + gain_error * math.sqrt(transmission * efficiency) * sent
@@ -178,6 +185,8 @@ def draw(
         qq=np.sum(sent**2, axis=2),
         qr=np.sum(sent * residual, axis=2),
         rr=np.sum(residual**2, axis=2),
+        jj=np.sum(turned**2, axis=2),
+        jr=np.sum(turned * residual, axis=2),
         photons=photons.astype(np.int64),
         q=q,
         counted=counted,
