@@ -277,14 +277,14 @@ class HonestLayer:
         """
         spike = max(self.spike_x, self.spike_p) if high else min(self.spike_x, self.spike_p)
         phase = self.phase if high else self.phase_least
-        extra, bright = self._phase_pairs(phase * (totals.energy - totals.qq), phase, 1.0, totals.homodyned)
+        extra, bright = self.phase_pairs(phase * (totals.energy - totals.qq), phase, 1.0, totals.homodyned)
         top = self.floor + spike
         terms = (
             (float(totals.residuals) - totals.homodyned, self.floor),
             (totals.homodyned - extra, top),
             (extra, top + bright),
         )
-        shift = self._mean_energy(totals) * self.amplitude**2 if high else 0.0
+        shift = self.mean_energy(totals) * self.amplitude**2 if high else 0.0
         return QuadraticLaw(terms, ((shift, top + bright),) if shift else ())
 
     def count(self, totals: Totals, *, high: bool) -> QuadraticLaw:
@@ -294,7 +294,7 @@ class HonestLayer:
         """
         technical = 0.5 * self.photons_technical
         phase = self.photons_phase if high else self.photons_phase_least
-        extra, bright = self._phase_pairs(phase * totals.signal, phase, 0.25, totals.counted)
+        extra, bright = self.phase_pairs(phase * totals.signal, phase, 0.25, totals.counted)
         first, second = technical + self.photons_x, technical + self.photons_p
         larger, smaller = max(first, second), min(first, second)
         terms = (
@@ -303,11 +303,11 @@ class HonestLayer:
             (totals.counted - extra, larger),
             (extra, larger + bright),
         )
-        shift = self._mean_energy(totals) * self.counter_amplitude / 4 if high else 0.0
+        shift = self.mean_energy(totals) * self.counter_amplitude / 4 if high else 0.0
         poisson = self.photons_dark * totals.slots + self.photons_leaking * totals.signal
         return QuadraticLaw(terms, ((shift, larger + bright),) if shift else (), poisson, counting=True)
 
-    def _phase_pairs(self, total: float, strength: float, scale: float, pairs: int) -> tuple[float, float]:
+    def phase_pairs(self, total: float, strength: float, scale: float, pairs: int) -> tuple[float, float]:
         """Phase noise of all rows as if the brightest carried it: (pairs that carry it, strength of each).
 
         The strengths of the rows are majorised by that vector, so it has the largest CGF at the same mean.
@@ -318,7 +318,7 @@ class HonestLayer:
         carriers = total / bright
         return (carriers, bright) if carriers <= pairs else (float(pairs), total / pairs)
 
-    def _mean_energy(self, totals: Totals) -> float:
+    def mean_energy(self, totals: Totals) -> float:
         """Most of |(net_gain - 1)|^2 [(x.q)^2 + (Jx.q)^2] that any x can collect, SNU at the server's output."""
         return self.mismatch**2 * min(1.0, 2 * self.alignment) * self.energy * totals.images
 
