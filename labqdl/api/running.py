@@ -13,6 +13,8 @@ import numpy as np
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
+from labqdl import __version__
+from labqdl.api.agreement import compare_documents, figures_of
 from labqdl.api.blocks import RunRecorder, check_outcomes, finished_blocks, load_logits, load_statistics
 from labqdl.api.bounding import f2_db
 from labqdl.api.experiment import Experiment, configure, resolve
@@ -126,6 +128,7 @@ def resume(path: str | Path, *, on_block: OnBlock | None = None) -> RunResult:
         For a damaged folder; names the file.
     """
     with RunFolder.resume(path) as record:
+        recorded_result(record)  # damage is named before any light flows
         chosen = _experiment_of(record)
         frame = chosen.frame(session=str(record.manifest["frame"]["session"]))
         if frame.digest != record.manifest["frame_digest"]:
@@ -287,8 +290,30 @@ def _accuracy(
     return right / images, (float(interval.low), float(interval.high)), images
 
 
-def _save_result(record: RunFolder, result: RunResult) -> None:
-    """Keep the joined result; a resumed finished run writes the same again."""
+def recorded_result(record: RunFolder) -> dict[str, Any] | None:
+    """The result that a run came to, None where it has none yet; RecordError names the file where it is damaged."""
     world = record.party(Party.WORLD)
-    world.save_json("result", result.to_json(), overwrite=True)
-    record.commit("result", verdict=result.verdict.kind.value)
+    if not world.has_json("result"):
+        return None
+    result = world.load_json("result")
+    if not isinstance(result, dict):
+        raise RecordError(f"{record.path}/world/result.json: damaged, it holds no result")
+    return result
+
+
+def _save_result(record: RunFolder, result: RunResult) -> None:
+    """Keep the joined result. One that is there already stays as it is and must say the same."""
+    recorded = recorded_result(record)
+    if recorded is None:
+        record.party(Party.WORLD).save_json("result", result.to_json())
+    else:
+        figures = compare_documents(figures_of(recorded), figures_of(result.to_json()))
+        wrong = next((figure for figure in figures if not figure.agrees), None)
+        if wrong is not None:
+            raise RecordError(
+                f"{record.path}/world/result.json: says {wrong.name} = {wrong.recorded}, but from the record labqdl "
+                f"{__version__} computes {wrong.recomputed}; the run was recorded by labqdl "
+                f"{record.manifest['provenance'].get('labqdl')}. 'labqdl replay {record.path}' compares every figure"
+            )
+    if recorded is None or all(event.kind != "result" for event in record.events()):
+        record.commit("result", verdict=result.verdict.kind.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from labqdl.api.reading import RecordedRun, open_run
 from labqdl.errors import InputError, RecordError, Stopped
 from labqdl.link import EmulatedLink
 from labqdl.records import storage
+from labqdl.records.encoding import checked_file
 
 SETTINGS: dict[str, Any] = {"model": "breast-cancer", "link": "paper", "images": 7, "block": 3, "seed": 5}
 TOML = "\n".join(f"{key} = {value!r}".replace("'", '"') for key, value in SETTINGS.items()) + "\n"
@@ -40,7 +42,7 @@ def same(found: RecordedRun, expected: RecordedRun) -> None:
     for block in expected.blocks:
         for layer, statistics in expected.statistics(block).items():
             other = found.statistics(block)[layer]
-            for name in ("counted", "sum_qq", "sum_qr", "sum_rr", "residuals", "photons", "slots"):
+            for name in ("counted", "sum_qq", "sum_qr", "sum_rr", "sum_jj", "sum_jr", "residuals", "photons", "slots"):
                 assert np.array_equal(getattr(other, name), getattr(statistics, name)), name
     results = [dict(one.result) for one in (found, expected)]
     for result in results:
@@ -219,6 +221,55 @@ def test_damage_is_named(tmp_path: Path, name: str, damage: str) -> None:
         file.write_bytes(content[:middle] + bytes([content[middle] ^ 0x01]) + content[middle + 1 :])
     with pytest.raises((RecordError, InputError), match=Path(name).name):
         resume(tmp_path / "run")
+
+
+@pytest.fixture
+def finished(tmp_path: Path, undisturbed: RecordedRun) -> Path:
+    """A copy of a finished run, to be damaged."""
+    shutil.copytree(undisturbed.path, tmp_path / "finished")
+    return tmp_path / "finished"
+
+
+@pytest.mark.parametrize("damage", ["truncated", "altered", "no object"])
+def test_a_damaged_result_is_named(finished: Path, damage: str) -> None:
+    file = finished / "world" / "result.json"
+    content = file.read_bytes()
+    if damage == "no object":
+        file.write_bytes(checked_file({"value": [1]}))
+    else:
+        file.write_bytes(content[: len(content) // 2] if damage == "truncated" else content.replace(b"0", b"1", 1))
+    with pytest.raises(RecordError, match=r"result\.json"):
+        resume(finished)
+    assert sum(event.kind == "result" for event in open_run(finished).events()) == 1
+
+
+def test_an_edited_result_with_a_fitting_checksum_is_named(finished: Path) -> None:
+    file = finished / "world" / "result.json"
+    result = json.loads(file.read_text())["value"]
+    result["accuracy"] = 1.0 if result["accuracy"] < 1 else 0.5
+    edited = checked_file({"value": result})
+    file.write_bytes(edited)
+    with pytest.raises(RecordError, match=r"result\.json: says accuracy = .* 'labqdl replay"):
+        resume(finished)
+    assert file.read_bytes() == edited
+
+
+def test_a_result_without_its_event_gets_it(finished: Path) -> None:
+    """Killed between the file and the event."""
+    log = finished / "events.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    assert b'"kind":"result"' in lines[-1]
+    log.write_bytes(b"".join(lines[:-1]))
+    before = (finished / "world" / "result.json").read_bytes()
+    resume(finished)
+    assert [event.kind for event in open_run(finished).events()][-1] == "result"
+    assert (finished / "world" / "result.json").read_bytes() == before
+
+
+def test_a_lost_result_is_made_again(finished: Path, undisturbed: RecordedRun) -> None:
+    (finished / "world" / "result.json").unlink()
+    resume(finished)
+    same(open_run(finished), undisturbed)
 
 
 def test_there_is_no_run(tmp_path: Path) -> None:
