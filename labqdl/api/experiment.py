@@ -202,7 +202,7 @@ def resolve(config: ExperimentConfig) -> Experiment:
         world=channel.build(link.ledger),
         client=client.word,
         channel=channel.word,
-        server=server,
+        server=server.word,
         seed=config.seed,
         out=Path(config.out or DEFAULT_OUT),
         depth=depth,

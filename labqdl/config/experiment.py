@@ -17,14 +17,17 @@ CLIENTS = (
     "intercept-resend-mmse",
     "cloner",
     "substitution",
+    "estimate",
     "over-amplification",
     "passive-tap",
+    "coherent",
+    "spiking",
 )
 """Clients that can be emulated: the honest one and those that try to learn the weights."""
-SERVERS = ("honest",)
-"""Servers that can be emulated."""
-CHANNELS = ("honest", "outside-tap")
-"""Channels that can be emulated: the honest one and an outsider who splits off light."""
+SERVERS = ("honest", "bright-probe", "two-mode-squeezed", "x-dependent")
+"""Servers that can be emulated: the honest one and those that try to learn the data."""
+CHANNELS = ("honest", "outside-tap", "lossless")
+"""Channels that can be emulated: the honest one, an outsider who splits off light, and a client's better fibre."""
 DEPTHS = ("outcomes", "statistics", "residuals")
 """How much of the returned light is sampled: none, its sufficient statistics, every residual."""
 
@@ -39,7 +42,7 @@ SCHEMA = Section(
         Field("link", Kind.TEXT, "Name of a shipped link, or path of a link file"),
         *OPERATING_POINT_FIELDS,
         Field("client", Kind.TEXT, "The client that is emulated", choices=CLIENTS, numbered=True),
-        Field("server", Kind.TEXT, "The server that is emulated", choices=SERVERS),
+        Field("server", Kind.TEXT, "The server that is emulated", choices=SERVERS, numbered=True),
         Field("channel", Kind.TEXT, "The channel that is emulated", choices=CHANNELS, numbered=True),
         Field("seed", Kind.INTEGER, "Seed of all random numbers, for simulations only", minimum=0, maximum=2**63 - 1),
         Field("out", Kind.TEXT, "Folder in which the run's folder is made"),

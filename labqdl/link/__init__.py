@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from labqdl.link.base import ClientPort, Link, ServerPort
-from labqdl.link.behaviours import ChannelBehaviour, ClientBehaviour, parse_channel, parse_client, parse_server
+from labqdl.link.behaviours import (
+    ChannelBehaviour,
+    ClientBehaviour,
+    ServerBehaviour,
+    parse_channel,
+    parse_client,
+    parse_server,
+)
 from labqdl.link.emulated import Depth, EmulatedLink
 
 __all__ = [
@@ -13,6 +20,7 @@ __all__ = [
     "Depth",
     "EmulatedLink",
     "Link",
+    "ServerBehaviour",
     "ServerPort",
     "parse_channel",
     "parse_client",

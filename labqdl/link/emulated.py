@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from labqdl.facts import FrameDescription, Ledger, RowStatistics
 from labqdl.link.base import ClientPort, Link, ServerPort
-from labqdl.link.behaviours import ClientBehaviour, parse_client
+from labqdl.link.behaviours import ChannelBehaviour, ClientBehaviour, parse_channel, parse_client
 from labqdl.optics.law import LinkLaw
 from labqdl.optics.sampler import sample_outcomes, sample_residuals, sample_statistics
 from labqdl.rng import Root
@@ -105,6 +105,8 @@ class EmulatedLink(Link):
         The client's box of optics.
     depth:
         How much of the returned light is drawn.
+    channel:
+        Who holds the fibre; only a client who keeps what a lossless one spares makes a difference beyond `world`.
     """
 
     def __init__(
@@ -114,10 +116,12 @@ class EmulatedLink(Link):
         *,
         client: ClientBehaviour | None = None,
         depth: Depth = Depth.STATISTICS,
+        channel: ChannelBehaviour | None = None,
     ) -> None:
         self._world = world
         self._root = root
         self._client = parse_client("honest") if client is None else client
+        self._channel = parse_channel("honest") if channel is None else channel
         self._depth = depth
         self._frame: FrameDescription | None = None
         self._laws: dict[int, tuple[LinkLaw, float]] = {}
@@ -146,13 +150,15 @@ class EmulatedLink(Link):
         """Compute the law of every layer for the agreed frame."""
         self._frame = frame
         honest = parse_client("honest").build
-        for index, layer in enumerate(frame.layers):
-            box = self._client.build(frame, self._world, layer.mu)
+        kept = self._channel.kept(self._world)
+        for index in range(len(frame.layers)):
+            law = LinkLaw.from_ledger(self._world, self._client.build(frame, self._world, index), expected=frame.ledger)
+            cheating = law.reading_kept_light(kept) if kept else law
             # The client's software divides by the slope of the agreed tap. A cheating box is read with its own
             # slope by its owner, so its outcomes are brought to the slope that the software expects.
-            agreed = honest(frame, frame.ledger, layer.mu)
-            slope = agreed.tap.outcome_gain / box.tap.outcome_gain
-            self._laws[index] = LinkLaw.from_ledger(self._world, box, expected=frame.ledger), slope
+            agreed = honest(frame, frame.ledger, index).tap.outcome_gain
+            slope = agreed / law.client.tap.outcome_gain * law.outcome_gain / cheating.outcome_gain
+            self._laws[index] = cheating, slope
 
     def transmit(self, layer: int, block: int) -> None:
         """Draw what the receivers measure."""

@@ -175,3 +175,37 @@ def passive_tap(fraction: float, setting: TapSetting, ledger: Ledger) -> ClientL
     tap = tap_law(setting, ledger)
     tap = replace(tap, net_gain=1.0 + left * (tap.net_gain - 1.0), outcome_gain=left * tap.outcome_gain)
     return ClientLaw(f"passive tap ({fraction:g})", tap, isotropic_gain=left)
+
+
+def coherent_meter(variance: float) -> ClientLaw:
+    """Lets one coherent meter touch every use of the same weights, and reads it after the last one.
+
+    A coupling of this strength adds `variance` (SNU per quadrature and mode) to the returned light: the *same* noise
+    at every use, which is drawn as the sampler's `offset` and is no part of this law. The meter itself carries the
+    noise 1/`variance` of an optimal clone, which is what a reading after a single use would suffer from.
+
+    Raises
+    ------
+    ValueError
+        For a variance that is not positive.
+    """
+    if not (math.isfinite(variance) and variance > 0):
+        raise ValueError(f"variance must be positive and finite, got {variance!r}")
+    return ClientLaw("coherent meter over all uses", _reader(1.0 + 1.0 / variance))
+
+
+def spiking(noise: float, setting: TapSetting, ledger: Ledger) -> ClientLaw:
+    """Clones every mode with `noise` in front of an otherwise honest box, and spikes vacuum slots with as much.
+
+    All that crosses the client gets the noise D of an optimal cloner, so that a shot-noise unit that was measured on
+    slots which crossed the client is too large by 1 + D. The outcome reads the returned clone.
+    """
+    if not (math.isfinite(noise) and noise > 0):
+        raise ValueError(f"noise must be positive and finite, got {noise!r}")
+    tap = tap_law(setting, ledger)
+    return ClientLaw(
+        f"cloner that spikes vacuum slots ({noise:g} SNU)",
+        tap,
+        isotropic_noise=noise,
+        isotropic_coupling=tap.outcome_gain,
+    )

@@ -103,6 +103,9 @@ class LinkLaw:
     expected_amplitude, expected_counter_amplitude:
         sqrt(T efficiency_s) and sqrt(T) of the *honest* ledger: the amplitude per sent one that the server subtracts
         behind its homodyne receiver, and displaces away before its counter.
+    kept_gain, kept_variance:
+        What the client adds to its outcome from light that never reached its box: mean per X_b at the server's
+        output, and noise, SNU; see `reading_kept_light`.
     """
 
     client: ClientLaw
@@ -120,6 +123,8 @@ class LinkLaw:
     common_phase_noise: float = 0.0
     expected_amplitude: float = 1.0
     expected_counter_amplitude: float = 1.0
+    kept_gain: float = 0.0
+    kept_variance: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("forward", "back", "server_efficiency", "counter_efficiency"):
@@ -136,6 +141,8 @@ class LinkLaw:
             "common_phase_noise",
             "expected_amplitude",
             "expected_counter_amplitude",
+            "kept_gain",
+            "kept_variance",
         ):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise ValueError(f"{name} must be finite and not negative, got {getattr(self, name)!r}")
@@ -178,6 +185,22 @@ class LinkLaw:
         """
         return replace(self, client=self.client.attenuated(self.forward * self.back), forward=1.0, back=1.0)
 
+    def reading_kept_light(self, kept: float) -> LinkLaw:
+        """The same returned light, for a client who has a lossless fibre, imitates its loss and reads what that spares.
+
+        Splitters that imitate the loss leave the power fraction `kept` of the sent light in the client's hands, at
+        most 1 - T_1. X_b is homodyned on it and added to the outcome with the weight that makes the sum's noise
+        smallest; signal-to-noise ratios add. What is kept on the way back is not read; the bounds count it.
+        """
+        if not 0 <= kept <= 1.0 - self.forward + 1e-12:
+            raise ValueError(f"kept must lie between 0 and 1 - T_1 = {1 - self.forward:g}, got {kept!r}")
+        weight = math.sqrt(kept) * self.outcome_variance / self.outcome_gain
+        return replace(
+            self,
+            kept_gain=self.kept_gain + weight * math.sqrt(kept),
+            kept_variance=self.kept_variance + weight**2,
+        )
+
     @property
     def has_phase_noise(self) -> bool:
         """Whether any phase is drawn."""
@@ -186,7 +209,7 @@ class LinkLaw:
     @property
     def outcome_gain(self) -> float:
         """Mean outcome per x . q at the server's output, without phase noise."""
-        return self.client.tap.outcome_gain * math.sqrt(self.forward)
+        return self.client.tap.outcome_gain * math.sqrt(self.forward) + self.kept_gain
 
     @property
     def outcome_variance(self) -> float:
@@ -197,6 +220,7 @@ class LinkLaw:
                 tap.outcome_variance,
                 tap.outcome_gain**2 * self.forward_excess,
                 client.isotropic_coupling**2 * client.isotropic_noise,
+                self.kept_variance,
             )
         )
 

@@ -10,10 +10,12 @@ from labqdl.facts import Component, Ledger, Owner, Place, TapSetting
 from labqdl.optics.client_law import (
     ClientLaw,
     cloner,
+    coherent_meter,
     honest,
     intercept_resend,
     over_amplification,
     passive_tap,
+    spiking,
     substitution,
 )
 from labqdl.optics.expectation import mean_gain, mean_square_residual, residual_variance
@@ -126,6 +128,47 @@ def test_attenuation_scales_what_is_returned_and_not_what_is_read() -> None:
     assert (here.spike_x, here.spike_p) == pytest.approx((there.spike_x, there.spike_p))
 
 
+def test_kept_light_adds_its_signal_to_noise_and_changes_nothing_that_returns() -> None:
+    ledger = Ledger(
+        "half and noise",
+        (
+            Component("out", Place.FORWARD, Owner.CHANNEL, transmissivity=0.5, excess=0.1),
+            Component("back", Place.RETURN, Owner.CHANNEL, transmissivity=0.7),
+        ),
+    )
+    for client in (honest(ledger, AMPLIFIER), intercept_resend(), cloner(0.3)):
+        law = LinkLaw.from_ledger(ledger, client)
+        for kept in (0.0, 0.2, 0.5):
+            greedy = law.reading_kept_light(kept)
+            before, after = (one.outcome_gain**2 / one.outcome_variance for one in (law, greedy))
+            # Shot noise of the kept light is 1 SNU, its amplitude sqrt(kept) of X_b: independent readings add.
+            assert after == pytest.approx(before + kept, rel=1e-12)
+            for one, other in ((law.homodyne, greedy.homodyne), (law.counter, greedy.counter)):
+                assert one.floor == other.floor
+                assert (one.spike_x, one.spike_p) == (other.spike_x, other.spike_p)
+                assert (one.isotropic_signal, one.directed_signal) == (other.isotropic_signal, other.directed_signal)
+                assert one.covariance == other.covariance
+        with pytest.raises(ValueError, match="kept"):
+            law.reading_kept_light(0.6)
+
+
+def test_a_spiking_client_shows_as_a_cloner_in_front_of_an_honest_box() -> None:
+    law = LinkLaw.from_ledger(HALF, spiking(0.2, AMPLIFIER, HALF))
+    honest_law = LinkLaw.from_ledger(HALF, honest(HALF, AMPLIFIER))
+    assert residual_variance(law, N) == pytest.approx(residual_variance(honest_law, N) + 0.2 * HALF.back, rel=1e-13)
+    # The outcome reads the clone: slope of the honest box, and its gain squared times the clone's noise on top.
+    assert law.outcome_gain == honest_law.outcome_gain
+    assert law.outcome_variance == pytest.approx(
+        honest_law.outcome_variance + 0.2 * honest(HALF, AMPLIFIER).tap.outcome_gain ** 2
+    )
+
+
+def test_a_coherent_meter_returns_light_without_fresh_noise() -> None:
+    law = LinkLaw.from_ledger(IDEAL, coherent_meter(0.01))
+    assert residual_variance(law, N) == 1.0
+    assert law.outcome_variance == pytest.approx(101.0)
+
+
 def test_refusals() -> None:
     tap = amplifier_tap(2.0, 0.5)
     with pytest.raises(ValueError, match="isotropic_noise"):
@@ -148,3 +191,7 @@ def test_refusals() -> None:
         over_amplification(AMPLIFIER, 1.0, IDEAL)
     with pytest.raises(ValueError, match="fraction"):
         passive_tap(1.0, AMPLIFIER, IDEAL)
+    with pytest.raises(ValueError, match="variance"):
+        coherent_meter(0.0)
+    with pytest.raises(ValueError, match="noise"):
+        spiking(-0.1, AMPLIFIER, IDEAL)
