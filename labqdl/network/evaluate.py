@@ -87,7 +87,7 @@ def accuracy_vs_f2(
     data, labels:
         Raw data (data, *shape) and the index of the right output for each (data,).
     f2_db:
-        Signal-to-noise F^2 = 2 mu/DX2 in dB, the same in every layer.
+        Signal-to-noise F^2 = 2 mu/DX2 in dB at the operating point's mu; a layer of other `light` has its share.
     draws:
         Independent draws of all noise for each point.
 

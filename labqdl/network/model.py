@@ -48,11 +48,14 @@ class DenseLayer:
         biases, or where the size of the network's output means something.
     centred:
         Whether the client subtracts the vector's own mean before the light.
+    light:
+        Photons per mode of this layer in units of the operating point's mu: how the layers share the light.
 
     Raises
     ------
     ValueError
-        For shapes that do not fit, numbers that are not finite, and weights that are all zero.
+        For shapes that do not fit, numbers that are not finite, weights that are all zero and light that is not
+        positive.
     """
 
     weights: Floats
@@ -60,6 +63,7 @@ class DenseLayer:
     activation: Activation = field(default_factory=Activation)
     published_scale: bool = False
     centred: bool = False
+    light: float = 1.0
 
     def __post_init__(self) -> None:
         weights = np.ascontiguousarray(self.weights, dtype=np.float32)
@@ -76,6 +80,8 @@ class DenseLayer:
                 raise ValueError(f"{name} must be finite; entry {np.argwhere(~np.isfinite(array))[0].tolist()} is not")
         if not (math.isfinite(self.activation.threshold) and math.isfinite(self.activation.slope)):
             raise ValueError("threshold and slope of an activation must be finite")
+        if not (math.isfinite(self.light) and self.light > 0):
+            raise ValueError(f"the light of a layer must be positive and finite, got {self.light!r}")
         if self.scale == 0:
             raise ValueError("all weights are zero: the layer has no scale")
 
@@ -210,8 +216,10 @@ class Network:
         return self.pipeline.apply(data, source=source)
 
     def frame_layers(self, mu: float | tuple[float, ...]) -> tuple[LayerFrame, ...]:
-        """The layers' share of a frame, with one mu for all layers or one for each (photons per mode)."""
-        each = mu if isinstance(mu, tuple) else (mu,) * len(self.layers)
+        """The layers' share of a frame: photons per mode at the operating point, of which each layer gets its
+        `light`, or a tuple with each layer's own.
+        """
+        each = mu if isinstance(mu, tuple) else tuple(mu * layer.light for layer in self.layers)
         if len(each) != len(self.layers):
             raise ValueError(f"{len(each)} values of mu for {len(self.layers)} layers")
         return tuple(layer.frame(value) for layer, value in zip(self.layers, each, strict=True))
@@ -231,7 +239,8 @@ class Network:
         vectors:
             Prepared vectors (vectors, features).
         f2:
-            Signal-to-noise F^2 of one outcome for random data (a ratio, not dB): one number or one for each layer.
+            Signal-to-noise F^2 of one outcome for random data (a ratio, not dB): that of the operating point, of which
+            each layer has its `light`, or an array with each layer's own.
         generator:
             Draws one unit normal for each row and vector.
         """
@@ -244,7 +253,11 @@ class Network:
 
     def forward_from_first(self, first: tuple[Floats, Floats], f2: ArrayLike, generator: np.random.Generator) -> Floats:
         """`noisy_forward` from what `first_outcomes` gave."""
-        ratios = np.broadcast_to(np.asarray(f2, dtype=np.float64), (len(self.layers),))
+        ratios = np.asarray(f2, dtype=np.float64)
+        if ratios.ndim == 0:
+            ratios = ratios * np.array([layer.light for layer in self.layers])
+        elif ratios.shape != (len(self.layers),):
+            raise ValueError(f"F^2 of shape {ratios.shape} for {len(self.layers)} layers")
         if not (ratios > 0).all():
             raise ValueError(f"F^2 must be positive, got {f2!r}")
         outcomes, norms = first
@@ -274,6 +287,8 @@ class Network:
         for layer in self.layers:
             add(f"{layer.activation!r} {layer.published_scale} {layer.centred}", layer.weights)
             add("bias", layer.bias)
+            if layer.light != 1.0:  # models from before layers had a share of their own keep their fingerprint
+                add(f"light {layer.light!r}")
         return digest.hexdigest()
 
 

@@ -48,7 +48,7 @@ VERSION = 1
 _KEYS = {"schema", "version", "name", "input", "pipeline", "layers"}
 _MAYBE = {"description", "classes", "fingerprint", "notes"}
 _LAYER_KEYS = {"weights", "activation"}
-_LAYER_MAYBE = {"bias", "published_scale", "centred"}
+_LAYER_MAYBE = {"bias", "published_scale", "centred", "light"}
 
 
 def save_network(network: Network, path: Path, *, dtype: type[np.floating[Any]] = np.float32) -> tuple[Path, Path]:
@@ -83,6 +83,7 @@ def save_network(network: Network, path: Path, *, dtype: type[np.floating[Any]] 
                 "activation": activation,
                 "published_scale": layer.published_scale,
                 "centred": layer.centred,
+                **({} if layer.light == 1.0 else {"light": layer.light}),
             }
         )
     described: dict[str, Any] = {
@@ -182,6 +183,7 @@ def network_from_bytes(tensors: bytes, description: bytes, *, source: str) -> Ne
                     activation=_activation(entry["activation"], where, f"{key}.activation"),
                     published_scale=_flag(entry.get("published_scale", False), where, f"{key}.published_scale"),
                     centred=_flag(entry.get("centred", False), where, f"{key}.centred"),
+                    light=_number(entry.get("light", 1.0), where, f"{key}.light"),
                 )
             )
         except ValueError as error:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -37,6 +37,7 @@ from labqdl.network.pipeline import (
     Standardise,
     Step,
 )
+from labqdl.units import from_db
 
 Floats = NDArray[np.float32]
 STEP_NAMES = ("scale", "power", "deskew", "blur", "flatten", "centre", "standardise", "normalise")
@@ -71,9 +72,13 @@ class TrainingPlan:
     f2_db:
         Signal-to-noise F^2 in dB: one number, a range (lowest, highest) from which each datum draws evenly in dB,
         or None for training without noise.
+    layers_db:
+        How the layers share the light: F^2 of each in dB against the others; None for the same in every layer.
+        `f2_db` is the mean over all rows. A last layer of ten rows hardly counts in it, so light is well spent there.
     light:
-        What has unit RMS after every step: each "row" (the same light in every row), each "layer", or nothing
-        ("free": ordinary training; the server scales the finished layers).
+        What has unit RMS after every step: each "row" (the same light in every row), each "layer" (rows share the
+        layer's light as they learn to), or nothing ("free": ordinary training; the server scales the finished
+        layers).
     isotropy:
         Weight of a penalty on unequal eigenvalues of the covariance of the rows of each hidden layer, C = W'W/rows:
         isotropy times tr(C^2)/columns, which is 1 for an isotropic layer. Training with noise drives the rows into
@@ -104,6 +109,7 @@ class TrainingPlan:
     centred: bool = True
     pipeline: tuple[str, ...] | None = None
     f2_db: float | tuple[float, float] | None = (-8.0, 11.0)
+    layers_db: tuple[float, ...] | None = None
     light: str = "row"
     isotropy: float = 0.0
     epochs: int = 20
@@ -139,6 +145,12 @@ class TrainingPlan:
         noise = self.noise_range
         if noise is not None and not (math.isfinite(noise[0]) and math.isfinite(noise[1]) and noise[0] <= noise[1]):
             raise InputError(f"found {self.f2_db!r}", key="f2_db", expected="finite dB, the lowest first")
+        if self.layers_db is not None and not (
+            len(self.layers_db) == len(self.hidden) + 1 and all(map(math.isfinite, self.layers_db))
+        ):
+            raise InputError(
+                f"found {self.layers_db!r}", key="layers_db", expected=f"{len(self.hidden) + 1} finite numbers of dB"
+            )
         for step in self.pipeline or ():
             _step_with_number(step)
 
@@ -153,7 +165,18 @@ class TrainingPlan:
         """Plain object with every field, for the model's notes."""
         described = asdict(self)
         described["activation"]["kind"] = self.activation.kind.value
+        if self.layers_db is None:
+            del described["layers_db"]
         return described
+
+
+def light_shares(rows: Sequence[int], layers_db: Sequence[float] | None) -> tuple[float, ...]:
+    """Light of each layer in units of the mean over all rows, from ratios in dB (any zero); ones for None."""
+    if layers_db is None:
+        return (1.0,) * len(rows)
+    ratios = [from_db(each) for each in layers_db]
+    mean = sum(ratio * count for ratio, count in zip(ratios, rows, strict=True)) / sum(rows)
+    return tuple(ratio / mean for ratio in ratios)
 
 
 def _step_with_number(step: str) -> tuple[str, Step | None]:
@@ -398,6 +421,7 @@ class _Run:
         # Philox-based keys are several times faster than JAX's default on a CPU; noise needs no more.
         self._key = jax.random.key(plan.seed, impl="unsafe_rbg")
         widths = (features, *plan.hidden, outputs)
+        self._light = light_shares(widths[1:], plan.layers_db)
         start = np.random.Generator(np.random.SFC64([plan.seed, 3]))
         # Logarithm of the inverse temperature of the softmax, and its slope over the logarithm of the noise.
         parameters: dict[str, Any] = {"temperature": np.array([-1.0, -0.5], np.float32)}
@@ -452,6 +476,7 @@ class _Run:
                     # Later biases need the scale, and a threshold learned on free weights is in their units.
                     published_scale=(plan.bias and not last) or (plan.light == "free" and activation.threshold != 0),
                     centred=plan.centred and index > 0,
+                    light=self._light[index],
                 )
             )
         return tuple(layers)
@@ -488,7 +513,7 @@ class _Run:
             outcomes = (vectors / norms) @ weights.T
             if plan.noise_range is not None:
                 noise = self._jax.random.normal(self._jax.random.fold_in(key, index), outcomes.shape)
-                outcomes = outcomes + scale * deviation[:, None] * noise
+                outcomes = outcomes + scale * self._light[index] ** -0.5 * deviation[:, None] * noise
             if index < count - 1:
                 threshold = parameters[f"threshold{index}"] if plan.learn_threshold else plan.activation.threshold
                 vectors = self._activate(outcomes * norms * factor - threshold)

@@ -115,6 +115,18 @@ def test_large_f2_is_the_exact_limit_and_layers_may_differ() -> None:
             net.noisy_forward(x, wrong, generator)
 
 
+def test_a_layer_of_more_light_has_less_noise() -> None:
+    """The same unit normals, divided by the root of the layer's own F^2."""
+    net = network(DenseLayer(random(5, 7), activation=RELU), DenseLayer(random(3, 5, seed=3), light=4.0))
+    same = network(*(dataclasses.replace(layer, light=1.0) for layer in net.layers))
+    x = random(4, 7, seed=5)
+    found = net.noisy_forward(x, 2.0, np.random.default_rng(1))
+    np.testing.assert_array_equal(found, same.noisy_forward(x, (2.0, 8.0), np.random.default_rng(1)))
+    assert not np.allclose(found, same.noisy_forward(x, 2.0, np.random.default_rng(1)))
+    with pytest.raises(ValueError, match="for 2 layers"):
+        net.noisy_forward(x, (1.0, 2.0, 3.0), np.random.default_rng(1))
+
+
 @pytest.mark.parametrize("centred", [False, True])
 def test_empty_vectors_have_outcome_zero_and_no_nan(centred: bool) -> None:
     net = network(
@@ -142,6 +154,9 @@ def test_frame_layers() -> None:
     assert frames[0].n_weights == 8
     assert [f.mu for f in network(first, second).frame_layers((1.0, 2.0))] == [1.0, 2.0]
     assert network(DenseLayer(random(5, 7))).frame_layers(1.0)[0].published_scale is None
+    shared = network(first, dataclasses.replace(second, light=2.5))
+    assert [f.mu for f in shared.frame_layers(4.0)] == [4.0, 10.0]
+    assert [f.mu for f in shared.frame_layers((1.0, 2.0))] == [1.0, 2.0]
     with pytest.raises(ValueError, match="3 values of mu for 2 layers"):
         network(first, second).frame_layers((1.0, 2.0, 3.0))
 
@@ -156,6 +171,7 @@ def test_frame_layers() -> None:
         (lambda: DenseLayer(random(1, 2), np.array([np.inf], dtype=np.float32)), "bias must be finite"),
         (lambda: DenseLayer(np.zeros((2, 2), dtype=np.float32)), "no scale"),
         (lambda: DenseLayer(random(1, 2), activation=Activation(threshold=math.nan)), "threshold and slope"),
+        (lambda: DenseLayer(random(1, 2), light=0.0), "light of a layer must be positive"),
         (lambda: Network("n", Pipeline((2,)), ()), "at least one layer"),
         (lambda: Network("n", Pipeline((3,)), (DenseLayer(random(1, 2)),)), "takes 2 features, the pipeline gives 3"),
         (lambda: network(DenseLayer(random(2, 2)), DenseLayer(random(1, 3))), "takes 3 features, layer 0 gives 2"),
@@ -179,8 +195,9 @@ def test_fingerprint_follows_everything_that_acts_on_the_numbers() -> None:
         dataclasses.replace(layer, activation=Activation(ActivationKind.RELU, 0.1)),
         dataclasses.replace(layer, weights=layer.weights * np.float32(1.001)),
         dataclasses.replace(layer, bias=random(3)),
+        dataclasses.replace(layer, light=2.0),
     ]
-    assert len({base.fingerprint, *(network(other).fingerprint for other in others)}) == 6
+    assert len({base.fingerprint, *(network(other).fingerprint for other in others)}) == 7
 
 
 def test_predictions() -> None:

@@ -31,7 +31,7 @@ def example(seed: int = 1) -> Network:
         pipeline=Pipeline((2, 2), (Scale(0.5), Flatten(), Centre(normal(4)), Normalise())),
         layers=(
             DenseLayer(normal(5, 4), normal(5), Activation(ActivationKind.RELU, 0.25), published_scale=True),
-            DenseLayer(normal(3, 5), normal(3), centred=True),
+            DenseLayer(normal(3, 5), normal(3), centred=True, light=12.5),
         ),
         classes=("a", "b", "c"),
         notes={"licence": "none"},
@@ -174,6 +174,9 @@ def change(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (change("layers.1.bias", None), "layers.1.bias", "does not use"),
         (change("layers.1.bias", "layers.0.bias"), "layers[1]", "bias must have the shape"),
         (change("layers.1.gain", 1), "layers[1].gain", "unknown key"),
+        (change("layers.1.light", "much"), "layers[1].light", "finite number"),
+        (change("layers.1.light", -1), "layers[1]", "positive"),
+        (change("layers.1.light", ...), "fingerprint", "does not match"),
         (change("layers.1.activation", ...), "layers[1].activation", "missing"),
         (change("layers.0.activation.kind", "gelu"), "layers[0].activation.kind", "unknown activation 'gelu'"),
         (change("layers.0.activation.kind", ["relu"]), "layers[0].activation.kind", "unknown activation"),

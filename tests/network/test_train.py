@@ -13,7 +13,7 @@ from labqdl.errors import InputError
 from labqdl.facts import Activation, ActivationKind
 from labqdl.network import Network, accuracy_exact, load_dataset
 from labqdl.network.augment import Augmentation
-from labqdl.network.train import TrainingPlan, TrainingProgress, TrainingReport, train
+from labqdl.network.train import TrainingPlan, TrainingProgress, TrainingReport, light_shares, train
 
 PLAN = TrainingPlan(
     name="digits",
@@ -94,6 +94,22 @@ def test_what_is_trained_is_what_is_run(kind: ActivationKind) -> None:
     assert report.validation_accuracy[-1] > 0.85
 
 
+def test_layers_share_the_light_as_told() -> None:
+    """Row-mean 1, the ratio asked for; the last layer's light is in the noise of training and in the network."""
+    assert light_shares((64, 10), None) == (1.0, 1.0)
+    first, last = light_shares((64, 10), (0.0, 10.0))
+    assert last / first == pytest.approx(10)
+    assert (64 * first + 10 * last) / 74 == pytest.approx(1)
+    plan = dataclasses.replace(SHORT, f2_db=0.0, light="layer", report_f2_db=(0.0,), epochs=8, hidden=(32,))
+    even, report = run(plan)
+    starved, other = run(dataclasses.replace(plan, layers_db=(0.0, -20.0)))
+    assert [layer.light for layer in even.layers] == [1.0, 1.0]
+    assert starved.layers[1].light == pytest.approx(0.01 * starved.layers[0].light)
+    assert other.curve.mean[0] < report.curve.mean[0] - 0.2
+    assert other.plan.to_json()["layers_db"] == (0.0, -20.0)
+    assert "layers_db" not in report.plan.to_json()
+
+
 def test_warps_and_label_smoothing_and_two_hidden_layers() -> None:
     plan = dataclasses.replace(
         SHORT,
@@ -144,6 +160,8 @@ def test_free_weights_with_a_learned_threshold_publish_their_scale() -> None:
         ({"light": "dark"}, "light"),
         ({"f2_db": (3.0, 1.0)}, "f2_db"),
         ({"f2_db": float("inf")}, "f2_db"),
+        ({"layers_db": (1.0,)}, "layers_db"),
+        ({"layers_db": (1.0, float("nan"))}, "layers_db"),
         ({"isotropy": -1.0}, "isotropy"),
         ({"pipeline": ("scale", "rotate")}, "pipeline"),
         ({"pipeline": ("scale:2",)}, "pipeline"),
