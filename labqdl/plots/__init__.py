@@ -1,7 +1,32 @@
-"""Figures from plain arrays and facts, in the house style; matplotlib is loaded when the first one is drawn."""
+"""Figures from plain arrays and facts, in the house style; matplotlib is loaded when the first one is drawn.
+
+Each function draws into the axes that it is given, or into a new figure of print size, and gives the axes back;
+`labqdl.plots.style.save` writes them to a file.
+"""
 
 from __future__ import annotations
 
 from labqdl.plots import style
+from labqdl.plots.bounds import leakage, leakage_key
+from labqdl.plots.classification import accuracy_curve, accuracy_path, confusion_matrix
+from labqdl.plots.evidence import check_summary, deviations, e_value_path, normal_deviate, residual_path
+from labqdl.plots.ledger import ledger_waterfall
+from labqdl.plots.outcomes import OutcomeFit, fit_outcomes, outcomes
 
-__all__ = ["style"]
+__all__ = [
+    "OutcomeFit",
+    "accuracy_curve",
+    "accuracy_path",
+    "check_summary",
+    "confusion_matrix",
+    "deviations",
+    "e_value_path",
+    "fit_outcomes",
+    "leakage",
+    "leakage_key",
+    "ledger_waterfall",
+    "normal_deviate",
+    "outcomes",
+    "residual_path",
+    "style",
+]

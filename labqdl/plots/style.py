@@ -54,7 +54,9 @@ GREY = "#5A5A5A"
 PALE = "#D9D9D9"
 
 SEQUENTIAL = "cividis"
-"""Colour map for densities and maps: its lightness rises evenly, for people who see no red or green as well."""
+"""Colour map for maps: its lightness rises evenly, for people who see no red or green as well."""
+DENSITY = "Blues"
+"""Colour map for densities: where there is little it fades into the paper."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,11 +315,25 @@ def power_of_ten(value: float) -> str:
     return f"${power}$" if abs(mantissa - 1) < 1e-6 else f"${mantissa:.3g}\\times{power}$"
 
 
-def whole_numbers(axis: Axis) -> None:
-    """Ticks at whole numbers only: for blocks, layers, classes."""
-    from matplotlib.ticker import MaxNLocator
+def count_axis(axis: Axis) -> None:
+    """Ticks of an axis that counts (images, blocks): whole numbers, thousands set apart."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    axis.set_major_locator(MaxNLocator(nbins="auto", integer=True, min_n_ticks=1))
+    axis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1, steps=[1, 2, 2.5, 5, 10]))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+
+
+def scale_of(largest: float) -> tuple[float, str]:
+    """Divisor and its word for numbers up to `largest`, so that ticks stay short: 10^6 and "million"."""
+    for divisor, word in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"), (1e3, "thousand")):
+        if largest >= 2 * divisor:
+            return divisor, word
+    return 1.0, ""
+
+
+def every(points: int, most: int = 25) -> int:
+    """Every how manieth point of a line gets a marker, so that markers do not run into each other."""
+    return max(1, -(-points // most))
 
 
 def limits_around(
