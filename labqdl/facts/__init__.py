@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from labqdl.facts.build import Floor, TapBuild
 from labqdl.facts.frame import (
     Activation,
     ActivationKind,
@@ -25,6 +26,7 @@ __all__ = [
     "Certificate",
     "Component",
     "Consistency",
+    "Floor",
     "FrameDescription",
     "LayerFrame",
     "LeakageReport",
@@ -37,6 +39,7 @@ __all__ = [
     "ResidualSample",
     "ReturnedLight",
     "RowStatistics",
+    "TapBuild",
     "TapKind",
     "TapSetting",
     "TestResult",
