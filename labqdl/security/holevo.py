@@ -13,6 +13,13 @@ import numpy as np
 
 from labqdl.security.entropy import Array, checked, entropy_increment, entropy_slope, thermal_entropy
 
+_MOST_STEPS = 60
+_GAP = 1e-10
+"""Relative duality gap at which the water filling stops."""
+_TRIAL = 1e-4
+_LONGEST_STEP = 4.0
+_LEAST_LOG = -690.0
+
 
 @overload
 def weight_leakage(*, mu: float, transmissivity: float, excess: float) -> float: ...
@@ -101,14 +108,23 @@ def repeated_weight_leakage(
     return weight_leakage(mu=uses * mu, transmissivity=transmissivity, excess=symmetric)
 
 
-def water_filling_leakage(*, mu: float, eigenvalues: Array, excess: float, transmissivity: float = 1.0) -> float:
+def water_filling_leakage(
+    *,
+    mu: float,
+    eigenvalues: Array,
+    excess: float,
+    transmissivity: float = 1.0,
+    counts: Array | None = None,
+) -> float:
     """Worst case for weights of unequal covariance: max over noise spectra of the mean leakage, bits per mode.
 
-    eigenvalues: spectrum of the modulation's covariance, shape (n,), any scale (divided by its mean here). The client
-    may spread its noise, n * excess in total, over the eigendirections as it likes: the maximum of
-    sum_i L(2 mu lambda_i + 1, T, N_i)/n over N_i >= 0, sum N_i = n excess. L is concave in N, so the optimum has equal
-    slopes; the common slope is found by bisection and the *dual* value is returned, which is an upper bound at every
-    stage of the search and exceeds the optimum by less than 1e-12 at its end.
+    eigenvalues: spectrum of the modulation's covariance, shape (n,), any scale (divided by its mean here); counts: how
+    often each occurs, shape (n,), any scale, 1 each by default. The client may spread its noise over the
+    eigendirections as it likes: the maximum of the mean of L(2 mu lambda_i + 1, T, N_i) over N_i >= 0 of mean `excess`.
+    L is concave in N, so the optimum has equal slopes; it is found by Newton's method on all directions at once. What
+    is returned is the value found plus its duality gap (largest slope times what the noise could be moved), an upper
+    bound wherever the search stops and less than 1e-10 of it above the optimum where it converges
+    (docs/physics.md, "Unequal weights").
 
     Raises
     ------
@@ -116,46 +132,60 @@ def water_filling_leakage(*, mu: float, eigenvalues: Array, excess: float, trans
         For an empty, negative or all-zero spectrum or parameters out of range.
     """
     spectrum = checked("eigenvalues", eigenvalues)
-    if spectrum.ndim != 1 or spectrum.size == 0 or not np.any(spectrum > 0.0):
+    shares = np.ones_like(spectrum) if counts is None else checked("counts", counts)
+    if spectrum.ndim != 1 or spectrum.shape != shares.shape or not np.any(spectrum * shares > 0.0):
         raise ValueError(f"eigenvalues must be a vector with a positive entry, got shape {spectrum.shape}")
-    values, counts = np.unique(spectrum / spectrum.mean(), return_counts=True)
-    quiet = float(np.sum(counts * weight_leakage(mu=mu * values, transmissivity=transmissivity, excess=0.0)))
-    n = spectrum.size
+    shares = shares / shares.sum()
+    photons = mu * spectrum / float(shares @ spectrum)
+    quiet = float(shares @ np.asarray(weight_leakage(mu=photons, transmissivity=transmissivity, excess=0.0)))
     if excess == 0.0 or mu == 0.0 or transmissivity == 0.0:
-        return quiet / n  # noise tells the client nothing: no light, no noise to hide in, or everything is lost to it
-    kept = values > 0.0
-    photons, weights, total = mu * values[kept], counts[kept].astype(np.float64), n * excess
+        return quiet  # noise tells the client nothing: no light, no noise to hide in, or everything is lost to it
+    kept = photons * shares > 0.0
+    return _filled(photons[kept], shares[kept], transmissivity, excess)
 
-    def slopes(log_noise: Array) -> Array:
-        return _slope(photons, transmissivity, np.exp(log_noise))
 
-    share = total / float(weights.sum())
-    # at the even share no slope is both below the smallest and above the largest: the common slope lies between
-    even = slopes(np.full(photons.shape, math.log(share)))
-    # (slopes underflow where hardly anything comes back; any multiplier above zero gives an upper bound)
-    log_low, log_high = (math.log(max(float(slope), 1e-300)) for slope in (even.min(), even.max()))
-    floor = np.full(photons.shape, math.log(1e-300))
-    ceiling = np.full(photons.shape, math.log(total))
-    noise = np.full(photons.shape, share)
-    multiplier = float(even.max())
-    for _ in range(48):
-        multiplier = math.exp(0.5 * (log_low + log_high))
-        low, high = floor, ceiling
-        while float(np.max(high - low)) > 1e-10:
-            middle = 0.5 * (low + high)
-            steep = slopes(middle) > multiplier
-            low, high = np.where(steep, middle, low), np.where(steep, high, middle)
-        noise = np.exp(0.5 * (low + high))
-        spent = float(np.sum(weights * noise))
-        if abs(spent - total) <= 1e-9 * total or log_high - log_low < 1e-12:
+def _filled(photons: Array, shares: Array, transmissivity: float, excess: float) -> float:
+    """max of sum_i shares_i L(2 photons_i + 1, T, N_i) with sum_i shares_i N_i = excess, from above."""
+    logs = np.full(photons.shape, math.log(excess / float(shares.sum())))
+    for _ in range(_MOST_STEPS):
+        noise = np.exp(logs)
+        noise *= excess / float(shares @ noise)
+        slopes = _slope(photons, transmissivity, noise)
+        # L is concave: moving all noise to the steepest direction gains at most its slope times what is moved
+        spent = float(shares @ (slopes * noise))
+        gap = max(float(slopes.max()) * excess - spent, 0.0)
+        if gap <= _GAP * spent:  # and `spent` is less than the leakage itself, by concavity again
             break
-        # the noise falls as the multiplier rises: what was found brackets what comes
-        if spent > total:
-            log_low, ceiling = math.log(multiplier), high
-        else:
-            log_high, floor = math.log(multiplier), low
-    gains = weight_leakage(mu=photons, transmissivity=transmissivity, excess=noise)
-    return (float(np.sum(weights * (gains - multiplier * noise))) + multiplier * total) / n
+        logs = np.log(noise)
+        # slopes are straight lines in log N where the noise is small, and powers of N where it is large
+        rates = (_slope(photons, transmissivity, noise * (1.0 + _TRIAL)) - slopes) / math.log1p(_TRIAL)
+        rates = np.minimum(rates, -1e-12 * slopes - 1e-300)
+        level = _common_slope(logs, slopes, rates, shares, excess)
+        logs = np.maximum(logs + _step(level, slopes, rates), _LEAST_LOG)
+    return float(shares @ np.asarray(weight_leakage(mu=photons, transmissivity=transmissivity, excess=noise))) + gap
+
+
+def _step(level: float, slopes: Array, rates: Array) -> Array:
+    """Newton's step of log N towards the slope `level`, cut to what the local law can be trusted for."""
+    return np.clip((level - slopes) / rates, -_LONGEST_STEP, _LONGEST_STEP)
+
+
+def _common_slope(logs: Array, slopes: Array, rates: Array, shares: Array, excess: float) -> float:
+    """The slope at which Newton's steps spend just the noise there is; spending falls as the slope rises."""
+    low, high = float(slopes.min()), float(slopes.max())
+    level = 0.5 * (low + high)
+    for _ in range(60):
+        steps = _step(level, slopes, rates)
+        noise = shares * np.exp(logs + steps)
+        over = float(noise.sum()) - excess
+        if abs(over) <= 1e-12 * excess or high - low <= 1e-14 * high:
+            break
+        low, high = (level, high) if over > 0.0 else (low, level)
+        falls = float(np.sum(np.where(np.abs(steps) < _LONGEST_STEP, noise / rates, 0.0)))
+        level = level - over / falls if falls < 0.0 else low
+        if not low < level < high:
+            level = 0.5 * (low + high)
+    return level
 
 
 def _slope(mu: Array, transmissivity: float, excess: Array) -> Array:
