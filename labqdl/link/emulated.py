@@ -180,7 +180,8 @@ class EmulatedLink(Link):
             shot.outcomes = sample_outcomes(law, q, x, streams)
             shot.statistics = _nothing(q.shape[0], shot.images)
         elif self._depth is Depth.STATISTICS:
-            shot.outcomes, shot.statistics = sample_statistics(law, q, x, shot.pattern, shot.counted, streams)
+            shot.outcomes, light = sample_statistics(law, q, x, shot.pattern, shot.counted, streams)
+            shot.statistics = light.statistics
         else:
             drawn = sample_residuals(law, q, x, shot.pattern, shot.counted, streams)
             shot.outcomes, shot.statistics = drawn.outcomes, drawn.statistics

@@ -126,9 +126,9 @@ def features(y: NDArray[Any], statistics: RowStatistics) -> tuple[Real, Real]:
 def check_depths(two: LinkLaw, three: LinkLaw, q: Real, x: Real, pattern: NDArray[np.bool_], draws: int) -> None:
     rows = np.tile(q, (2 * draws, 1))
     counted = np.arange(2 * draws) % 2 == 1
-    y, statistics = sample_statistics(two, rows, x, pattern, counted, KeyedStreams(11))
+    y, light = sample_statistics(two, rows, x, pattern, counted, KeyedStreams(11))
     found = sample_residuals(three, rows, x, pattern, counted, KeyedStreams(12))
-    first, second = features(y, statistics), features(found.outcomes, found.statistics)
+    first, second = features(y, light.statistics), features(found.outcomes, found.statistics)
     compare_samples(first[0], second[0])
     compare_samples(first[1], second[1])
 
@@ -187,7 +187,8 @@ def test_statistics_of_a_large_block_have_their_means() -> None:
     law, n_modes, images, rows = LAWS["honest amplifier"], 392, 16, 400
     x, q = unit_vectors(images, n_modes, 18), np.tile(row(n_modes, 19), (rows, 1))
     pattern = np.random.default_rng(20).random(n_modes) < 0.5
-    _, statistics = sample_statistics(law, q, x, pattern, np.zeros(rows, dtype=np.bool_), KeyedStreams(21))
+    _, light = sample_statistics(law, q, x, pattern, np.zeros(rows, dtype=np.bool_), KeyedStreams(21))
+    statistics = light.statistics
     where = 2 * np.arange(n_modes) + pattern
     light = law.homodyne
     a, b, sent = x[:, where], rotate_j(x)[:, where], q[0][where]
@@ -210,10 +211,10 @@ def test_nulled_light_of_an_honest_row_is_thermal() -> None:
     counted = np.ones(rows, dtype=np.bool_)
     q = np.tile(row(3, 22), (rows, 1))
     pattern = np.zeros(3, dtype=np.bool_)
-    _, statistics = sample_statistics(law, q, unit_vectors(1, 3, 23), pattern, counted, KeyedStreams(24))
+    _, light = sample_statistics(law, q, unit_vectors(1, 3, 23), pattern, counted, KeyedStreams(24))
     for k in range(4):
         p = 0.5**k / 1.5 ** (k + 1)
-        assert abs(np.mean(statistics.photons == k) - p) < 5 * math.sqrt(p * (1 - p) / rows)
+        assert abs(np.mean(light.statistics.photons == k) - p) < 5 * math.sqrt(p * (1 - p) / rows)
 
 
 # --- shapes, types, streams --------------------------------------------------------------------------------------
@@ -248,8 +249,9 @@ def test_same_streams_same_bits_and_the_order_of_memory_does_not_matter(name: st
     np.testing.assert_array_equal(first.counts, again.counts)
     other = sample_residuals(law, np.asfortranarray(q), x, pattern, counted, KeyedStreams(2))
     np.testing.assert_allclose(other.residuals, first.residuals, rtol=1e-10, atol=1e-10)
-    y, statistics = sample_statistics(law, q, x, pattern, counted, KeyedStreams(2))
-    turned, same = sample_statistics(law, np.asfortranarray(q), x, pattern, counted, KeyedStreams(2))
+    y, light = sample_statistics(law, q, x, pattern, counted, KeyedStreams(2))
+    turned, fortran = sample_statistics(law, np.asfortranarray(q), x, pattern, counted, KeyedStreams(2))
+    statistics, same = light.statistics, fortran.statistics
     np.testing.assert_allclose(turned, y, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(same.sum_rr, statistics.sum_rr, rtol=1e-10)
     np.testing.assert_array_equal(same.photons, statistics.photons)
@@ -286,7 +288,7 @@ def test_statistics_are_the_sums_of_the_residuals() -> None:
 def test_blocks_without_one_kind_of_row(name: str, all_counted: bool) -> None:
     q, x, pattern, counted = block()
     counted[:] = all_counted
-    _, statistics = sample_statistics(LAWS[name], q, x, pattern, counted, KeyedStreams(4))
+    statistics = sample_statistics(LAWS[name], q, x, pattern, counted, KeyedStreams(4))[1].statistics
     found = sample_residuals(LAWS[name], q, x, pattern, counted, KeyedStreams(4))
     assert np.all((statistics.sum_rr > 0) == ~counted)
     assert found.residuals.shape[1] == (0 if all_counted else 12)
@@ -298,7 +300,8 @@ def test_single_precision(name: str) -> None:
     law, images = LAWS[name], 4
     q, x, pattern, counted = block(rows=600, images=images, n_modes=20)
     single = np.float32
-    y, statistics = sample_statistics(law, q.astype(single), x.astype(single), pattern, counted, KeyedStreams(5))
+    y, light = sample_statistics(law, q.astype(single), x.astype(single), pattern, counted, KeyedStreams(5))
+    statistics = light.statistics
     found = sample_residuals(law, q.astype(single), x.astype(single), pattern, counted, KeyedStreams(5))
     assert y.dtype == found.residuals.dtype == single
     assert sample_outcomes(law, q.astype(single), x.astype(single), KeyedStreams(5)).dtype == single
@@ -323,7 +326,7 @@ def test_small_spikes_survive_single_precision() -> None:
     _, with_spike = sample_statistics(replace(LAWS["ideal amplifier"], client=weak), *arguments)
     _, without = sample_statistics(replace(LAWS["ideal amplifier"], client=none), *arguments)
     # Same normals: the difference of the sums is 2e-6 times the squared components, 8 on average over 8 images.
-    more = np.mean(with_spike.sum_rr - without.sum_rr)
+    more = np.mean(with_spike.statistics.sum_rr - without.statistics.sum_rr)
     assert more == pytest.approx(2e-6 * 8, rel=0.3)
 
 
@@ -366,7 +369,7 @@ def test_phase_of_the_returned_light_alone_leaves_the_outcomes() -> None:
     y, calm = sample_statistics(law, q, x, pattern, counted, KeyedStreams(9))
     same, shaken = sample_statistics(drifting, q, x, pattern, counted, KeyedStreams(9))
     np.testing.assert_allclose(same, y, rtol=1e-12, atol=1e-12)
-    assert shaken.sum_rr[~counted].sum() > calm.sum_rr[~counted].sum()
+    assert shaken.statistics.sum_rr[~counted].sum() > calm.statistics.sum_rr[~counted].sum()
 
 
 def test_complex_net_gain_alone() -> None:

@@ -117,7 +117,8 @@ def depth_one(block: Block, law: LinkLaw) -> Figures:
 
 
 def depth_two(block: Block, law: LinkLaw) -> Figures:
-    drawn, sums = sample_statistics(law, block.all_q, block.x, block.pattern, block.counted, streams(2, block.n))
+    drawn, light = sample_statistics(law, block.all_q, block.x, block.pattern, block.counted, streams(2, block.n))
+    sums = light.statistics
     y = np.asarray(drawn, dtype=np.float64)
     yield from outcome_figures(block, y)
     seen, counted = ~block.counted, block.counted
@@ -385,7 +386,8 @@ def phase_deviation(depth: str, planted: float) -> float:
         library = phase_figures(y, drawn.residuals[0].astype(np.float64), photons, q, j)
         keys = list(library)
     else:
-        outcomes, sums = sample_statistics(law, block.all_q, x, block.pattern, counted, streams(4))
+        outcomes, returned = sample_statistics(law, block.all_q, x, block.pattern, counted, streams(4))
+        sums = returned.statistics
         y, photons = outcomes[0].astype(np.float64), sums.photons[rows:].astype(np.float64)
         library = phase_figures(y, np.zeros((rows, n)), photons, q, j)
         rr = sums.sum_rr[:rows]

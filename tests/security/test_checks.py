@@ -350,7 +350,7 @@ def test_the_emulated_link_follows_the_honest_law(ledger: Ledger, tap: TapSettin
     link = LinkLaw.from_ledger(ledger, honest(ledger, tap))
     scores, louder = [], []
     for block in range(100):
-        _, rows = sample_statistics(
+        _, returned = sample_statistics(
             link,
             q,
             isotropic(generator, 16, 32),
@@ -358,7 +358,7 @@ def test_the_emulated_link_follows_the_honest_law(ledger: Ledger, tap: TapSettin
             generator.random(32) < 0.25,
             Streams(1, block),
         )
-        part = Totals.from_rows(rows, law.row_energy)
+        part = Totals.from_rows(returned.statistics, law.row_energy)
         gain, noise, count = law.gain(part), law.noise(part, high=True), law.count(part, high=True)
         scores.append(
             (
