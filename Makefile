@@ -11,7 +11,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test soak bench lint types docs constraints format clean
+.PHONY: help demo test soak mutants bench lint types docs constraints format clean
 
 help: ## print this help
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -24,6 +24,9 @@ test: $(FULL) ## every check and every test (the same as CI)
 
 soak: $(FULL) ## the long campaigns at full size
 	$(BIN)/python -m pytest -m soak
+
+mutants: $(FULL) ## plant every fault of tests/mutants/faults.toml in turn; its test must notice
+	@$(BIN)/python tests/mutants/campaign.py
 
 bench: $(FULL) ## the benchmarks: a table here, JSON in benchmarks/results/
 	$(BIN)/python -m benchmarks
