@@ -168,6 +168,18 @@ class RunFolder:
         return run
 
     @classmethod
+    def glance(cls, path: str | Path) -> RunFolder:
+        """Open a run by its manifest alone, for lists of many runs: log and parts are not looked at.
+
+        Raises
+        ------
+        InputError, RecordError
+            As for `open`, about the manifest.
+        """
+        path = Path(path)
+        return cls(path, _read_head(path))
+
+    @classmethod
     def resume(cls, path: str | Path, *, clock: Clock | None = None) -> RunFolder:
         """Open a run for writing on: check it, lock it, cut a torn last line (and record that), drop partial files.
 
