@@ -12,8 +12,19 @@ from numpy.typing import NDArray
 
 from labqdl.config import ExperimentConfig, load_experiment, load_link, resolve_operating_point
 from labqdl.errors import InputError
-from labqdl.facts import Budgets, FrameDescription, Ledger, OperatingPoint, VerificationPlan
-from labqdl.link import Depth, parse_channel, parse_client, parse_server
+from labqdl.facts import (
+    Budgets,
+    Component,
+    FrameDescription,
+    Ledger,
+    OperatingPoint,
+    Owner,
+    Place,
+    ShotNoise,
+    VerificationPlan,
+)
+from labqdl.facts.monitor import POWER_MONITOR
+from labqdl.link import Depth, ServerBehaviour, parse_channel, parse_client, parse_server
 from labqdl.network import Dataset, Network, default_dataset, load_dataset, load_model
 
 DEFAULT_MODEL = "mnist-robust"
@@ -23,8 +34,15 @@ DEFAULT_BLOCK = 256
 RESIDUALS_BLOCK = 32
 """Images a block where every residual is kept: 784 rows of them take 40 MB in memory."""
 DEFAULT_OUT = "runs"
+DEFAULT_VACUUM_SLOTS = 16
+"""Vacuum slots per homodyned row where the server measures its shot-noise unit."""
+DEFAULT_CHECK_VECTORS = 4
+"""Check vectors a block of a client that meets an emulated cheat."""
+DEFAULT_MONITOR_PHOTONS = 1e-5
+"""Photons per mode that such a client's power meter takes: 0.0001 bit per weight that the server cannot exclude."""
 
 _Limits = TypeVar("_Limits", VerificationPlan, Budgets)
+_Word = TypeVar("_Word", Depth, ShotNoise)
 
 
 @dataclass(frozen=True)
@@ -47,6 +65,10 @@ class Experiment:
         The light path that is really there.
     client, channel, server:
         Behaviours by their words.
+    vacuum_slots, check_vectors:
+        As in the frame.
+    monitor_fraction:
+        Share of the arriving light that the client's power meter takes; part of the ledger where it is not 0.
     """
 
     model_source: str
@@ -69,6 +91,9 @@ class Experiment:
     block: int
     plan: VerificationPlan
     budgets: Budgets
+    vacuum_slots: int
+    check_vectors: int
+    monitor_fraction: float
 
     def frame(self, session: str) -> FrameDescription:
         """The frame that the server proposes."""
@@ -81,6 +106,8 @@ class Experiment:
             ledger=self.ledger,
             plan=self.plan,
             budgets=self.budgets,
+            vacuum_slots=self.vacuum_slots,
+            check_vectors=self.check_vectors,
         )
 
     @property
@@ -102,6 +129,7 @@ class Experiment:
             "client": self.client,
             "channel": self.channel,
             "server": self.server,
+            "monitor_fraction": self.monitor_fraction,
             "seed": self.seed,
             "depth": self.depth.value,
         }
@@ -188,6 +216,8 @@ def resolve(config: ExperimentConfig) -> Experiment:
         raise InputError(f"{block} images per block", source=source, key="block", expected="at least 1")
     if config.seed is not None and config.seed < 0:
         raise InputError(f"{config.seed} is negative", source=source, key="seed", expected="0 or more")
+    checks, fraction = _guard(config, server, point.mu)
+    ledger = _with_monitor(link.ledger, fraction)
     return Experiment(
         model_source=model_source,
         data_source=data_source,
@@ -198,8 +228,8 @@ def resolve(config: ExperimentConfig) -> Experiment:
         link=link.name,
         link_source=_absolute(config.link or DEFAULT_LINK),
         point=point,
-        ledger=link.ledger,
-        world=channel.build(link.ledger),
+        ledger=ledger,
+        world=channel.build(ledger),
         client=client.word,
         channel=channel.word,
         server=server.word,
@@ -209,7 +239,58 @@ def resolve(config: ExperimentConfig) -> Experiment:
         block=block,
         plan=plan,
         budgets=budgets,
+        vacuum_slots=_vacuum_slots(config, plan.shot_noise),
+        check_vectors=checks,
+        monitor_fraction=fraction,
     )
+
+
+def _vacuum_slots(config: ExperimentConfig, shot_noise: ShotNoise) -> int:
+    if config.vacuum_slots is None:
+        return 0 if shot_noise is ShotNoise.KNOWN else DEFAULT_VACUUM_SLOTS
+    if config.vacuum_slots < 0 or (not config.vacuum_slots and shot_noise is not ShotNoise.KNOWN):
+        raise InputError(
+            f"{config.vacuum_slots} vacuum slots",
+            source=config.source,
+            key="vacuum_slots",
+            expected=f"at least 1 where the shot-noise unit is '{shot_noise}'",
+        )
+    return config.vacuum_slots
+
+
+def _guard(config: ExperimentConfig, server: ServerBehaviour, mu: float) -> tuple[int, float]:
+    """Check vectors a block, and the share of light for the power meter.
+
+    Not given, both are off with an honest server: they cost light and leak some weight. A client that meets an
+    emulated cheat is emulated with them, since what it sees is what such a run is made for.
+    """
+    checks, fraction = config.check_vectors, config.monitor_fraction
+    if checks is None:
+        checks = 0 if server.honest else DEFAULT_CHECK_VECTORS
+    if fraction is None:
+        fraction = 0.0 if server.honest else min(DEFAULT_MONITOR_PHOTONS / mu, 0.5)
+    if checks < 0 or checks == 1:
+        raise InputError(
+            f"{checks} check vectors", source=config.source, key="check_vectors", expected="0, or 2 and more to compare"
+        )
+    if not 0 <= fraction < 1:
+        raise InputError(
+            f"monitor fraction {fraction!r}",
+            source=config.source,
+            key="monitor_fraction",
+            expected="0 or more, below 1",
+        )
+    return checks, fraction
+
+
+def _with_monitor(ledger: Ledger, fraction: float) -> Ledger:
+    """The ledger with the client's power meter at the client's input; unchanged without one."""
+    if fraction == 0:
+        return ledger
+    meter = Component(POWER_MONITOR, Place.CLIENT_IN, Owner.CLIENT, transmissivity=1 - fraction)
+    before = [component for component in ledger.components if component.place is Place.FORWARD]
+    others = [component for component in ledger.components if component.place is not Place.FORWARD]
+    return replace(ledger, components=(*before, meter, *others))
 
 
 def _point(config: ExperimentConfig, default: OperatingPoint | None) -> OperatingPoint:
@@ -226,7 +307,7 @@ def _point(config: ExperimentConfig, default: OperatingPoint | None) -> Operatin
         raise InputError(str(error), source=config.source) from None
 
 
-def _one_of(kind: type[Depth], word: str, key: str, source: str | None) -> Depth:
+def _one_of(kind: type[_Word], word: str, key: str, source: str | None) -> _Word:
     try:
         return kind(word)
     except ValueError:
@@ -239,6 +320,8 @@ def _limits(kind: type[_Limits], config: ExperimentConfig, source: str | None) -
     """A plan or budgets with what the configuration says in place of the defaults."""
     names = [field.name for field in fields(kind)]
     given = {name: getattr(config, name) for name in names if getattr(config, name) is not None}
+    if "shot_noise" in given:
+        given["shot_noise"] = _one_of(ShotNoise, given["shot_noise"], "shot_noise", source)
     try:
         return kind(**given)
     except ValueError as error:

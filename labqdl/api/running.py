@@ -22,7 +22,7 @@ from labqdl.api.results import RunResult
 from labqdl.config import ExperimentConfig
 from labqdl.errors import InputError, RecordError, Stopped
 from labqdl.facts import FrameDescription, LeakageReport
-from labqdl.link import EmulatedLink, parse_client
+from labqdl.link import EmulatedLink, parse_channel, parse_client
 from labqdl.network import predictions
 from labqdl.plans.infer import InferenceHandlers, infer
 from labqdl.protocol import Client, Server
@@ -170,6 +170,9 @@ def _experiment_of(record: RunFolder) -> Experiment:
         seed=recorded["seed"],
         depth=recorded["depth"],
         block=frame["block"],
+        vacuum_slots=frame["vacuum_slots"],
+        check_vectors=frame["check_vectors"],
+        monitor_fraction=recorded["monitor_fraction"],
         **frame["plan"],
         **frame["budgets"],
     )
@@ -213,6 +216,7 @@ def _carry_out_blocks(
         experiment.world,
         record.party(Party.WORLD).root(),
         client=parse_client(experiment.client),
+        channel=parse_channel(experiment.channel),
         depth=experiment.depth,
     )
     total, count = frame.n_blocks, len(done)

@@ -9,6 +9,7 @@ from typing import Any
 from labqdl.config.document import Document, load
 from labqdl.config.operating_point import FIELDS as OPERATING_POINT_FIELDS
 from labqdl.config.schema import Field, Kind, Section
+from labqdl.facts.frame import ShotNoise
 
 # The emulation's own words (labqdl.link.behaviours, floors above); a test holds the two lists together.
 CLIENTS = (
@@ -30,6 +31,9 @@ CHANNELS = ("honest", "outside-tap", "lossless")
 """Channels that can be emulated: the honest one, an outsider who splits off light, and a client's better fibre."""
 DEPTHS = ("outcomes", "statistics", "residuals")
 """How much of the returned light is sampled: none, its sufficient statistics, every residual."""
+
+SHOT_NOISE = tuple(kind.value for kind in ShotNoise)
+"""Where the server's shot-noise unit can come from."""
 
 SCHEMA = Section(
     "",
@@ -63,6 +67,41 @@ SCHEMA = Section(
                 ),
                 Field("alpha", Kind.NUMBER, "Overall false-alarm rate of the consistency tests", above=0.0, below=0.5),
                 Field("delta", Kind.NUMBER, "1 - confidence of the certificate", above=0.0, below=0.5),
+                Field(
+                    "shot_noise",
+                    Kind.TEXT,
+                    "Where the server's shot-noise unit comes from: calibrated, its own vacuum slots, or vacuum slots "
+                    "that crossed the client",
+                    choices=SHOT_NOISE,
+                ),
+                Field(
+                    "vacuum_slots",
+                    Kind.INTEGER,
+                    "Vacuum slots per homodyned row, where the shot-noise unit is measured",
+                    minimum=0,
+                    maximum=65536,
+                ),
+            ),
+        ),
+        Section(
+            "guard",
+            "How the client checks the light that it is sent; off by default where the server is honest",
+            fields=(
+                Field(
+                    "check_vectors",
+                    Kind.INTEGER,
+                    "Vectors that the client streams with every block to measure one direction again and again; 0, or "
+                    "2 and more",
+                    minimum=0,
+                    maximum=65536,
+                ),
+                Field(
+                    "monitor_fraction",
+                    Kind.NUMBER,
+                    "Power fraction of the arriving light that the client's power meter takes",
+                    minimum=0.0,
+                    below=1.0,
+                ),
             ),
         ),
         Section(
@@ -106,6 +145,10 @@ class ExperimentConfig:
     counting_fraction: float | None = None
     alpha: float | None = None
     delta: float | None = None
+    shot_noise: str | None = None
+    vacuum_slots: int | None = None
+    check_vectors: int | None = None
+    monitor_fraction: float | None = None
     bits_per_weight: float | None = None
     bits_per_feature: float | None = None
     cumulative_bits_per_weight: float | None = None

@@ -9,10 +9,12 @@ from labqdl.facts.frame import (
     Budgets,
     FrameDescription,
     LayerFrame,
+    ShotNoise,
     VerificationPlan,
 )
 from labqdl.facts.leakage import Bound, LeakageReport, Quantity
 from labqdl.facts.ledger import Component, Ledger, Owner, Place
+from labqdl.facts.monitor import MonitorReading
 from labqdl.facts.operating_point import OperatingPoint, TapKind, TapSetting
 from labqdl.facts.returned import ResidualSample, ReturnedLight, UseSums
 from labqdl.facts.statistics import RowStatistics
@@ -31,6 +33,7 @@ __all__ = [
     "LayerFrame",
     "LeakageReport",
     "Ledger",
+    "MonitorReading",
     "OperatingPoint",
     "Owner",
     "Place",
@@ -39,6 +42,7 @@ __all__ = [
     "ResidualSample",
     "ReturnedLight",
     "RowStatistics",
+    "ShotNoise",
     "TapBuild",
     "TapKind",
     "TapSetting",

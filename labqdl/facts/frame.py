@@ -89,6 +89,17 @@ class LayerFrame:
         return self.n_weights // 2
 
 
+class ShotNoise(StrEnum):
+    """Where the server's shot-noise unit comes from: what all variances of returned light are compared with."""
+
+    KNOWN = "known"
+    """Calibrated for good, and exact: what an emulation can have."""
+    OWN = "own"
+    """Measured in vacuum slots in which the server blocks its own input with a part that it owns."""
+    CROSSED = "crossed"
+    """Measured in vacuum slots that have crossed the client, who may fill them with noise."""
+
+
 @dataclass(frozen=True, slots=True)
 class VerificationPlan:
     """How the server will verify; agreed before light flows. The random choices themselves stay secret.
@@ -101,11 +112,14 @@ class VerificationPlan:
         Overall false-alarm rate of the consistency verdict, split over all tests.
     delta:
         1 - confidence of the certificate, split over all estimates.
+    shot_noise:
+        Where the shot-noise unit comes from.
     """
 
     counting_fraction: float = 0.25
     alpha: float = 1e-6
     delta: float = 1e-6
+    shot_noise: ShotNoise = ShotNoise.KNOWN
 
     def __post_init__(self) -> None:
         if not 0 <= self.counting_fraction < 1:
@@ -155,8 +169,11 @@ class FrameDescription:
     plan, budgets:
         Verification plan and leakage budgets.
     pilots, vacuum_slots:
-        Slots per row for phase reference and for the verifier's own vacuum (0 where the link keeps phase and
-        shot-noise unit itself, as the exact emulation does).
+        Slots per homodyned row for phase reference and for vacuum, from which the server takes its shot-noise unit (0
+        where the link keeps phase and unit itself, as the exact emulation can).
+    check_vectors:
+        Vectors that the client streams with every block beside its data, for checks of its own; 0, or 2 and more.
+        They cost uses of the weights and of nobody's data; where they lie in a block is the client's secret.
     """
 
     session: str
@@ -169,10 +186,15 @@ class FrameDescription:
     budgets: Budgets
     pilots: int = 0
     vacuum_slots: int = 0
+    check_vectors: int = 0
 
     def __post_init__(self) -> None:
         if not self.layers:
             raise ValueError("a frame needs at least one layer")
+        if self.check_vectors < 0 or self.check_vectors == 1:
+            raise ValueError(f"check_vectors must be 0, or 2 and more to compare, got {self.check_vectors}")
+        if self.vacuum_slots < 0 or (self.plan.shot_noise is not ShotNoise.KNOWN and not self.vacuum_slots):
+            raise ValueError(f"shot noise that is {self.plan.shot_noise} needs vacuum_slots, got {self.vacuum_slots}")
         if self.images < 1 or self.block < 1:
             raise ValueError(f"images and block must be at least 1, got {self.images} and {self.block}")
         for index, (first, second) in enumerate(zip(self.layers, self.layers[1:], strict=False)):
@@ -191,6 +213,10 @@ class FrameDescription:
         if not 0 <= block < self.n_blocks:
             raise IndexError(f"block {block} of {self.n_blocks}")
         return range(block * self.block, min((block + 1) * self.block, self.images))
+
+    def block_vectors(self, block: int) -> int:
+        """Vectors that are streamed in one block: its images and the client's check vectors."""
+        return len(self.block_images(block)) + self.check_vectors
 
     @property
     def symbols_per_image(self) -> int:

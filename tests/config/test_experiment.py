@@ -32,6 +32,12 @@ block = 64
 counting_fraction = 0.5
 alpha = 1e-6
 delta = 1e-3
+shot_noise = "own"
+vacuum_slots = 8
+
+[guard]
+check_vectors = 4
+monitor_fraction = 1e-4
 
 [budgets]
 bits_per_weight = 0.1
@@ -87,6 +93,8 @@ def test_schema_and_dataclass_name_the_same_keys() -> None:
         ("seed = -1\n", 1, "seed"),
         ("[verification]\nalpha = 0.5\n", 2, "verification.alpha"),
         ("[verification]\ncounting_fraction = 1\n", 2, "verification.counting_fraction"),
+        ('[verification]\nshot_noise = "borrowed"\n', 2, "verification.shot_noise"),
+        ("[guard]\nmonitor_fraction = 1\n", 2, "guard.monitor_fraction"),
         ("[budgets]\n\nbits_per_weight = 0\n", 3, "budgets.bits_per_weight"),
         ("[bugdets]\n", 1, "bugdets"),
     ],
