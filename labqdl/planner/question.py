@@ -1,0 +1,133 @@
+"""What is asked of the planner."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from labqdl.facts import LayerFrame, Ledger
+from labqdl.planner.curves import MeasuredCurve
+from labqdl.planner.stage import Array, Stage
+
+
+class Aim(StrEnum):
+    """What is made small, or large, within the limits."""
+
+    MARGIN = "margin"
+    """The larger of the two leakages, each in units of its limit."""
+    WEIGHTS = "weights"
+    """The leakage of the weights."""
+    DATA = "data"
+    """The leakage of the data."""
+    ACCURACY = "accuracy"
+    """The accuracy: as much light as the limits allow."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A network as the planner sees it.
+
+    Attributes
+    ----------
+    name:
+        What people call it.
+    layers:
+        Sizes; `mu` of each is its light in units of the operating point's.
+    spectra:
+        Eigenvalues of each layer's covariance, shape (n_modes,), or None where they are not known or not asked for:
+        the weights of that layer are then judged as equally bright in all directions.
+    curve:
+        Measured accuracy against F^2; None where F^2 itself is the target.
+    """
+
+    name: str
+    layers: tuple[LayerFrame, ...]
+    spectra: tuple[Array | None, ...]
+    curve: MeasuredCurve | None = None
+
+    def __post_init__(self) -> None:
+        if not self.layers or len(self.spectra) != len(self.layers):
+            raise ValueError(f"{len(self.spectra)} spectra for {len(self.layers)} layers")
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """A target, its limits, and what may be chosen to reach it.
+
+    Attributes
+    ----------
+    subject, ledger:
+        The network, and the honest light path.
+    stages:
+        Kinds and builds of the tap to choose from.
+    accuracy, f2_db:
+        The target: an accuracy, by the subject's curve, or F^2 of the operating point in dB. One of them, or none
+        where the aim is the accuracy.
+    assured:
+        Whether the lower end of the accuracy's interval has to reach the target.
+    bits_per_weight, bits_per_feature:
+        Limits on what leaks, after all uses; None for no limit.
+    aim:
+        What is optimised within them.
+    weight_uses, data_uses:
+        Uses of the same weights and of the same data vector that the limits cover.
+    cross_use_tested:
+        Whether the server's cross-use test is in force, so that a client cannot put the noise of all uses on their
+        sum.
+    last_layer_db:
+        Extra light of the last layer in dB: a number, or None to choose it.
+    """
+
+    subject: Subject
+    ledger: Ledger
+    stages: tuple[Stage, ...]
+    accuracy: float | None = None
+    f2_db: float | None = None
+    assured: bool = False
+    bits_per_weight: float | None = None
+    bits_per_feature: float | None = None
+    aim: Aim = Aim.MARGIN
+    weight_uses: int = 1
+    data_uses: int = 1
+    cross_use_tested: bool = False
+    last_layer_db: float | None = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise ValueError("there must be a stage to choose")
+        targets = sum(value is not None for value in (self.accuracy, self.f2_db))
+        if targets != (0 if self.aim is Aim.ACCURACY else 1):
+            raise ValueError("a target is either an accuracy or F^2, and none where the accuracy is the aim")
+        if self.subject.curve is None and (self.accuracy is not None or self.last_layer_db is None):
+            raise ValueError("accuracy, and light of the last layer that is to be chosen, need a measured curve")
+        if self.aim is Aim.MARGIN and None in (self.bits_per_weight, self.bits_per_feature):
+            raise ValueError("a margin needs both limits")
+        if self.aim is Aim.ACCURACY and self.bits_per_weight is None and self.bits_per_feature is None:
+            raise ValueError("the accuracy is limited by leakage: it needs a limit")
+        for name in ("bits_per_weight", "bits_per_feature"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name} must be positive and finite, got {value!r}")
+        if min(self.weight_uses, self.data_uses) < 1:
+            raise ValueError("uses must be at least 1")
+
+    @property
+    def weight_limit(self) -> float:
+        """The limit on the weights; infinite without one."""
+        return math.inf if self.bits_per_weight is None else self.bits_per_weight
+
+    @property
+    def data_limit(self) -> float:
+        """The limit on the data; infinite without one."""
+        return math.inf if self.bits_per_feature is None else self.bits_per_feature
+
+
+def default_aim(bits_per_weight: float | None, bits_per_feature: float | None) -> Aim:
+    """What is optimised where nothing is said: the margin within both limits, else what has no limit.
+
+    Without any limit it is the leakage of the weights: that of the data has no smallest value above zero.
+    """
+    if bits_per_weight is not None and bits_per_feature is not None:
+        return Aim.MARGIN
+    return Aim.DATA if bits_per_weight is not None else Aim.WEIGHTS

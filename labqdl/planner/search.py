@@ -1,0 +1,228 @@
+"""The search for the best operating point of one stage at one F^2: one knob, the tapped fraction.
+
+F^2 fixes the light for every tap; the leakages of weights and data are then functions of the tap alone. They are
+evaluated on a grid over 1e-9 to 0.999 of tapped light, whose best cell is divided again and again. The water-filling
+bound, which takes far longer than all others, enters as its ratio to the bound for equal directions: a smooth function
+of the tap, known at a few points and always at the one that is returned.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+
+from labqdl.facts import LayerFrame, Ledger, TapSetting
+from labqdl.planner.light import Path, data_bits, data_bits_off_gain, photons_per_row, sizes_of
+from labqdl.planner.question import Aim, Question
+from labqdl.planner.stage import MOST_TAPPED, Array, Stage, from_logit, logit
+from labqdl.security.channel import honest_channel
+from labqdl.security.engines import layer_data_leakage
+from labqdl.security.holevo import water_filling_leakage
+from labqdl.units import from_db
+
+_GRID, _ZOOM, _ROUNDS = 241, 33, 6
+_OFF_GAIN_GRID = 49
+"""Points of the first grid where the data bound has to be summed at each."""
+_REACH = 6.0
+"""Around the optimum for equal directions, the ratio of the two bounds is sampled so far on the logit scale."""
+_SAMPLES = 5
+_VIOLATED = 1e9
+"""Added to the objective of what exceeds a limit, so that the least violation is found where nothing is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One operating point with its exact figures.
+
+    Attributes
+    ----------
+    stage, tapped:
+        The stage and its tapped fraction.
+    setting, ledger:
+        What both parties agree on; the ledger with the build's own imperfections.
+    mu:
+        Photons per mode of the operating point, at the server's output; `layers` have their shares of it.
+    layers:
+        Frames of the layers with their photons per mode.
+    weights, weights_isotropic:
+        Bits per real weight: the larger of the two bounds, and that for equally bright directions; the largest layer's.
+    data, data_ideal:
+        Bits per feature with the net gain off by what the build allows, and at unit gain; the same without a build.
+    """
+
+    stage: Stage
+    tapped: float
+    setting: TapSetting
+    ledger: Ledger
+    mu: float
+    layers: tuple[LayerFrame, ...]
+    weights: float
+    weights_isotropic: float
+    data: float
+    data_ideal: float
+
+    def violation(self, question: Question) -> float:
+        """The larger of the leakages in units of their limits; at most 1 where the point is allowed."""
+        return max(self.weights / question.weight_limit, self.data / question.data_limit)
+
+    def objective(self, question: Question) -> float:
+        """What the question's aim makes small."""
+        return {
+            Aim.MARGIN: self.violation(question),
+            Aim.WEIGHTS: self.weights,
+            Aim.DATA: self.data,
+            Aim.ACCURACY: self.violation(question),
+        }[question.aim]
+
+
+class Search:
+    """One question, one stage, one share of light for the last layer; `best` for any F^2."""
+
+    def __init__(self, question: Question, stage: Stage, last_layer_db: float = 0.0) -> None:
+        self._question, self._stage = question, stage
+        self._path = Path.of(question.ledger)
+        layers = question.subject.layers
+        last = layers[-1]
+        self.layers = (*layers[:-1], replace(last, mu=last.mu * from_db(last_layer_db)))
+        self._sizes = sizes_of(self.layers)
+        self._low, self._high = float(logit(stage.least)), float(logit(MOST_TAPPED))
+
+    @property
+    def largest_f2(self) -> float:
+        """F^2 that no brightness exceeds on this ledger."""
+        return self._path.largest_f2
+
+    def leakages(self, f2: float, tapped: Array) -> tuple[Array, Array, Array]:
+        """mu, bits per weight (equal directions) and bits per feature for every tapped fraction."""
+        question, stage, path = self._question, self._stage, self._path
+        mu = path.mu_for(f2, stage.client_noise(tapped, question.ledger))
+        disturbance = stage.disturbance(tapped, question.ledger)
+        weights = np.max(
+            [
+                path.weight_bits(
+                    mu * layer.mu,
+                    disturbance,
+                    layer.n_modes,
+                    uses=question.weight_uses,
+                    cross_use_tested=question.cross_use_tested,
+                )
+                for layer in self.layers
+            ],
+            axis=0,
+        )
+        photons = photons_per_row(stage, path, tapped, question.ledger)
+        features, uses = self.layers[0].n_features, question.data_uses
+        if stage.gain_accuracy > 0.0:
+            power = stage.gain_accuracy**2 * path.client_in * path.client_out
+            shares = tuple(layer.mu for layer in self.layers)
+            data = data_bits_off_gain(photons, mu, shares, self._sizes, features, power=power, uses=uses)
+        else:
+            data = data_bits(photons, self._sizes, features, uses)
+        return mu, weights, data
+
+    def best(self, f2: float) -> Point | None:
+        """The best point at F^2 (a ratio), or the one that violates the limits least; None if F^2 is out of reach."""
+        if f2 >= self.largest_f2:
+            return None
+        ratios: dict[float, float] = {}
+        place = self._place(f2, lambda positions: np.ones_like(positions))
+        point = self.point(f2, float(from_logit(place)))
+        if all(spectrum is None for spectrum in self._question.subject.spectra):
+            return point
+        ratios[place] = point.weights / point.weights_isotropic
+        for sample in np.linspace(max(self._low, place - _REACH), min(self._high, place + _REACH), _SAMPLES).tolist():
+            if all(abs(sample - known) > 0.1 for known in ratios):
+                found = self.point(f2, float(from_logit(sample)))
+                ratios[sample] = found.weights / found.weights_isotropic
+        for _ in range(6):
+            new = self._place(f2, _interpolation(ratios))
+            point = self.point(f2, float(from_logit(new)))
+            known = min(abs(new - other) for other in ratios)
+            ratios[new] = point.weights / point.weights_isotropic
+            if known < 2e-3:
+                break
+        return point
+
+    def point(self, f2: float, tapped: float) -> Point:
+        """The exact figures at F^2 with this tap."""
+        question, stage = self._question, self._stage
+        mu = float(self._path.mu_for(f2, stage.client_noise(np.asarray(tapped), question.ledger)))
+        setting, ledger = stage.setting(tapped), stage.ledger(tapped, question.ledger)
+        layers = tuple(replace(layer, mu=mu * layer.mu) for layer in self.layers)
+        return exact_point(question, stage, setting, ledger, mu, layers, tapped)
+
+    def _place(self, f2: float, ratio: Callable[[Array], Array]) -> float:
+        """Position of the optimum on the logit scale, with the weights' bound scaled by `ratio`."""
+        question = self._question
+        count = _OFF_GAIN_GRID if self._stage.gain_accuracy > 0.0 else _GRID
+        low, high = self._low, self._high
+        best = low
+        for _ in range(_ROUNDS):
+            positions = np.linspace(low, high, count)
+            _, weights, data = self.leakages(f2, from_logit(positions))
+            weights = weights * ratio(positions)
+            violation = np.maximum(weights / question.weight_limit, data / question.data_limit)
+            wanted = {Aim.WEIGHTS: weights, Aim.DATA: data}.get(question.aim, violation)
+            cost = np.where(violation <= 1.0, wanted, _VIOLATED * (1.0 + violation))
+            index = int(np.argmin(cost))
+            best = float(positions[index])
+            step = (high - low) / (count - 1)
+            low, high = max(self._low, best - step), min(self._high, best + step)
+            count = _ZOOM if self._stage.gain_accuracy == 0.0 else 9
+        return best
+
+
+def exact_point(
+    question: Question,
+    stage: Stage,
+    setting: TapSetting,
+    ledger: Ledger,
+    mu: float,
+    layers: tuple[LayerFrame, ...],
+    tapped: float,
+) -> Point:
+    """An operating point judged by the functions that a run's bounds come from."""
+    equal, steered = [], []
+    for layer, spectrum in zip(layers, question.subject.spectra, strict=True):
+        charged = honest_channel(mu=layer.mu, n_modes=layer.n_modes, setting=setting, ledger=ledger)
+        bits = charged.leakage(question.weight_uses, cross_use_tested=question.cross_use_tested)
+        equal.append(bits)
+        if spectrum is not None:
+            several = 1 if question.cross_use_tested else question.weight_uses
+            bits = max(
+                bits,
+                water_filling_leakage(
+                    mu=question.weight_uses * charged.mu,
+                    eigenvalues=spectrum,
+                    excess=several * charged.excess,
+                    transmissivity=charged.transmissivity,
+                ),
+            )
+        steered.append(bits)
+    features, uses = layers[0].n_features, question.data_uses
+    ideal = math.fsum(layer_data_leakage(layer, setting, ledger, uses=uses) for layer in layers) / features
+    data = ideal
+    if stage.gain_accuracy > 0.0:
+        path = Path.of(ledger)
+        power = stage.gain_accuracy**2 * path.client_in * path.client_out
+        photons = photons_per_row(stage, path, np.asarray([tapped]), question.ledger)
+        shares = tuple(layer.mu for layer in layers)
+        sizes = sizes_of(layers)
+        data = float(data_bits_off_gain(photons, np.ones(1), shares, sizes, features, power=power, uses=uses)[0])
+    return Point(
+        stage, tapped, setting, ledger, mu, layers, max(steered) / 2.0, max(equal) / 2.0, data, ideal
+    )
+
+
+def _interpolation(ratios: dict[float, float]) -> Callable[[Array], Array]:
+    places = np.array(sorted(ratios))
+    logarithms = np.log([ratios[place] for place in places.tolist()])
+    if places.size == 1:
+        constant = math.exp(float(logarithms[0]))
+        return lambda positions: np.full(positions.shape, constant)
+    curve = PchipInterpolator(places, logarithms)
+    return lambda positions: np.asarray(np.exp(curve(np.clip(positions, places[0], places[-1]))))
