@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from labqdl.facts import FrameDescription, Ledger, Place, RowStatistics
 from labqdl.optics.gain_tap import tap_law
 from labqdl.security.quadratic import QuadraticLaw
+from labqdl.security.spectrum import Spectrum, layer_spectrum
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +42,14 @@ class LayerLight:
     cross:
         Upper limit, for every choice of quadratures, of sum_k (q . Jq restricted)^2 over the rows of one image,
         SNU squared; None for the worst case. It weighs the phase noise in the gain test.
+    spectrum:
+        How unequal the directions are, for the certified bound on the weights; None takes them as equally bright.
     """
 
     alignment: float = 1.0
     row_energy: NDArray[np.float64] | None = None
     cross: float | None = None
+    spectrum: Spectrum | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.alignment <= 1:
@@ -62,7 +66,7 @@ def layer_light(q: NDArray[np.floating[Any]]) -> LayerLight:
     largest = _largest_eigenvalue(light) * (1 + 1e-6)
     products = light[:, 0::2] * light[:, 1::2]
     cross = products.shape[1] * _largest_eigenvalue(products) * (1 + 1e-6)
-    return LayerLight(min(1.0, largest / float(energy.sum())), energy, cross)
+    return LayerLight(min(1.0, largest / float(energy.sum())), energy, cross, layer_spectrum(light))
 
 
 def _largest_eigenvalue(rows: NDArray[np.float64]) -> float:
@@ -194,7 +198,7 @@ class HonestLayer:
         Sum of |q|^2 over the layer, one image, SNU at the server's output.
     row_energy:
         |q_k|^2 of every row; shape (rows,).
-    alignment, cross:
+    alignment, cross, spectrum:
         See `LayerLight`.
     amplitude:
         sqrt(T eta_s): expected amplitude factor.
@@ -248,6 +252,7 @@ class HonestLayer:
     photons_leaking: float
     photons_dark: float
     counter_amplitude: float
+    spectrum: Spectrum | None = None
 
     @property
     def spike(self) -> float:
@@ -405,6 +410,7 @@ def honest_layers(frame: FrameDescription, light: Sequence[LayerLight] | None = 
                 photons_leaking=ledger.total * counter * ledger.extinction,
                 photons_dark=ledger.dark_counts,
                 counter_amplitude=ledger.total * counter,
+                spectrum=own.spectrum,
             )
         )
     return tuple(result)
