@@ -6,6 +6,9 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
+SMALLEST_P = 1e-300
+"""P-values below this cannot be told from 0 in double precision."""
+
 
 class VerdictKind(StrEnum):
     """What the server concludes from its own records."""
@@ -48,6 +51,11 @@ class TestResult:
     def passed(self) -> bool:
         """True while the p-value is above its share of alpha."""
         return self.p_value > self.threshold
+
+    @property
+    def p_text(self) -> str:
+        """The p-value in words: never "p = 0", which nothing is."""
+        return f"p = {self.p_value:.3g}" if self.p_value >= SMALLEST_P else f"p below {SMALLEST_P:g}"
 
 
 @dataclass(frozen=True, slots=True)

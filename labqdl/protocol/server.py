@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labqdl.errors import ProtocolError
-from labqdl.facts import Activation, FrameDescription, RowStatistics, Verdict, VerdictKind
+from labqdl.facts import Activation, FrameDescription, ReturnedLight, RowStatistics, Verdict, VerdictKind
 from labqdl.optics.modes import layer_amplitudes
 from labqdl.protocol.intents import Returned, SendRows, SetReceiver
 from labqdl.protocol.messages import (
@@ -241,7 +241,7 @@ class Server:
         if self._intents is None:
             layer, block = self._position
             pattern, counted = self._choices(layer, block)
-            images = len(self._frame.block_images(block))
+            images = self._frame.block_vectors(block)
             self._intents = (
                 SendRows(layer, block, self._quadratures[layer], images),
                 SetReceiver(layer, block, pattern, counted, self._expected_amplitude),
@@ -268,7 +268,7 @@ class Server:
             raise ProtocolError(f"server: light of layer {returned.layer}, block {returned.block} is not expected")
         layer, block, statistics = returned.layer, returned.block, returned.statistics
         self._check(layer, block, statistics)
-        self._verifier.add(layer, block, statistics)
+        self._verifier.add(layer, block, ReturnedLight(statistics), self._choices(layer, block)[0])
         self._records[(block, layer)] = _fingerprint(layer, block, statistics)
         self._intents = None
         if layer + 1 < len(self._frame.layers):
@@ -323,7 +323,7 @@ class Server:
             records[(block, layer)] = statistics
         verifier = Verifier(self._frame, self._light)
         for (block, layer), statistics in sorted(records.items(), key=lambda item: item[0]):
-            verifier.add(layer, block, statistics)
+            verifier.add(layer, block, ReturnedLight(statistics), self._choices(layer, block)[0])
         blocks = {block for block, _ in records}
         complete = {block for block in blocks if all((block, i) in records for i in range(len(self._frame.layers)))}
         # The last look at a whole session is the verdict; before that the e-process watches alone.
@@ -392,7 +392,7 @@ class Server:
         """Refuse what the receiver, set as it was, cannot have measured."""
         if not (0 <= layer < len(self._frame.layers) and 0 <= block < self._frame.n_blocks):
             raise ProtocolError(f"server: there is no layer {layer} of block {block}")
-        images = len(self._frame.block_images(block))
+        images = self._frame.block_vectors(block)
         pattern, counted = self._choices(layer, block)
         problem = _impossible(statistics, self._energies[layer], pattern, counted, images)
         if problem is not None:

@@ -150,7 +150,7 @@ def cross_use_law(layer: HonestLayer, totals: Totals, uses: CrossUseTotals, *, h
         (extra, top + bright),
     )
     lost = layer.amplitude * layer.droop * math.sqrt(totals.qq)
-    gained = layer.amplitude * math.sqrt(layer.mean_energy(totals))
+    gained = layer.amplitude * math.sqrt(layer.mean_energy(totals.images))
     shift = (lost + gained) ** 2
     return QuadraticLaw(terms, ((shift, top + bright),) if shift else ())
 

@@ -17,11 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from labqdl.security.expected import HonestLayer, Totals
+from labqdl.security.expected import GainLaw, HonestLayer, Totals
 from labqdl.security.quadratic import QuadraticLaw
 
 GAIN_SHIFTS = tuple(sign * 2.0**-power for sign in (-1, 1) for power in range(21))
 """Relative shifts of the amplitude: 1 to 1e-6, either sign."""
+PHASE_SHIFTS = tuple(sign * 2.0**-power for sign in (-1, 1) for power in range(15))
+"""Angles by which the returned light is turned: 1 to 6e-5 rad, either sign."""
 NOISE_RATIOS = (
     *(1 + 2.0**power for power in range(-14, 5)),
     *(1 - 2.0**-power for power in range(1, 15)),
@@ -35,9 +37,9 @@ _EDGE = 0.8
 
 
 def _weights() -> NDArray[np.float64]:
-    """Logarithms of the mixture weights: a third to each kind of evidence, equal within a kind."""
-    sizes = (len(GAIN_SHIFTS), len(NOISE_RATIOS), len(PHOTON_FACTORS))
-    return np.concatenate([np.full(size, -math.log(3 * size)) for size in sizes])
+    """Logarithms of the mixture weights: a quarter to each kind of evidence, equal within a kind."""
+    sizes = (len(GAIN_SHIFTS), len(PHASE_SHIFTS), len(NOISE_RATIOS), len(PHOTON_FACTORS))
+    return np.concatenate([np.full(size, -math.log(len(sizes) * size)) for size in sizes])
 
 
 LOG_WEIGHTS = _weights()
@@ -48,18 +50,28 @@ def log_increments(layer: HonestLayer, block: Totals) -> NDArray[np.float64]:
 
     The tilts depend on the frame, the server's light and its choices only, never on what was measured.
     """
-    return np.concatenate([_gain(layer, block), _noise(layer, block), _count(layer, block)])
+    return np.concatenate([_gain(layer, block), _phase(layer, block), _noise(layer, block), _count(layer, block)])
 
 
 def _gain(layer: HonestLayer, block: Totals) -> NDArray[np.float64]:
     shifts = np.array(GAIN_SHIFTS)
     if block.residuals == 0 or block.qq <= 0:
         return np.zeros(shifts.size)
-    law = layer.gain(block)
-    # Best tilt against the alternative "amplitude off by this fraction", for Gaussian evidence.
-    tilt = shifts * (layer.amplitude * block.qq / law.variance)
+    return _linear(block.qr, layer.gain(block), shifts * (layer.amplitude * block.qq))
+
+
+def _phase(layer: HonestLayer, block: Totals) -> NDArray[np.float64]:
+    shifts = np.array(PHASE_SHIFTS)
+    if block.residuals == 0 or block.jj <= 0:
+        return np.zeros(shifts.size)
+    return _linear(block.jr, layer.phase_law(block), shifts * (layer.amplitude * block.jj))
+
+
+def _linear(value: float, law: GainLaw, means: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Factors of a sum whose honest law is Gaussian or sub-Gaussian, with the best tilts against these means."""
+    tilt = means / law.variance
     worst = np.where(tilt > 0, law.high, law.low)
-    return tilt * (block.qr - worst) - 0.5 * tilt**2 * law.variance
+    return tilt * (value - worst) - 0.5 * tilt**2 * law.variance
 
 
 def _noise(layer: HonestLayer, block: Totals) -> NDArray[np.float64]:

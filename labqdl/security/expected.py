@@ -21,11 +21,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import eigh
 
 from labqdl.facts import FrameDescription, Ledger, Place, RowStatistics
 from labqdl.optics.gain_tap import tap_law
 from labqdl.security.quadratic import QuadraticLaw
 from labqdl.security.spectrum import Spectrum, layer_spectrum
+
+PRINCIPAL = 16
+"""Directions of the strongest light that the direction test looks along, at most; an eighth of the weights of a row."""
+_ROUNDED_UP = 1 + 1e-6
+"""Eigenvalues serve as bounds, and float32 light may differ in the seventh digit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +50,15 @@ class LayerLight:
         SNU squared; None for the worst case. It weighs the phase noise in the gain test.
     spectrum:
         How unequal the directions are, for the certified bound on the weights; None takes them as equally bright.
+    principal:
+        Orthonormal directions in which the layer's light is strongest, (directions, n_weights), strongest first; None
+        leaves out the direction test.
     """
 
     alignment: float = 1.0
     row_energy: NDArray[np.float64] | None = None
     cross: float | None = None
+    principal: NDArray[np.float64] | None = None
     spectrum: Spectrum | None = None
 
     def __post_init__(self) -> None:
@@ -62,17 +72,25 @@ def layer_light(q: NDArray[np.floating[Any]]) -> LayerLight:
     if light.ndim != 2 or light.shape[1] % 2:
         raise ValueError(f"q must have shape (rows, n_weights even), got {light.shape}")
     energy = np.einsum("ij,ij->i", light, light)
-    # Rounded upwards: the eigenvalue is a bound, and float32 light may differ in the seventh digit.
-    largest = _largest_eigenvalue(light) * (1 + 1e-6)
+    number = max(1, min(PRINCIPAL, light.shape[1] // 8, light.shape[0]))
+    largest, principal = _strongest(light, number)
     products = light[:, 0::2] * light[:, 1::2]
-    cross = products.shape[1] * _largest_eigenvalue(products) * (1 + 1e-6)
-    return LayerLight(min(1.0, largest / float(energy.sum())), energy, cross, layer_spectrum(light))
+    cross = products.shape[1] * _strongest(products, 1)[0] * _ROUNDED_UP
+    alignment = min(1.0, largest * _ROUNDED_UP / float(energy.sum()))
+    return LayerLight(alignment, energy, cross, principal, layer_spectrum(light))
 
 
-def _largest_eigenvalue(rows: NDArray[np.float64]) -> float:
-    """Of sum_k v_k v_k' over the rows v_k, from the smaller of the two Gram matrices."""
-    gram = rows @ rows.T if rows.shape[0] < rows.shape[1] else rows.T @ rows
-    return float(np.linalg.eigvalsh(gram)[-1])
+def _strongest(rows: NDArray[np.float64], number: int) -> tuple[float, NDArray[np.float64]]:
+    """Largest eigenvalue of sum_k v_k v_k' over the rows v_k, and its first eigenvectors, at most `number`, as rows."""
+    wide = rows.shape[0] < rows.shape[1]
+    gram = rows @ rows.T if wide else rows.T @ rows
+    size = gram.shape[0]
+    values, vectors = eigh(gram, subset_by_index=(size - number, size - 1))
+    largest = max(float(values[-1]), 0.0)
+    kept = values > 1e-9 * largest
+    values, vectors = values[kept][::-1], vectors[:, kept][:, ::-1]
+    found = (rows.T @ (vectors / np.sqrt(values))).T if wide else vectors.T
+    return largest, np.ascontiguousarray(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +101,9 @@ class Totals:
     ----------
     qq, qr, rr, jj, jr:
         Sums over homodyned quadratures, SNU; j is the light turned by a quarter (`RowStatistics`).
+    j4:
+        Sum of |j|^4 over homodyned (row, image) pairs, |j|^2 summed over the pair's quadratures; SNU squared. It
+        weighs the phase noise in the phase test.
     energy:
         Sum of |q|^2 over all quadratures of the homodyned rows, measured or not, SNU.
     signal:
@@ -100,6 +121,7 @@ class Totals:
     rr: float = 0.0
     jj: float = 0.0
     jr: float = 0.0
+    j4: float = 0.0
     energy: float = 0.0
     signal: float = 0.0
     residuals: int = 0
@@ -120,6 +142,7 @@ class Totals:
             rr=math.fsum(rows.sum_rr.tolist()),
             jj=math.fsum(rows.sum_jj.tolist()),
             jr=math.fsum(rows.sum_jr.tolist()),
+            j4=math.fsum(np.square(rows.sum_jj).tolist()) / rows.images,
             energy=rows.images * math.fsum(measured.tolist()),
             signal=math.fsum(rows.expected_photons_signal.tolist()),
             residuals=int(rows.residuals.sum()),
@@ -147,6 +170,7 @@ class Totals:
             rr=real("rr"),
             jj=real("jj"),
             jr=real("jr"),
+            j4=real("j4"),
             energy=real("energy"),
             signal=real("signal"),
             residuals=whole("residuals"),
@@ -164,7 +188,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class GainLaw:
-    """Envelope of D = sum q r: mean in [low, high], conditional variance at most `variance` (all SNU-based)."""
+    """Envelope of sum q r or sum j r: mean in [low, high], conditional variance at most `variance` (all SNU-based)."""
 
     low: float
     high: float
@@ -274,6 +298,22 @@ class HonestLayer:
         shift = self.mismatch * self.amplitude * math.sqrt(2.0) * self.alignment * self.energy * totals.images
         return GainLaw(mean - shift, mean + shift, variance)
 
+    def phase_law(self, totals: Totals) -> GainLaw:
+        """Envelope of sum j r over every x: how far the returned light is turned.
+
+        The variance without phase noise is that of `gain` with j in place of q, as J keeps the eigenvalues. A random
+        phase adds sin(phi) |j|^2 + (cos(phi) - E cos(phi)) q.j for each row and image, which moves by at most
+        (|j|^4 + (q.j)^2)^(1/2) per radian, and so is sub-Gaussian with sigma_phi^2 times its square. The mean is
+        the lost amplitude's (droop) along q.j, which the pattern's signs make small.
+        """
+        aligned = min(totals.jj, self.alignment * self.energy * totals.images)
+        crossed = self.cross * totals.images
+        variance = self.floor * totals.jj + max(self.spike_x, self.spike_p) * aligned
+        variance += self.phase * (totals.j4 + crossed)
+        shift = self.amplitude * self.droop * math.sqrt(totals.homodyned * crossed)
+        shift += self.mismatch * self.amplitude * self.alignment * self.energy * totals.images
+        return GainLaw(-shift, shift, variance)
+
     def noise(self, totals: Totals, *, high: bool) -> QuadraticLaw:
         """Worst law of sum r^2 for the upper (`high`) or the lower tail: all of a spike in one direction.
 
@@ -289,7 +329,7 @@ class HonestLayer:
             (totals.homodyned - extra, top),
             (extra, top + bright),
         )
-        shift = self.mean_energy(totals) * self.amplitude**2 if high else 0.0
+        shift = self.mean_energy(totals.images) * self.amplitude**2 if high else 0.0
         return QuadraticLaw(terms, ((shift, top + bright),) if shift else ())
 
     def count(self, totals: Totals, *, high: bool) -> QuadraticLaw:
@@ -308,7 +348,7 @@ class HonestLayer:
             (totals.counted - extra, larger),
             (extra, larger + bright),
         )
-        shift = self.mean_energy(totals) * self.counter_amplitude / 4 if high else 0.0
+        shift = self.mean_energy(totals.images) * self.counter_amplitude / 4 if high else 0.0
         poisson = self.photons_dark * totals.slots + self.photons_leaking * totals.signal
         return QuadraticLaw(terms, ((shift, larger + bright),) if shift else (), poisson, counting=True)
 
@@ -323,9 +363,9 @@ class HonestLayer:
         carriers = total / bright
         return (carriers, bright) if carriers <= pairs else (float(pairs), total / pairs)
 
-    def mean_energy(self, totals: Totals) -> float:
+    def mean_energy(self, images: int) -> float:
         """Most of |(net_gain - 1)|^2 [(x.q)^2 + (Jx.q)^2] that any x can collect, SNU at the server's output."""
-        return self.mismatch**2 * min(1.0, 2 * self.alignment) * self.energy * totals.images
+        return self.mismatch**2 * min(1.0, 2 * self.alignment) * self.energy * images
 
     def expected(self, totals: Totals, factor: float = 1.0) -> Totals:
         """Totals with as much data as `totals` (times `factor`) whose measured sums are at their honest mean."""
@@ -336,6 +376,8 @@ class HonestLayer:
             qq=factor * totals.qq,
             qr=factor * gain.middle,
             rr=factor * noise,
+            jj=factor * totals.jj,
+            j4=factor * totals.j4,
             energy=factor * totals.energy,
             signal=factor * totals.signal,
             residuals=round(factor * totals.residuals),

@@ -1,15 +1,20 @@
-"""The server's verifier: from row statistics to consistency, certificate and verdict.
+"""The server's verifier: from returned light to consistency, certificate and verdict.
 
-Deterministic and without I/O. Its state is one set of sums for every (layer, block); everything is computed from them
-in the order in which blocks are sent (block by block, layer by layer), so that a resumed run, or one whose blocks
-arrived in another order, ends in the same verdict to the bit.
+Deterministic and without I/O. It keeps one set of sums for every (layer, block), and for every weight the sum of its
+residuals, in whole numbers; everything is computed from them in the order in which blocks are sent (block by block,
+layer by layer), so that a resumed run, or one whose blocks arrived in another order, ends in the same verdict to the
+bit.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from labqdl.facts import (
     Bound,
@@ -17,11 +22,12 @@ from labqdl.facts import (
     Consistency,
     FrameDescription,
     Reason,
-    RowStatistics,
+    ReturnedLight,
     Verdict,
     VerdictKind,
 )
 from labqdl.security.checks import E_PROCESS_SHARE, session_checks
+from labqdl.security.cross_use import CrossUseTotals, UseAccumulator
 from labqdl.security.eprocess import Evidence, log_increments
 from labqdl.security.expected import LayerLight, Totals, honest_layers
 from labqdl.security.finite import (
@@ -35,8 +41,7 @@ from labqdl.security.finite import (
     more_symbols,
     weight_bits_per_mode,
 )
-
-SCHEMA = 1
+from labqdl.security.sampled import SampledTotals, inspect
 
 
 class Verifier:
@@ -54,12 +59,26 @@ class Verifier:
         self._frame = frame
         self._light = light
         self._laws = honest_layers(frame, light)
-        self._blocks: dict[tuple[int, int], Totals] = {}  # keys (block, layer): the order of sending
+        # Keys (block, layer): the order of sending.
+        self._blocks: dict[tuple[int, int], Totals] = {}
+        self._digests: dict[tuple[int, int], str] = {}
+        self._sampled: dict[tuple[int, int], SampledTotals] = {}
+        self._accumulators: dict[int, UseAccumulator] = {}
+        self._without_uses: set[int] = set()
         self._evidence = Evidence.start()
         self._judged: tuple[tuple[int, int], ...] | None = ()
 
-    def add(self, layer: int, block: int, statistics: RowStatistics) -> bool:
+    def add(self, layer: int, block: int, light: ReturnedLight, pattern: NDArray[np.bool_] | None = None) -> bool:
         """Take in one (layer, block); False if it was there already.
+
+        Parameters
+        ----------
+        layer, block:
+            Indices from 0.
+        light:
+            What the server measured.
+        pattern:
+            The server's own choice of quadratures for it, (n_modes,), True for P; needed with `use_sums` or `sample`.
 
         Raises
         ------
@@ -68,6 +87,7 @@ class Verifier:
         """
         if not 0 <= layer < len(self._laws):
             raise IndexError(f"layer {layer} of {len(self._laws)}")
+        statistics, uses, sample = light.statistics, light.use_sums, light.sample
         images = len(self._frame.block_images(block))
         law = self._laws[layer]
         if statistics.counted.shape != (law.rows,) or statistics.images != images:
@@ -80,22 +100,40 @@ class Verifier:
             math.isfinite(value) for value in (totals.qq, totals.qr, totals.rr, totals.jj, totals.jr, totals.signal)
         ):
             raise ValueError(f"layer {layer}, block {block}: statistics are not finite")
-        return self._take(layer, block, totals)
-
-    def _take(self, layer: int, block: int, totals: Totals) -> bool:
-        key = (block, layer)
+        key, digest = (block, layer), _digest(light)
         known = self._blocks.get(key)
         if known is not None:
-            if known != totals:
+            if known != totals or self._digests[key] != digest:
                 raise ValueError(f"layer {layer}, block {block} was reported before with other figures")
             return False
+        if pattern is None and not (uses is None and sample is None):
+            raise ValueError(f"layer {layer}, block {block}: sums over uses and samples need the pattern")
+        sampled: SampledTotals | None = None
+        if sample is not None and pattern is not None:
+            if sample.rows.size != np.count_nonzero(~statistics.counted):
+                raise ValueError(f"layer {layer}, block {block}: {sample.rows.size} sampled rows do not fit")
+            principal = None if self._light is None else self._light[layer].principal
+            sampled = inspect(law, sample, pattern, principal)
+        if uses is not None and pattern is not None:
+            if uses.images != images:
+                raise ValueError(f"layer {layer}, block {block}: sums over {uses.images} uses, expected {images}")
+            self._accumulators.setdefault(layer, UseAccumulator(law.rows, law.n_modes)).add(
+                uses, pattern, statistics.counted
+            )
+        elif totals.residuals:
+            self._without_uses.add(layer)
+        if sampled is not None:
+            self._sampled[key] = sampled
+        self._take(key, totals, digest)
+        return True
+
+    def _take(self, key: tuple[int, int], totals: Totals, digest: str) -> None:
         in_order = not self._blocks or key > max(self._blocks)
-        self._blocks[key] = totals
+        self._blocks[key], self._digests[key] = totals, digest
         if in_order and self._judged is not None:
-            self._evidence = self._evidence.after(log_increments(self._laws[layer], totals))
+            self._evidence = self._evidence.after(log_increments(self._laws[key[1]], totals))
         else:
             self._judged = None
-        return True
 
     @property
     def blocks(self) -> tuple[tuple[int, int], ...]:
@@ -111,6 +149,26 @@ class Verifier:
         """Sums of every layer over its blocks."""
         return tuple(
             Totals.sum(part for (_, layer), part in self._blocks.items() if layer == index)
+            for index in range(len(self._laws))
+        )
+
+    def cross_use(self) -> tuple[CrossUseTotals, ...] | None:
+        """Sums over the uses of every weight, layer by layer; None unless every homodyned block has brought its own.
+
+        A layer of which nothing was homodyned yet has no terms.
+        """
+        if not self._accumulators or self._without_uses:
+            return None
+        return tuple(
+            self._accumulators[index].totals(law.row_energy) if index in self._accumulators else CrossUseTotals()
+            for index, law in enumerate(self._laws)
+        )
+
+    def sampled(self) -> tuple[SampledTotals, ...]:
+        """What the images tell of which every residual was kept, layer by layer, in the order of sending."""
+        ordered = sorted(self._sampled.items(), key=lambda item: item[0])
+        return tuple(
+            SampledTotals.sum(part for (_, layer), part in ordered if layer == index)
             for index in range(len(self._laws))
         )
 
@@ -141,7 +199,9 @@ class Verifier:
         each time; use `running` for that.
         """
         watched = self.running()
-        tests = session_checks(self._laws, self.totals(), watched.alpha)
+        tests = session_checks(
+            self._laws, self.totals(), watched.alpha, cross_use=self.cross_use(), sampled=self.sampled()
+        )
         return Consistency(
             passed=watched.passed and all(test.passed for test in tests),
             alpha=watched.alpha,
@@ -261,26 +321,38 @@ class Verifier:
         return text if any(value is not None for value in cumulative) else f"{text} (no cumulative budget agreed)"
 
     def state_dict(self) -> dict[str, Any]:
-        """The state as plain JSON; floats survive bit by bit."""
+        """All that the verdict depends on, as plain JSON: sums, and digests of sums over uses and of samples.
+
+        A verifier is restored by giving a new one the same blocks.
+        """
         return {
-            "schema": SCHEMA,
             "frame": self._frame.digest,
             "blocks": [
-                {"layer": layer, "block": block, **self._blocks[(block, layer)].to_json()}
+                {
+                    "layer": layer,
+                    "block": block,
+                    **self._blocks[(block, layer)].to_json(),
+                    "closer": self._digests[(block, layer)],
+                }
                 for layer, block in self.blocks
             ],
         }
 
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take over the state of a verifier of the same frame, replacing whatever was there."""
-        if state["schema"] != SCHEMA:
-            raise ValueError(f"verifier state has schema {state['schema']!r}, expected {SCHEMA}")
-        if state["frame"] != self._frame.digest:
-            raise ValueError("verifier state belongs to another frame description")
-        self._blocks, self._evidence, self._judged = {}, Evidence.start(), ()
-        for entry in state["blocks"]:
-            fields = {name: value for name, value in entry.items() if name not in ("layer", "block")}
-            self._take(int(entry["layer"]), int(entry["block"]), Totals(**fields))
+
+def _digest(light: ReturnedLight) -> str:
+    """BLAKE2b-128 of sums over uses and samples, hexadecimal; empty without either."""
+    arrays: list[NDArray[Any]] = []
+    if light.use_sums is not None:
+        arrays += [np.array(light.use_sums.images), light.use_sums.sums]
+    if light.sample is not None:
+        arrays += [light.sample.images, light.sample.rows, light.sample.residuals]
+    if not arrays:
+        return ""
+    digest = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        digest.update(f"{array.dtype.str}{array.shape};".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def _figures(certificate: Certificate) -> str:
@@ -296,7 +368,7 @@ def _figures(certificate: Certificate) -> str:
 def _explain_abort(consistency: Consistency) -> str:
     parts = [
         f"{test.name}: {test.statistic:.6g} {test.unit} where {test.expected:.6g} is honest (z = {test.z:.3g}, "
-        f"p = {test.p_value:.3g}, share {test.threshold:.2g}, {test.samples:,} symbols)"
+        f"{test.p_text}, share {test.threshold:.2g}, {test.samples:,} symbols)"
         for test in consistency.tests
         if not test.passed
     ]

@@ -22,7 +22,7 @@ def make_law(q: Reals, ledger: Ledger = IDEAL, light: LayerLight | None = None) 
 
 def test_weights_sum_to_one() -> None:
     assert float(np.exp(LOG_WEIGHTS).sum()) == pytest.approx(1.0, rel=1e-12)
-    families = (eprocess.GAIN_SHIFTS, eprocess.NOISE_RATIOS, eprocess.PHOTON_FACTORS)
+    families = (eprocess.GAIN_SHIFTS, eprocess.PHASE_SHIFTS, eprocess.NOISE_RATIOS, eprocess.PHOTON_FACTORS)
     assert LOG_WEIGHTS.size == sum(len(family) for family in families)
 
 
@@ -59,26 +59,34 @@ def test_residuals_that_are_too_loud_break_the_guarantee() -> None:
         assert_rate(alarms, 200, 0.05)
 
 
-@pytest.mark.parametrize("family", ["gain", "noise", "count"])
+@pytest.mark.parametrize("family", ["gain", "phase", "noise", "count"])
 def test_every_factor_has_expectation_at_most_one_and_reaches_it_at_the_worst_data(family: str) -> None:
     # Exact expectation over the worst law of each statistic, by quadrature of its law, for every alternative.
     generator = np.random.default_rng(7)
     q = make_light(generator, 4, 8, 4.0)
     law = make_law(q, light=LayerLight(1.0))
-    block = Totals(qq=80.0, energy=160.0, signal=40.0, residuals=16, homodyned=2, slots=16, counted=2, images=1)
+    block = Totals(
+        qq=80.0, jj=80.0, energy=160.0, signal=40.0, residuals=16, homodyned=2, slots=16, counted=2, images=1
+    )
     samples = 400_000
+    first, second = len(eprocess.GAIN_SHIFTS), len(eprocess.PHASE_SHIFTS)
     if family == "gain":
         spread = math.sqrt(law.gain(block).variance)
         values = generator.normal(scale=spread, size=samples)
-        chosen = slice(0, 42)
+        chosen = slice(0, first)
         field = "qr"
+    elif family == "phase":
+        spread = math.sqrt(law.phase_law(block).variance)
+        values = generator.normal(scale=spread, size=samples)
+        chosen = slice(first, first + second)
+        field = "jr"
     elif family == "noise":
         values = generator.chisquare(14, size=samples) + 2.0 * generator.chisquare(2, size=samples)
-        chosen = slice(42, 42 + len(eprocess.NOISE_RATIOS))
+        chosen = slice(first + second, first + second + len(eprocess.NOISE_RATIOS))
         field = "rr"
     else:
         values = generator.negative_binomial(2, 1 / 1.5, size=samples).astype(np.float64)
-        chosen = slice(42 + len(eprocess.NOISE_RATIOS), LOG_WEIGHTS.size)
+        chosen = slice(first + second + len(eprocess.NOISE_RATIOS), LOG_WEIGHTS.size)
         field = "photons"
     # increments are affine in the statistic: two evaluations give slope and offset of all alternatives
     zero = log_increments(law, Totals(**{**block.to_json(), field: 0}))[chosen]
@@ -148,6 +156,8 @@ def test_no_value_inside_of_the_envelope_is_evidence() -> None:
     energy = float(np.sum(q**2)) * 100
     sizes = Totals(
         qq=energy / 2 * 0.75,
+        jj=energy / 2 * 0.75,
+        j4=1200 * (energy / 1600 / 2) ** 2,
         energy=energy * 0.75,
         signal=energy / 4 * 0.25,
         residuals=9_600,
@@ -162,9 +172,12 @@ def test_no_value_inside_of_the_envelope_is_evidence() -> None:
     assert gain.low < gain.high
     assert noise[0] < noise[1]
     assert count[0] < count[1]
+    phase = law.phase_law(sizes)
+    assert phase.low < 0 < phase.high
     for share in (0.0, 0.3, 1.0):
         inside = replace(
             sizes,
+            jr=phase.low + share * (phase.high - phase.low),
             qr=gain.low + share * (gain.high - gain.low),
             rr=noise[0] + share * (noise[1] - noise[0]),
             photons=math.floor(count[0] + share * (count[1] - count[0])) if share else math.ceil(count[0]),
@@ -174,6 +187,7 @@ def test_no_value_inside_of_the_envelope_is_evidence() -> None:
     inside = replace(sizes, qr=gain.middle, rr=noise[1], photons=math.floor(count[1]))
     for outside in (
         replace(inside, qr=2 * gain.high),
+        replace(inside, jr=2 * phase.high + 10 * math.sqrt(phase.variance)),
         replace(inside, rr=1.2 * noise[1]),
         replace(inside, photons=math.ceil(1.5 * count[1])),
     ):
