@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
@@ -34,6 +35,9 @@ from labqdl.sequencer import Engine, EngineState, print_plan, stop_on_signals
 
 OnBlock = Callable[[int, int], None]
 """Called with blocks done and blocks in all."""
+
+LoadLogits = Callable[[RunFolder, FrameDescription, int], NDArray[np.floating[Any]]]
+"""Gives the network's outputs of a complete block: `load_logits`, or whoever computes them again."""
 
 _ACCURACY_CONFIDENCE = 0.95
 
@@ -92,7 +96,7 @@ def run(
         "provenance": provenance.collect(),
     }
     with RunFolder.create(path, manifest, roots=(roots.server, roots.client, roots.world)) as record:
-        return _carry_out(chosen, frame, record, on_block)
+        return carry_out(chosen, frame, record, on_block)
 
 
 def print_dry_run(
@@ -129,14 +133,14 @@ def resume(path: str | Path, *, on_block: OnBlock | None = None) -> RunResult:
     """
     with RunFolder.resume(path) as record:
         recorded_result(record)  # damage is named before any light flows
-        chosen = _experiment_of(record)
+        chosen = experiment_of(record)
         frame = chosen.frame(session=str(record.manifest["frame"]["session"]))
         if frame.digest != record.manifest["frame_digest"]:
             raise RecordError(
                 f"{record.path}/manifest.json: the frame that this version makes differs from the recorded one; "
                 f"resume with labqdl {record.manifest['provenance'].get('labqdl')}"
             )
-        return _carry_out(chosen, frame, record, on_block)
+        return carry_out(chosen, frame, record, on_block)
 
 
 def _given(config: ExperimentConfig) -> dict[str, Any]:
@@ -149,7 +153,7 @@ def _run_name(experiment: Experiment) -> str:
     return f"{stamp}-{experiment.network.name}-{experiment.link}"
 
 
-def _experiment_of(record: RunFolder) -> Experiment:
+def experiment_of(record: RunFolder) -> Experiment:
     """The experiment of a recorded run, built again from its manifest."""
     recorded = record.manifest["experiment"]
     frame = record.manifest["frame"]
@@ -190,9 +194,10 @@ def _experiment_of(record: RunFolder) -> Experiment:
     return chosen
 
 
-def _carry_out(
-    experiment: Experiment, frame: FrameDescription, record: RunFolder, on_block: OnBlock | None
+def carry_out(
+    experiment: Experiment, frame: FrameDescription, record: RunFolder, on_block: OnBlock | None = None
 ) -> RunResult:
+    """Do what is left of a run in a folder that is open for writing, and join the result."""
     # One BLAS thread: the order of summation, and with it every bit, then depends on the shapes alone.
     with threadpool_limits(limits=1, user_api="blas"):
         return _carry_out_blocks(experiment, frame, record, on_block)
@@ -202,14 +207,9 @@ def _carry_out_blocks(
     experiment: Experiment, frame: FrameDescription, record: RunFolder, on_block: OnBlock | None
 ) -> RunResult:
     started = time.perf_counter()
-    server = Server(experiment.network, frame, record.party(Party.SERVER).root())
-    client = Client(experiment.prepared, record.party(Party.CLIENT).root())
     done = finished_blocks(record)
-    server.restore(
-        (layer, block, statistics)
-        for block in done
-        for layer, statistics in load_statistics(record, frame, block).items()
-    )
+    server = restored_server(experiment, frame, record, done)
+    client = Client(experiment.prepared, record.party(Party.CLIENT).root())
     check_outcomes(record, frame, done)
     client.restore((block, load_logits(record, frame, block)) for block, complete in done.items() if complete)
     link = EmulatedLink(
@@ -241,17 +241,36 @@ def _carry_out_blocks(
         if engine.state is EngineState.STOPPED:
             record.commit("stopped", blocks=count)
             raise Stopped(f"stopped after {count} of {total} blocks; 'labqdl resume {record.path}' completes the run")
-    result = _result(experiment, frame, server, record, time.perf_counter() - started)
+    result = joined_result(experiment, frame, server, record, time.perf_counter() - started)
     _save_result(record, result)
     return result
 
 
-def _result(
-    experiment: Experiment, frame: FrameDescription, server: Server, record: RunFolder, seconds: float
+def restored_server(
+    experiment: Experiment, frame: FrameDescription, record: RunFolder, blocks: Iterable[int]
+) -> Server:
+    """The server as it stands after these blocks, from its own records."""
+    server = Server(experiment.network, frame, record.party(Party.SERVER).root())
+    server.restore(
+        (layer, block, statistics)
+        for block in blocks
+        for layer, statistics in load_statistics(record, frame, block).items()
+    )
+    return server
+
+
+def joined_result(
+    experiment: Experiment,
+    frame: FrameDescription,
+    server: Server,
+    record: RunFolder,
+    seconds: float,
+    logits: LoadLogits = load_logits,
 ) -> RunResult:
+    """What server and client know after a run's finished blocks, joined; `logits` gives those of a complete block."""
     blocks = finished_blocks(record)
     complete = [block for block, whole in blocks.items() if whole]
-    accuracy, interval, images = _accuracy(experiment, frame, record, complete)
+    accuracy, interval, images = _accuracy(experiment, frame, record, complete, logits)
     # Light that an aborted block sent has been used as well.
     uses = max(1, sum(len(frame.block_images(block)) for block in blocks))
     bounds = asymptotic_bounds(frame.layers, frame.tap, frame.ledger, weight_uses=uses)
@@ -277,7 +296,7 @@ def _result(
 
 
 def _accuracy(
-    experiment: Experiment, frame: FrameDescription, record: RunFolder, complete: list[int]
+    experiment: Experiment, frame: FrameDescription, record: RunFolder, complete: list[int], logits: LoadLogits
 ) -> tuple[float | None, tuple[float, float] | None, int]:
     """Accuracy with its interval over finished blocks, and how many images those have."""
     labels = experiment.dataset.labels
@@ -286,7 +305,7 @@ def _accuracy(
         chosen = frame.block_images(block)
         images += len(chosen)
         if labels is not None:
-            found = predictions(load_logits(record, frame, block))
+            found = predictions(logits(record, frame, block).astype(np.float32, copy=False))
             right += int(np.count_nonzero(found == labels[chosen.start : chosen.stop]))
     if labels is None or not images:
         return None, None, images
