@@ -1,7 +1,8 @@
 """Counted returned light: photons of the nulled rows, over a block or slot by slot.
 
 A counter sees the classical intensity of what the nulling displacement leaves, so the energies along x, along Jx and
-elsewhere are all that the total of a row depends on. Derived in docs/physics.md, "The exact joint sampler".
+elsewhere are all that the total of a row depends on. Derived in docs/physics.md, "Sampling outcomes, residuals and
+their sums".
 """
 
 from __future__ import annotations

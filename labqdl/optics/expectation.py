@@ -73,17 +73,43 @@ def mean_gain(law: LinkLaw, n_modes: int) -> float:
     return math.exp(-0.5 * law.total_phase_noise**2) * (light.isotropic_signal + light.directed_signal.real / n_modes)
 
 
-def residual_mean(law: LinkLaw, q: NDArray[Real], x: NDArray[Real]) -> Vector:
-    """E r of all 2 n_modes quadratures of one row q (2 n_modes,) for data x (2 n_modes,), interleaved, SNU."""
+def residual_mean(law: LinkLaw, q: NDArray[Real], x: NDArray[Real], offset: NDArray[Real] | None = None) -> Vector:
+    """E r of all 2 n_modes quadratures of one row q (2 n_modes,) for data x (2 n_modes,), interleaved, SNU^(1/2).
+
+    `offset` (2 n_modes,) is light that the client adds to every use, SNU^(1/2) at its output.
+    """
     light = law.homodyne
     damping = math.exp(-0.5 * law.total_phase_noise**2)
-    return np.asarray(damping * _field(light, q, x) - light.expected * np.asarray(q, dtype=np.float64))
+    mean = np.asarray(damping * _field(light, q, x) - light.expected * np.asarray(q, dtype=np.float64))
+    return mean if offset is None else mean + math.sqrt(law.back * law.server_efficiency) * offset
 
 
 def residual_covariance(law: LinkLaw, q: NDArray[Real], x: NDArray[Real]) -> Vector:
     """Cov(r, r) of all quadratures (2 n_modes, 2 n_modes), interleaved, SNU; shot noise of one homodyne each."""
     light = law.homodyne
     return _covariance(law, light, q, x)
+
+
+def use_sum_mean(
+    law: LinkLaw,
+    q: NDArray[Real],
+    x: NDArray[Real],
+    pattern: NDArray[np.bool_],
+    offset: NDArray[Real] | None = None,
+) -> Vector:
+    """E of the sum of each homodyned weight's residuals over the images of a block (n_modes,), SNU^(1/2).
+
+    One row q (2 n_modes,), data x (images, 2 n_modes), the quadratures of `pattern` (n_modes,), True for P. Its
+    products with the measured parts of q and Jq are the means of `sum_qr` and `sum_jr`.
+    """
+    where = 2 * np.arange(pattern.size) + pattern
+    return np.asarray(sum(residual_mean(law, q, direction, offset)[where] for direction in x))
+
+
+def use_sum_covariance(law: LinkLaw, q: NDArray[Real], x: NDArray[Real], pattern: NDArray[np.bool_]) -> Vector:
+    """Covariance of the sums of `use_sum_mean` (n_modes, n_modes), SNU: noise is fresh at every use, so it adds up."""
+    where = 2 * np.arange(pattern.size) + pattern
+    return np.asarray(sum(residual_covariance(law, q, direction)[np.ix_(where, where)] for direction in x))
 
 
 def cross_covariance(law: LinkLaw, q: NDArray[Real], x: NDArray[Real]) -> Vector:
@@ -104,14 +130,19 @@ def cross_covariance(law: LinkLaw, q: NDArray[Real], x: NDArray[Real]) -> Vector
     return np.asarray(noise + law.outcome_gain * (x_b * cos_cos * field - p_b * sin_sin * rotate_j(field)))
 
 
-def mean_counts(law: LinkLaw, q: NDArray[Real], x: NDArray[Real]) -> Vector:
-    """Mean photon counts of every mode slot (n_modes,) of one row after the nulling displacement."""
+def mean_counts(law: LinkLaw, q: NDArray[Real], x: NDArray[Real], offset: NDArray[Real] | None = None) -> Vector:
+    """Mean photon counts of every mode slot (n_modes,) of one row after the nulling displacement.
+
+    `offset` as in `residual_mean`.
+    """
     light = law.counter
     sent = np.asarray(q, dtype=np.float64)
     field = _field(light, q, x)
     damping = math.exp(-0.5 * law.total_phase_noise**2)
     # E (e^{i phi} v - E q)^2 per quadrature is |mean|^2 plus the phase's covariance, which `_covariance` has.
     mean = damping * field - light.expected * sent
+    if offset is not None:
+        mean = mean + math.sqrt(law.back) * offset
     energy = mean**2 + np.diag(_covariance(law, light, q, x))
     photons = energy.reshape(-1, 2).sum(axis=1) * (0.25 * law.counter_efficiency)
     leaked = law.extinction * law.counter_efficiency * law.forward * law.back

@@ -2,8 +2,8 @@
 
 What is summed is the residual R of a row over the images of a block, in the concatenated space of n_modes * images
 dimensions. In each image's plane its components are drawn (`Joint.components`); beyond that it is a known mean M and
-white noise Z, of which only the products with a few vectors are ever needed. Derived in docs/physics.md, "The exact
-joint sampler".
+white noise Z, of which only the products with a few vectors are ever needed. Derived in docs/physics.md, "Sampling
+outcomes, residuals and their sums".
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Big arrays are (rows, images). In the frame of one image, a and b are the restrictions of x and Jx to the homodyned
 quadratures, and the law of its residuals given the outcome is white noise with something added or missing in the
-plane span(a, b): see docs/physics.md, "The exact joint sampler".
+plane span(a, b): see docs/physics.md, "Sampling outcomes, residuals and their sums".
 """
 
 from __future__ import annotations

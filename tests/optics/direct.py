@@ -18,12 +18,12 @@ Complex = NDArray[np.complex128]
 
 
 def draw(
-    law: LinkLaw, q: Real, x: Real, draws: int, generator: np.random.Generator
+    law: LinkLaw, q: Real, x: Real, draws: int, generator: np.random.Generator, offset: Real | None = None
 ) -> tuple[Real, Real, NDArray[np.int64]]:
     """Outcomes (draws,), residuals of all quadratures (draws, 2 n) and counts (draws, n) of one row and image.
 
     Residuals and counts share the returned light, which one beam could not; only their marginals with the outcome
-    are compared.
+    are compared. `offset` (2 n,) is light that the client adds to what it returns, beyond all drifts of phase.
     """
     n = q.size // 2
     client, tap = law.client, law.client.tap
@@ -60,6 +60,8 @@ def draw(
 
     # The light's own phase never held the client's oscillator.
     returned *= np.exp(1j * (later - receiver))[:, np.newaxis]
+    if offset is not None:
+        returned += offset[0::2] + 1j * offset[1::2]
     returned = math.sqrt(law.back) * returned + cloud(law.back_excess)
     detected = math.sqrt(law.server_efficiency) * returned + cloud(1.0 + law.server_noise)
     residual = detected - law.expected_amplitude * sent

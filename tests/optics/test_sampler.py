@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from labqdl.facts import RowStatistics
+from labqdl.facts import ReturnedLight
 from labqdl.optics import expectation
 from labqdl.optics.client_law import ClientLaw
 from labqdl.optics.gain_tap import TapLaw
 from labqdl.optics.law import LinkLaw
 from labqdl.optics.modes import rotate_j
 from labqdl.optics.sampler import Residuals, sample_outcomes, sample_residuals, sample_statistics
+from tests.optics import direct
 from tests.optics.cases import (
     LAWS,
     SIGMAS,
@@ -34,7 +35,8 @@ def probes(x: Real, q: Real, pattern: NDArray[np.bool_]) -> Real:
     """Directions in the homodyned quadratures (d, n): a, b, q and mode 0; every covariance shows along them."""
     where = 2 * np.arange(pattern.size) + pattern
     found = np.stack((x[where], rotate_j(x)[where], q[where], np.eye(pattern.size)[0]))
-    return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True))
+    lengths = np.linalg.norm(found, axis=1, keepdims=True)
+    return np.asarray(found / np.where(lengths > 0, lengths, 1.0))
 
 
 def draw_many(law: LinkLaw, q: Real, x: Real, pattern: NDArray[np.bool_], draws: int, seed: int) -> Residuals:
@@ -113,22 +115,59 @@ def test_an_error_of_five_per_cent_is_seen(what: str) -> None:
 # --- depth two against depth three -------------------------------------------------------------------------------
 
 
-def features(y: NDArray[Any], statistics: RowStatistics) -> tuple[Real, Real]:
-    """What is compared between depths: (homodyned rows, ...) and (counted rows, ...), with squares of the sums."""
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of depth two beyond the sums."""
+
+    use_sums: bool = False
+    sampled: tuple[int, ...] | None = None
+    offset: Real | None = None
+
+    def arguments(self, rows: int) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        if self.offset is not None:
+            found["offset"] = np.tile(self.offset, (rows, 1))
+        return found
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        return {
+            "use_sums": self.use_sums,
+            "sampled": None if self.sampled is None else np.array(self.sampled, dtype=np.int64),
+        }
+
+
+PLAIN = Asked()
+
+
+def features(y: NDArray[Any], light: ReturnedLight, along: Real) -> tuple[Real, Real]:
+    """What is compared between depths: (homodyned rows, ...) and (counted rows, ...), with squares of the sums.
+
+    Sums of uses and kept residuals are taken along the directions `along` (d, n).
+    """
+    statistics = light.statistics
     counted = statistics.counted
     names = ("sum_qr", "sum_rr", "sum_jr")
     sums = np.stack([getattr(statistics, name)[~counted] for name in names], axis=1)
-    homodyned = np.column_stack((y[:, ~counted].T, sums, (sums - sums.mean(axis=0)) ** 2))
+    if light.use_sums is not None:
+        sums = np.column_stack((sums, light.use_sums.sums[~counted].astype(np.float64) @ along.T))
+    squares = (sums - sums.mean(axis=0)) ** 2
+    kept = [] if light.sample is None else [residuals @ along.T for residuals in light.sample.residuals]
+    homodyned = np.column_stack((y[:, ~counted].T, sums, squares, *kept))
     photons = statistics.photons[counted].astype(np.float64)
     return homodyned, np.column_stack((y[:, counted].T, y[:, counted].T ** 2, photons, photons**2))
 
 
-def check_depths(two: LinkLaw, three: LinkLaw, q: Real, x: Real, pattern: NDArray[np.bool_], draws: int) -> None:
+def check_depths(
+    two: LinkLaw, three: LinkLaw, q: Real, x: Real, pattern: NDArray[np.bool_], draws: int, asked: Asked = PLAIN
+) -> None:
     rows = np.tile(q, (2 * draws, 1))
     counted = np.arange(2 * draws) % 2 == 1
-    y, light = sample_statistics(two, rows, x, pattern, counted, KeyedStreams(11))
-    found = sample_residuals(three, rows, x, pattern, counted, KeyedStreams(12))
-    first, second = features(y, light.statistics), features(found.outcomes, found.statistics)
+    more = asked.arguments(2 * draws)
+    y, light = sample_statistics(two, rows, x, pattern, counted, KeyedStreams(11), **asked.parts, **more)
+    found = sample_residuals(three, rows, x, pattern, counted, KeyedStreams(12), **more)
+    along = probes(x[0], q, pattern)
+    first, second = features(y, light, along), features(found.outcomes, found.light(**asked.parts), along)
     compare_samples(first[0], second[0])
     compare_samples(first[1], second[1])
 
@@ -142,12 +181,38 @@ def test_statistics_have_the_law_of_the_residuals(name: str, n_modes: int, image
 
 
 @pytest.mark.parametrize(
-    "what", ["nothing", "server_efficiency", "counter_efficiency", "added noise", "net gain", "covariance"]
+    ("n_modes", "images", "asked"),
+    [
+        (1, 3, Asked(use_sums=True)),
+        (4, 1, Asked(use_sums=True)),
+        (4, 3, Asked(use_sums=True)),
+        (5, 4, Asked(use_sums=True, sampled=(1,))),
+        (4, 3, Asked(use_sums=False, sampled=(0, 2))),
+        (4, 2, Asked(use_sums=True, sampled=(0, 1))),
+        (4, 3, Asked(use_sums=True, offset=row(4, 27, mu=0.5))),
+        (5, 4, Asked(use_sums=False, sampled=(3,), offset=row(5, 28, mu=0.5))),
+    ],
+    ids=["one mode", "one image", "sums", "sums, one kept", "two kept", "all kept", "offset", "offset, one kept"],
 )
-def test_depths_that_differ_by_five_per_cent_are_seen(what: str) -> None:
+@pytest.mark.parametrize("name", LAWS)
+def test_all_that_is_asked_has_the_law_of_the_residuals(name: str, n_modes: int, images: int, asked: Asked) -> None:
+    law = LAWS[name]
+    pattern = np.arange(n_modes) % 3 == 0
+    check_depths(law, law, row(n_modes, 13), unit_vectors(images, n_modes, 14), pattern, 2_500, asked)
+
+
+@pytest.mark.parametrize(
+    ("what", "use_sums"),
+    [
+        ("nothing", True),
+        *((what, False) for what in ("server_efficiency", "counter_efficiency", "net gain")),
+        *((what, use_sums) for what in ("added noise", "covariance") for use_sums in (False, True)),
+    ],
+)
+def test_depths_that_differ_by_five_per_cent_are_seen(what: str, use_sums: bool) -> None:
     law, x = LAWS["ideal amplifier"], np.array([[0.98, 0.1, 0.14, 0.1]])
     x /= np.linalg.norm(x)
-    arguments = (4.0 * x[0], x, np.array([False, False]), 250_000)
+    arguments = (4.0 * x[0], x, np.array([False, False]), 250_000, Asked(use_sums=use_sums))
     if what == "nothing":
         check_depths(law, law, *arguments)
         return
@@ -155,9 +220,125 @@ def test_depths_that_differ_by_five_per_cent_are_seen(what: str) -> None:
         check_depths(tampered(law, what), law, *arguments)
 
 
+@pytest.mark.parametrize("what", ["nothing", "added noise", "net gain", "server_efficiency", "offset"])
+def test_sums_of_uses_and_kept_residuals_alone_show_five_per_cent(what: str) -> None:
+    """Against the closed forms, for data that are nearly the same in 5 images, one of which is kept."""
+    law, n_modes, images, rows = LAWS["ideal amplifier"], 3, 5, 300_000
+    x = np.eye(2 * n_modes)[1] + 0.1 * unit_vectors(images, n_modes, 30)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    q, offset, pattern = row(n_modes, 31, mu=0.5) + x[0], row(n_modes, 32, mu=0.5), np.array([True, False, True])
+    drawn = law if what in ("nothing", "offset") else tampered(law, what)
+    factor = 1.05 if what == "offset" else 1.0
+    _, light = sample_statistics(
+        drawn,
+        np.tile(q, (rows, 1)),
+        x,
+        pattern,
+        np.zeros(rows, dtype=np.bool_),
+        KeyedStreams(33),
+        use_sums=True,
+        sampled=np.array([3]),
+        offset=np.tile(factor * offset, (rows, 1)),
+    )
+    assert light.use_sums is not None
+    assert light.sample is not None
+    kept = light.sample.residuals[0].astype(np.float64)
+    sums = light.use_sums.sums.astype(np.float64)
+    where = 2 * np.arange(n_modes) + pattern
+
+    def check_sums() -> None:
+        mean = expectation.use_sum_mean(law, q, x, pattern, offset)
+        compare_with_closed_form(sums, mean, expectation.use_sum_covariance(law, q, x, pattern))
+
+    def check_kept() -> None:
+        full = expectation.residual_covariance(law, q, x[3])[np.ix_(where, where)]
+        compare_with_closed_form(kept, expectation.residual_mean(law, q, x[3], offset)[where], full)
+
+    def check_rows() -> None:
+        j = rotate_j(q)[where]
+        along = np.stack((q[where], j))
+        mean = along @ expectation.use_sum_mean(law, q, x, pattern, offset)
+        spread = along @ expectation.use_sum_covariance(law, q, x, pattern) @ along.T
+        found = np.stack((light.statistics.sum_qr, light.statistics.sum_jr), axis=1)
+        compare_with_closed_form(found, mean, spread)
+
+    for check in (check_sums, check_kept, check_rows):
+        if what == "nothing":
+            check()
+        else:
+            with pytest.raises(AssertionError):
+                check()
+
+
+@pytest.mark.parametrize("name", ["honest amplifier", "intercept-resend", "turned, shaky", "vacuum"])
+@pytest.mark.parametrize("counting", [False, True])
+def test_offset_against_mode_by_mode_simulation(name: str, counting: bool) -> None:
+    """Light that the client adds, 5 % more of which is seen; homodyned or counted, summed over two images."""
+    law, n_modes, draws = LAWS[name], 3, 60_000
+    q, offset, x = row(n_modes, 34), row(n_modes, 35, mu=4.0), unit_vectors(2, n_modes, 36)
+    pattern = np.array([True, False, False])
+    counted = np.full(draws, counting)
+    parts = [direct.draw(law, q, data, draws, np.random.default_rng(37 + i), offset) for i, data in enumerate(x)]
+    where = 2 * np.arange(n_modes) + pattern
+
+    def of_sampler(factor: float) -> Real:
+        y, light = sample_statistics(
+            law,
+            np.tile(q, (draws, 1)),
+            x,
+            pattern,
+            counted,
+            KeyedStreams(38),
+            use_sums=True,
+            offset=np.tile(factor * offset, (draws, 1)),
+        )
+        assert light.use_sums is not None
+        if counting:
+            return np.column_stack((y.T, light.statistics.photons))
+        return np.column_stack((y.T, light.use_sums.sums, light.statistics.sum_rr, light.statistics.sum_jr))
+
+    outcomes = np.stack([y for y, _, _ in parts], axis=1)
+    if counting:
+        expected = np.column_stack((outcomes, sum(photons.sum(axis=1) for _, _, photons in parts)))
+    else:
+        residuals = [every[:, where] for _, every, _ in parts]
+        squares = sum((every**2).sum(axis=1) for every in residuals)
+        sums = np.asarray(sum(residuals))
+        expected = np.column_stack((outcomes, sums, squares, sums @ rotate_j(q)[where]))
+    compare_samples(of_sampler(1.0), expected)
+    with pytest.raises(AssertionError):
+        compare_samples(of_sampler(1.05), expected)
+
+
+def test_an_offset_is_added_to_every_image_and_to_nothing_else() -> None:
+    q, x, pattern, counted = block()
+    law, offset = LAWS["honest amplifier, shaky"], 0.7 * q[::-1]
+    without = sample_residuals(law, q, x, pattern, counted, KeyedStreams(39))
+    found = sample_residuals(law, q, x, pattern, counted, KeyedStreams(39), offset=offset)
+    where = 2 * np.arange(pattern.size) + pattern
+    added = math.sqrt(law.back * law.server_efficiency) * offset[~counted][:, where]
+    np.testing.assert_allclose(found.residuals, without.residuals + added, atol=1e-12)
+    np.testing.assert_array_equal(found.outcomes, without.outcomes)
+    more = expectation.mean_counts(law, q[0], x[0], offset[0]) - expectation.mean_counts(law, q[0], x[0])
+    _, _, counts = direct.draw(law, q[0], x[0], 40_000, np.random.default_rng(40), offset[0])
+    _, _, fewer = direct.draw(law, q[0], x[0], 40_000, np.random.default_rng(41))
+    error = np.hypot(counts.std(axis=0), fewer.std(axis=0)) / 200.0
+    assert np.all(np.abs(counts.mean(axis=0) - fewer.mean(axis=0) - more) < 6 * error)
+
+
+@pytest.mark.parametrize("name", ["intercept-resend", "cloner, shaky"])
+@pytest.mark.parametrize("images", [2, 7])
+def test_images_that_share_one_direction(name: str, images: int) -> None:
+    """Nothing but the noise of single images is left along the direction of all data; a factor could fail there."""
+    law, n_modes = LAWS[name], 6
+    x = np.tile(unit_vectors(1, n_modes, 42), (images, 1))
+    check_depths(law, law, row(n_modes, 43), x, np.arange(n_modes) % 2 == 0, 4_000, Asked(use_sums=True))
+
+
 @pytest.mark.parametrize("name", ["honest amplifier", "intercept-resend", "turned, shaky", "vacuum"])
 @pytest.mark.parametrize("case", ["only measured", "only unmeasured", "a and b parallel", "zero row", "q along x"])
-def test_degenerate_directions(name: str, case: str) -> None:
+@pytest.mark.parametrize("use_sums", [False, True])
+def test_degenerate_directions(name: str, case: str, use_sums: bool) -> None:
     law, n_modes = LAWS[name], 3
     pattern = np.zeros(n_modes, dtype=np.bool_)
     x, q = np.zeros((2, 2 * n_modes)), row(n_modes, 15)
@@ -170,7 +351,7 @@ def test_degenerate_directions(name: str, case: str) -> None:
     else:
         x = unit_vectors(2, n_modes, 16)
         q = np.zeros(2 * n_modes) if case == "zero row" else 3.0 * x[0]
-    check_depths(law, law, q, x, pattern, draws=4_000)
+    check_depths(law, law, q, x, pattern, 4_000, Asked(use_sums=use_sums))
 
 
 @pytest.mark.parametrize("name", ["vacuum", "turned, shaky"])
@@ -182,13 +363,15 @@ def test_zero_row_of_one_mode(name: str) -> None:
         check_depths(law, law, row(1, 17), np.array([[1.0, 0.0]]), pattern, draws=4_000)
 
 
-def test_statistics_of_a_large_block_have_their_means() -> None:
+@pytest.mark.parametrize("use_sums", [False, True])
+def test_statistics_of_a_large_block_have_their_means(use_sums: bool) -> None:
     """392 modes, as in use: mean and spread of the sums against closed forms, where no residual could show a slip."""
     law, n_modes, images, rows = LAWS["honest amplifier"], 392, 16, 400
     x, q = unit_vectors(images, n_modes, 18), np.tile(row(n_modes, 19), (rows, 1))
     pattern = np.random.default_rng(20).random(n_modes) < 0.5
-    _, light = sample_statistics(law, q, x, pattern, np.zeros(rows, dtype=np.bool_), KeyedStreams(21))
-    statistics = light.statistics
+    homodyned = np.zeros(rows, dtype=np.bool_)
+    _, returned = sample_statistics(law, q, x, pattern, homodyned, KeyedStreams(21), use_sums=use_sums)
+    statistics = returned.statistics
     where = 2 * np.arange(n_modes) + pattern
     light = law.homodyne
     a, b, sent = x[:, where], rotate_j(x)[:, where], q[0][where]
@@ -203,6 +386,9 @@ def test_statistics_of_a_large_block_have_their_means() -> None:
     assert abs(statistics.sum_qr.var() / variance - 1) < 5 * math.sqrt(2 / rows)
     assert abs(statistics.sum_rr.var() / spread**2 - 1) < 5 * math.sqrt(2 / rows)
     np.testing.assert_allclose(statistics.sum_qq, images * sent @ sent, rtol=1e-12)
+    if returned.use_sums is not None:
+        squares = np.sum(returned.use_sums.sums.astype(np.float64) ** 2, axis=1)
+        assert abs(squares.mean() - mean) < 5 * 1.01 * math.sqrt(2.0 * n_modes) * images * light.floor / math.sqrt(rows)
 
 
 def test_nulled_light_of_an_honest_row_is_thermal() -> None:
@@ -232,6 +418,10 @@ def test_all_depths_give_the_same_outcomes(name: str) -> None:
     law = LAWS[name]
     y = sample_outcomes(law, q, x, KeyedStreams(1))
     two, _ = sample_statistics(law, q, x, pattern, counted, KeyedStreams(1))
+    for asked in (Asked(use_sums=True), Asked(sampled=(0, 3)), Asked(use_sums=True, sampled=(2,), offset=q[0])):
+        more = asked.arguments(12)
+        again, _ = sample_statistics(law, q, x, pattern, counted, KeyedStreams(1), **asked.parts, **more)
+        np.testing.assert_allclose(again, y, rtol=1e-12, atol=1e-12)
     three = sample_residuals(law, q, x, pattern, ~counted, KeyedStreams(1))
     assert y.shape == (5, 12)
     np.testing.assert_allclose(two, y, rtol=1e-12, atol=1e-12)
@@ -345,20 +535,26 @@ class Recording:
 @pytest.mark.parametrize(
     ("name", "depth", "asked"),
     [
-        ("honest amplifier", 1, ["outcome"]),
-        ("honest amplifier, shaky", 1, ["outcome", "phase"]),
-        ("honest amplifier", 2, ["outcome", "residual", "count"]),
-        ("honest amplifier, shaky", 2, ["outcome", "phase", "residual", "count"]),
-        ("honest amplifier, shaky", 3, ["outcome", "phase", "residual", "count"]),
+        ("honest amplifier", "outcomes", ["outcome"]),
+        ("honest amplifier, shaky", "outcomes", ["outcome", "phase"]),
+        ("honest amplifier", "statistics", ["outcome", "residual", "count"]),
+        ("honest amplifier, shaky", "statistics", ["outcome", "phase", "residual", "count"]),
+        ("honest amplifier, shaky", "sample", ["outcome", "phase", "residual", "sample", "count"]),
+        ("intercept-resend", "sample", ["outcome", "residual", "sample", "count"]),
+        ("honest amplifier, shaky", "residuals", ["outcome", "phase", "residual", "count"]),
     ],
 )
-def test_each_purpose_is_asked_for_once(name: str, depth: int, asked: list[str]) -> None:
+def test_each_purpose_is_asked_for_once(name: str, depth: str, asked: list[str]) -> None:
     q, x, pattern, counted = block()
     streams, law = Recording(), LAWS[name]
-    if depth == 1:
+    if depth == "outcomes":
         sample_outcomes(law, q, x, streams)
+    elif depth == "residuals":
+        sample_residuals(law, q, x, pattern, counted, streams)
+    elif depth == "statistics":
+        sample_statistics(law, q, x, pattern, counted, streams)
     else:
-        (sample_statistics if depth == 2 else sample_residuals)(law, q, x, pattern, counted, streams)
+        sample_statistics(law, q, x, pattern, counted, streams, use_sums=True, sampled=np.array([1, 4]))
     assert streams.asked == asked
 
 
@@ -391,6 +587,14 @@ def refusals() -> list[tuple[type[Exception], str, dict[str, Any]]]:
         (ValueError, "pattern", {"pattern": pattern.astype(np.int64)}),
         (ValueError, "counted", {"counted": counted[:3]}),
         (ValueError, "unit vector", {"x": 1.01 * x}),
+        (ValueError, "rising places", {"sampled": np.array([3, 1])}),
+        (ValueError, "rising places", {"sampled": np.array([1, 1])}),
+        (ValueError, "rising places", {"sampled": np.array([5])}),
+        (ValueError, "rising places", {"sampled": np.array([-1])}),
+        (ValueError, "rising places", {"sampled": np.array([0.0])}),
+        (ValueError, "rising places", {"sampled": np.array([[1]])}),
+        (ValueError, "offset", {"offset": q[0]}),
+        (ValueError, "offset", {"offset": q.astype(np.int64)}),
     ]
 
 

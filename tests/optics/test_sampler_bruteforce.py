@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from labqdl.facts import TapSetting
+from labqdl.facts import ReturnedLight, TapSetting
 from labqdl.optics import client_law
 from labqdl.optics.client_law import ClientLaw
 from labqdl.optics.law import LinkLaw
@@ -116,9 +116,20 @@ def depth_one(block: Block, law: LinkLaw) -> Figures:
     yield from outcome_figures(block, np.asarray(y, dtype=np.float64))
 
 
-def depth_two(block: Block, law: LinkLaw) -> Figures:
-    drawn, light = sample_statistics(law, block.all_q, block.x, block.pattern, block.counted, streams(2, block.n))
-    sums = light.statistics
+def depth_two(
+    block: Block, law: LinkLaw, *, use_sums: bool = False, sampled: NDArray[np.int64] | None = None
+) -> Figures:
+    drawn, returned = sample_statistics(
+        law,
+        block.all_q,
+        block.x,
+        block.pattern,
+        block.counted,
+        streams(2, block.n),
+        use_sums=use_sums,
+        sampled=sampled,
+    )
+    sums = returned.statistics
     y = np.asarray(drawn, dtype=np.float64)
     yield from outcome_figures(block, y)
     seen, counted = ~block.counted, block.counted
@@ -167,26 +178,78 @@ def depth_two(block: Block, law: LinkLaw) -> Figures:
         yield "outcome with photons", score(noise[counted] * photons, float(2 * amplitude @ light / 4))
         yield "outcome squared with photons", score(noise[counted] ** 2 * photons, float(2 * light @ light / 4))
 
+    if returned.use_sums is not None:
+        yield from figures_of_uses(block, y, returned, rr)
+    if returned.sample is not None:
+        assert sampled is not None
+        np.testing.assert_array_equal(returned.sample.images, sampled)
+        np.testing.assert_array_equal(returned.sample.rows, np.flatnonzero(seen))
+        for place, image in enumerate(sampled):
+            kept = np.asarray(returned.sample.residuals[place], dtype=np.float64)
+            yield from figures_of_residuals(block, y, int(image), kept)
+            residual = kept - block.residual_mean(block.exact[image])
+            with_rr = 2 * spreads[image] @ means[image]
+            yield "residuals of a sampled image with sum r r", score(residual * rr[:, None], with_rr)
+            if returned.use_sums is not None:
+                uses = np.asarray(returned.use_sums.sums[seen], dtype=np.float64)
+                products = residual[:, :, None] * (uses - sum(means))[:, None]
+                yield "residuals of a sampled image with use sums", score(products, spreads[image])
+
+
+def figures_of_uses(block: Block, y: Real, returned: ReturnedLight, rr: Real) -> Figures:
+    """Sums of uses against the brute force, with the outcomes, and with sum r r less its mean (homodyned rows,)."""
+    assert returned.use_sums is not None
+    seen, upper = ~block.counted, np.triu_indices(block.n)
+    assert returned.use_sums.sums.dtype == np.float32
+    assert returned.use_sums.images == IMAGES
+    assert not returned.use_sums.sums[block.counted].any()
+    sums = np.asarray(returned.use_sums.sums[seen], dtype=np.float64)
+    # The other sums are those of the sums of uses, but for single precision.
+    q = block.q[block.chosen]
+    j = np.where(block.pattern, 1.0, -1.0) * block.q[block.chosen ^ 1]
+    scale = 1e-5 * block.n * (1.0 + np.abs(sums).max())
+    np.testing.assert_allclose(returned.statistics.sum_qr[seen], sums @ q, atol=scale * (1.0 + np.abs(q).max()))
+    np.testing.assert_allclose(returned.statistics.sum_jr[seen], sums @ j, atol=scale * (1.0 + np.abs(j).max()))
+    means = [block.residual_mean(exact) for exact in block.exact]
+    spreads = [block.residual_covariance(exact) for exact in block.exact]
+    uses = sums - sum(means)
+    yield "use sums", score(uses, 0.0)
+    yield "covariance of use sums", score(uses[:, upper[0]] * uses[:, upper[1]], np.asarray(sum(spreads))[upper])
+    yield "squares of use sums", score((uses**2).sum(axis=1), float(sum(np.trace(s) for s in spreads)))
+    with_rr = np.asarray(sum(2 * s @ m for s, m in zip(spreads, means, strict=True)))
+    yield "use sums with sum r r", score(uses * rr[:, None], with_rr)
+    yield (
+        "squares of use sums with sum r r",
+        score(uses**2 * rr[:, None], np.asarray(sum(2 * s**2 for s in spreads)).sum(axis=0)),
+    )
+    for image, exact in enumerate(block.exact):
+        noise, cross = (y[image] - exact.outcome_map @ block.q)[seen], block.cross(exact)
+        yield "outcome with use sums", score(noise[:, None] * uses, cross)
+        yield "outcome with use sums along x", score(noise * (uses @ cross), float(cross @ cross))
+
+
+def figures_of_residuals(block: Block, y: Real, image: int, residuals: Real) -> Figures:
+    """Every residual of one image (homodyned rows, n) against the brute force."""
+    exact, upper = block.exact[image], np.triu_indices(block.n)
+    noise, cross = (y[image] - exact.outcome_map @ block.q)[~block.counted], block.cross(exact)
+    residual = residuals - block.residual_mean(exact)
+    yield "residual means", score(residual, 0.0)
+    products = residual[:, upper[0]] * residual[:, upper[1]]
+    yield "residual covariance", score(products, block.residual_covariance(exact)[upper])
+    yield "outcome with residuals", score(noise[:, None] * residual, cross)
+    yield "outcome with residuals along x", score(noise * (residual @ cross), float(cross @ cross))
+    along = float(cross @ block.residual_covariance(exact) @ cross)
+    yield "residuals along x", score((residual @ cross) ** 2, along)
+
 
 def depth_three(block: Block, law: LinkLaw) -> Figures:
     drawn = sample_residuals(law, block.all_q, block.x, block.pattern, block.counted, streams(3, block.n))
     y = np.asarray(drawn.outcomes, dtype=np.float64)
     yield from outcome_figures(block, y)
     seen, counted = ~block.counted, block.counted
-    upper = np.triu_indices(block.n)
     for image, exact in enumerate(block.exact):
         noise = y[image] - exact.outcome_map @ block.q
-        residual = np.asarray(drawn.residuals[image], dtype=np.float64) - block.residual_mean(exact)
-        yield "residual means", score(residual, 0.0)
-        products = residual[:, upper[0]] * residual[:, upper[1]]
-        yield "residual covariance", score(products, block.residual_covariance(exact)[upper])
-        cross = block.cross(exact)
-        yield "outcome with residuals", score(noise[seen, None] * residual, cross)
-        yield "outcome with residuals along x", score(noise[seen] * (residual @ cross), float(cross @ cross))
-        yield (
-            "residuals along x",
-            score((residual @ cross) ** 2, float(cross @ block.residual_covariance(exact) @ cross)),
-        )
+        yield from figures_of_residuals(block, y, image, np.asarray(drawn.residuals[image], dtype=np.float64))
         counts = drawn.counts[image].astype(np.float64)
         yield "photons per mode", score(counts, block.photons(exact))
         yield "photons", score(counts.sum(axis=1), float(block.photons(exact).sum()))
@@ -210,6 +273,10 @@ def depth_three(block: Block, law: LinkLaw) -> Figures:
 DEPTHS: dict[str, Callable[[Block, LinkLaw], Figures]] = {
     "outcomes": depth_one,
     "statistics": depth_two,
+    "use sums": functools.partial(depth_two, use_sums=True),
+    "one image kept": functools.partial(depth_two, sampled=np.array([1])),
+    "use sums, one image kept": functools.partial(depth_two, use_sums=True, sampled=np.array([0])),
+    "use sums, all images kept": functools.partial(depth_two, use_sums=True, sampled=np.array([0, 1])),
     "residuals": depth_three,
 }
 
@@ -260,7 +327,7 @@ CHEATS: dict[str, tuple[ClientLaw, Build]] = {
 }
 
 
-@pytest.mark.parametrize("depth", ["statistics", "residuals"])
+@pytest.mark.parametrize("depth", [depth for depth in DEPTHS if depth != "outcomes"])
 @pytest.mark.parametrize("name", CHEATS)
 def test_moments_of_cheating_clients(name: str, depth: str) -> None:
     client, build = CHEATS[name]
@@ -319,7 +386,7 @@ def strong_law(name: str) -> LinkLaw:
     ("depth", "planted"),
     [
         *(("outcomes", name) for name in OUTCOME),
-        *((depth, name) for depth in ("statistics", "residuals") for name in RETURN),
+        *((depth, name) for depth in ("statistics", "use sums", "residuals") for name in RETURN),
     ],
 )
 @pytest.mark.parametrize("name", STRONG)
