@@ -25,6 +25,7 @@ class Reason(StrEnum):
     INCONSISTENT = "inconsistent"
     SAMPLES = "samples"
     BUDGET = "budget"
+    CLIENT = "client"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class Certificate:
     """Finite-size upper bounds against the agreed budgets.
 
     `transmissivity_min` and `excess_max` are confidence limits at the server's input (behind trusted parts), both
-    together at 1 - delta. `limited_by` names the ledger's component that raises the failing bound most;
+    together at 1 - delta; `engine` made `bits_per_weight` from them. `limited_by` names the ledger's component that raises the failing bound most;
     `more_symbols` how many further symbols would bring it below the budget, None where none would.
     """
 
@@ -88,6 +89,7 @@ class Certificate:
     failing: tuple[str, ...] = ()
     limited_by: str | None = None
     more_symbols: int | None = None
+    engine: str = "labqdl"
 
 
 @dataclass(frozen=True, slots=True)

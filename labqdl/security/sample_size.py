@@ -13,7 +13,7 @@ from collections.abc import Callable
 from enum import StrEnum
 
 from scipy.optimize import brentq
-from scipy.special import gammainccinv, gammainc, gammaincc, gammaincinv, ndtr, ndtri
+from scipy.special import gammainc, gammaincc, gammainccinv, gammaincinv, ndtr, ndtri
 
 from labqdl.security.quadratic import QuadraticLaw
 

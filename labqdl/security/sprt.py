@@ -41,7 +41,7 @@ class Sprt:
     blocks: int = 0
 
     def __post_init__(self) -> None:
-        if not (0 < self.alpha and 0 < self.beta and self.alpha + self.beta < 1):
+        if not (self.alpha > 0 and self.beta > 0 and self.alpha + self.beta < 1):
             raise ValueError(f"error rates must be positive with a sum below 1, got {self.alpha!r}, {self.beta!r}")
 
     @property
