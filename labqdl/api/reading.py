@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labqdl import __version__
 from labqdl.api.blocks import finished_blocks, load_logits, load_statistics
-from labqdl.errors import RecordError
+from labqdl.errors import ProtocolError, RecordError
 from labqdl.facts import FrameDescription, RowStatistics
 from labqdl.protocol.messages import Proposal
 from labqdl.records import Party, RecordedEvent, RunFolder
@@ -93,8 +94,20 @@ def open_run(path: str | Path) -> RecordedRun:
         For a damaged folder; names the file.
     """
     folder = RunFolder.open(path)
+    return RecordedRun(folder, recorded_frame(folder))
+
+
+def recorded_frame(folder: RunFolder) -> FrameDescription:
+    """The frame in a run's manifest; RecordError where there is none, or none that this version of labqdl reads."""
+    file = folder.path / "manifest.json"
+    if "frame" not in folder.manifest:
+        raise RecordError(f"{file}: no 'frame': not an inference run")
     try:
-        frame = Proposal.from_json({"type": "proposal", "frame": folder.manifest["frame"]}).frame
-    except KeyError as error:
-        raise RecordError(f"{folder.path}/manifest.json: no {error}: not an inference run") from None
-    return RecordedRun(folder, frame)
+        return Proposal.from_json({"type": "proposal", "frame": folder.manifest["frame"]}).frame
+    except ProtocolError as error:
+        provenance = folder.manifest.get("provenance")
+        version = provenance.get("labqdl") if isinstance(provenance, dict) else None
+        raise RecordError(
+            f"{file}: this version of labqdl ({__version__}) does not read the frame ({error}); the run was recorded "
+            f"by labqdl {version}"
+        ) from None
