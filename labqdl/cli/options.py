@@ -41,6 +41,17 @@ def run_options(command: Command) -> Command:
             "--depth", metavar="DEPTH", help="What is drawn of the returned light: outcomes, statistics, residuals."
         ),
         click.option(
+            "--cross-use/--no-cross-use",
+            default=None,
+            help="Test for noise that repeats in every use of a weight. [default: on]",
+        ),
+        click.option(
+            "--residual-share",
+            type=float,
+            metavar="SHARE",
+            help="Share of the data vectors of which the server keeps every residual. [default: 0.004]",
+        ),
+        click.option(
             "--seed", type=int, help="Seed of all random numbers (simulation only); system entropy by default."
         ),
         click.option("--channel", metavar="NAME[:X]", help="The fibre: honest, outside-tap[:fraction]."),

@@ -67,6 +67,15 @@ SCHEMA = Section(
                 ),
                 Field("alpha", Kind.NUMBER, "Overall false-alarm rate of the consistency tests", above=0.0, below=0.5),
                 Field("delta", Kind.NUMBER, "1 - confidence of the certificate", above=0.0, below=0.5),
+                Field("cross_use", Kind.BOOLEAN, "Whether noise that repeats in every use of a weight is tested for"),
+                Field(
+                    "residual_share",
+                    Kind.NUMBER,
+                    "Share of each block's data vectors of which every residual is kept, for the tests of directions; "
+                    "rounded up to whole vectors",
+                    minimum=0.0,
+                    maximum=1.0,
+                ),
                 Field(
                     "shot_noise",
                     Kind.TEXT,
@@ -145,6 +154,8 @@ class ExperimentConfig:
     counting_fraction: float | None = None
     alpha: float | None = None
     delta: float | None = None
+    cross_use: bool | None = None
+    residual_share: float | None = None
     shot_noise: str | None = None
     vacuum_slots: int | None = None
     check_vectors: int | None = None

@@ -16,6 +16,9 @@ from typing import Any
 from labqdl.facts.ledger import Ledger
 from labqdl.facts.operating_point import TapSetting
 
+_ROUNDING = 1e-9
+"""Vectors by which a share of a block may miss a whole number for no other reason than its decimal digits."""
+
 
 class ActivationKind(StrEnum):
     """Element-wise functions that the client applies to its outcomes."""
@@ -114,19 +117,32 @@ class VerificationPlan:
         1 - confidence of the certificate, split over all estimates.
     shot_noise:
         Where the shot-noise unit comes from.
+    cross_use:
+        Whether the server sums each weight's residuals over its uses, for the test of noise that repeats.
+    residual_share:
+        Share of the vectors of each block of which the server keeps every residual, for the tests of directions;
+        rounded up to whole vectors. Which ones is the server's secret choice.
     """
 
     counting_fraction: float = 0.25
     alpha: float = 1e-6
     delta: float = 1e-6
     shot_noise: ShotNoise = ShotNoise.KNOWN
+    cross_use: bool = True
+    residual_share: float = 0.004
 
     def __post_init__(self) -> None:
         if not 0 <= self.counting_fraction < 1:
             raise ValueError(f"counting_fraction must lie in [0, 1), got {self.counting_fraction!r}")
+        if not 0 <= self.residual_share <= 1:
+            raise ValueError(f"residual_share must lie between 0 and 1, got {self.residual_share!r}")
         for name in ("alpha", "delta"):
             if not 0 < getattr(self, name) < 0.5:
                 raise ValueError(f"{name} must lie between 0 and 0.5, got {getattr(self, name)!r}")
+
+    def sampled_vectors(self, vectors: int) -> int:
+        """Of how many of a block's vectors every residual is kept."""
+        return math.ceil(self.residual_share * vectors - _ROUNDING)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,8 @@ block = 64
 counting_fraction = 0.5
 alpha = 1e-6
 delta = 1e-3
+cross_use = false
+residual_share = 0.01
 shot_noise = "own"
 vacuum_slots = 8
 
@@ -58,6 +60,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
     assert config.amplifier_gain == pytest.approx(10**0.3)
     assert (config.model, config.images, config.mu, config.depth) == ("mnist-robust", 100, 4.0, "residuals")
     assert (config.counting_fraction, config.alpha, config.delta) == (0.5, 1e-6, 1e-3)
+    assert (config.cross_use, config.residual_share) == (False, 0.01)
     assert (config.bits_per_weight, config.cumulative_bits_per_feature) == (0.1, 2.0)
     assert all(value is not None for value in dataclasses.asdict(config).values())
     assert config.path("labels.gz") == tmp_path / "labels.gz"
@@ -93,6 +96,8 @@ def test_schema_and_dataclass_name_the_same_keys() -> None:
         ("seed = -1\n", 1, "seed"),
         ("[verification]\nalpha = 0.5\n", 2, "verification.alpha"),
         ("[verification]\ncounting_fraction = 1\n", 2, "verification.counting_fraction"),
+        ("[verification]\nresidual_share = 1.5\n", 2, "verification.residual_share"),
+        ("[verification]\ncross_use = 1\n", 2, "verification.cross_use"),
         ('[verification]\nshot_noise = "borrowed"\n', 2, "verification.shot_noise"),
         ("[guard]\nmonitor_fraction = 1\n", 2, "guard.monitor_fraction"),
         ("[budgets]\n\nbits_per_weight = 0\n", 3, "budgets.bits_per_weight"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -215,7 +216,18 @@ def test_impossible_light(mu: float) -> None:
         OperatingPoint(mu, TapSetting.amplifier(2.0))
 
 
-@pytest.mark.parametrize("changes", [{"counting_fraction": 1.0}, {"alpha": 0.0}, {"delta": 0.7}])
-def test_impossible_plans(changes: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [{"counting_fraction": 1.0}, {"alpha": 0.0}, {"delta": 0.7}, {"residual_share": 1.1}, {"residual_share": -0.1}],
+)
+def test_impossible_plans(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(changes))):
         VerificationPlan(**changes)
+
+
+@pytest.mark.parametrize(
+    ("share", "vectors", "kept"),
+    [(0.0, 256, 0), (0.004, 250, 1), (0.004, 256, 2), (0.004, 1, 1), (0.1, 30, 3), (1.0, 7, 7), (1e-7, 4, 1)],
+)
+def test_shares_are_rounded_up_to_whole_vectors(share: float, vectors: int, kept: int) -> None:
+    assert VerificationPlan(residual_share=share).sampled_vectors(vectors) == kept
