@@ -101,11 +101,14 @@ def run_tests(folder: Path, tests: Sequence[str]) -> tuple[int, str]:
 def try_fault(fault: Fault, *, find: bool = False) -> Outcome:
     """Plant a fault in a fresh copy and run its test (or, to find one, all tests of the test's folder or file)."""
     started = time.perf_counter()
+    try:
+        planted = fault.planted((TOP / fault.file).read_text(encoding="utf-8"))
+    except ValueError as error:
+        return Outcome(fault, False, (), 0.0, str(error))
     with tempfile.TemporaryDirectory(prefix="labqdl-mutant-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         copy_project(folder)
-        file = folder / fault.file
-        file.write_text(fault.planted(file.read_text(encoding="utf-8")), encoding="utf-8", newline="\n")
+        (folder / fault.file).write_text(planted, encoding="utf-8", newline="\n")
         code, output = run_tests(folder, [fault.test.split("::")[0] if find else fault.test])
     failed = tuple(_FAILED.findall(output))
     # 1: tests ran and failed; 2: the module does not even import. Anything else says nothing about the fault.
