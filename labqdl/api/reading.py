@@ -97,13 +97,25 @@ def open_run(path: str | Path) -> RecordedRun:
     return RecordedRun(folder, recorded_frame(folder))
 
 
+_ABSENT: Mapping[str, Any] = {"check_vectors": 0}
+_ABSENT_PLAN: Mapping[str, Any] = {"shot_noise": "known", "cross_use": False, "residual_share": 0.0}
+"""What a frame that was recorded before these keys existed meant without saying."""
+
+
+def _completed(frame: Any) -> Any:
+    """A recorded frame with the keys that are younger than it."""
+    if not (isinstance(frame, Mapping) and isinstance(frame.get("plan"), Mapping)):
+        return frame
+    return {**_ABSENT, **frame, "plan": {**_ABSENT_PLAN, **frame["plan"]}}
+
+
 def recorded_frame(folder: RunFolder) -> FrameDescription:
     """The frame in a run's manifest; RecordError where there is none, or none that this version of labqdl reads."""
     file = folder.path / "manifest.json"
     if "frame" not in folder.manifest:
         raise RecordError(f"{file}: no 'frame': not an inference run")
     try:
-        return Proposal.from_json({"type": "proposal", "frame": folder.manifest["frame"]}).frame
+        return Proposal.from_json({"type": "proposal", "frame": _completed(folder.manifest["frame"])}).frame
     except ProtocolError as error:
         provenance = folder.manifest.get("provenance")
         version = provenance.get("labqdl") if isinstance(provenance, dict) else None
