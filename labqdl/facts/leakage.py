@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -135,3 +137,40 @@ class LeakageReport:
                 engines[engine] = entry
             result[str(quantity)] = engines
         return result
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> LeakageReport:
+        """The report behind a `leakage` object of `--json`, as far as that tells.
+
+        The object has the assumptions of an engine's figures in one list, so each bound comes back with all of them.
+
+        Raises
+        ------
+        ValueError
+            For anything but such an object; says what is wrong.
+        """
+        bounds = []
+        try:
+            for quantity, unit in ((Quantity.WEIGHTS, "bits_per_weight"), (Quantity.DATA, "bits_per_feature")):
+                for engine, entry in document[str(quantity)].items():
+                    for certified, cumulative in itertools.product((False, True), repeat=2):
+                        prefix = ("cumulative_" if cumulative else "") + ("certified_" if certified else "")
+                        if prefix + unit not in entry:
+                            continue
+                        per_mode = entry.get(prefix + "bits_per_mode")
+                        bounds.append(
+                            Bound(
+                                quantity=quantity,
+                                engine=engine,
+                                bits=float(entry[prefix + unit]),
+                                bits_per_mode=None if per_mode is None else float(per_mode),
+                                uses=int(entry["cumulative_uses"]) if cumulative else 1,
+                                confidence=float(entry["confidence"]) if certified else None,
+                                samples=int(entry["samples"]) if certified else 0,
+                                assumptions=tuple(entry["assumptions"]),
+                                calibration=tuple(entry["calibration"]),
+                            )
+                        )
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"no leakage object: {type(error).__name__}: {error}") from None
+        return cls(tuple(bounds))
