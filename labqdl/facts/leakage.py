@@ -153,7 +153,7 @@ class LeakageReport:
         try:
             for quantity, unit in ((Quantity.WEIGHTS, "bits_per_weight"), (Quantity.DATA, "bits_per_feature")):
                 for engine, entry in document[str(quantity)].items():
-                    for certified, cumulative in itertools.product((False, True), repeat=2):
+                    for cumulative, certified in itertools.product((False, True), repeat=2):
                         prefix = ("cumulative_" if cumulative else "") + ("certified_" if certified else "")
                         if prefix + unit not in entry:
                             continue
