@@ -141,11 +141,13 @@ def draw(
     noise_error: float = 0.0,
     photon_error: float = 0.0,
     extra: float = 0.0,
+    turn: float = 0.0,
 ) -> Returned:
     """Light of an honest client with data x, one pattern of quadratures per image, every mode drawn by itself.
 
     added_noise: D of the tap per quadrature of the addressed mode. The errors plant relative mistakes in amplitude,
-    residual variance and counted photons; `extra` adds isotropic noise at the server's input, SNU.
+    residual variance and counted photons; `extra` adds isotropic noise at the server's input, SNU; `turn` turns the phase
+    of the homodyned light, rad.
     """
     images, width = x.shape
     rows, modes = q.shape[0], width // 2
@@ -181,6 +183,7 @@ def draw(
     energy = np.sum(q**2, axis=1) / 4
     background = ledger.dark_counts * modes + counter * transmission * ledger.extinction * energy
     photons = generator.poisson(intensity + background)
+    residual = residual + math.sin(turn) * math.sqrt(transmission * efficiency) * turned
     return Returned(
         qq=np.sum(sent**2, axis=2),
         qr=np.sum(sent * residual, axis=2),

@@ -13,7 +13,7 @@ from labqdl.optics.client_law import honest
 from labqdl.optics.law import LinkLaw
 from labqdl.optics.modes import layer_amplitudes
 from labqdl.optics.sampler import sample_statistics
-from labqdl.security.checks import count_check, gain_check, noise_check, session_checks
+from labqdl.security.checks import count_check, gain_check, noise_check, phase_check, session_checks
 from labqdl.security.expected import HonestLayer, LayerLight, Totals, honest_layers, layer_light
 from labqdl.security.quadratic import QuadraticLaw
 from tests.security.light import (
@@ -42,24 +42,26 @@ def first_counted(rows: int, count: int) -> NDArray[np.bool_]:
     return np.arange(rows) < count
 
 
-def one_sided(law: HonestLayer, part: Totals, generator: np.random.Generator) -> tuple[float, float, float]:
-    """Upper tail probabilities of gain, noise and (randomised between neighbours) count."""
-    gain = law.gain(part)
+def one_sided(law: HonestLayer, part: Totals, generator: np.random.Generator) -> tuple[float, float, float, float]:
+    """Upper tail probabilities of gain, noise, phase and (randomised between neighbours) count."""
+    gain, phase = law.gain(part), law.phase_law(part)
     z = (part.qr - gain.middle) / math.sqrt(gain.variance)
+    turned = (part.jr - phase.middle) / math.sqrt(phase.variance)
     noise = law.noise(part, high=True).upper_tail(part.rr)
     count = law.count(part, high=True)
     above, here = count.upper_tail(part.photons + 1), count.upper_tail(part.photons)
-    return float(special.ndtr(-z)), noise, above + generator.random() * (here - above)
+    randomised = above + generator.random() * (here - above)
+    return float(special.ndtr(-z)), noise, float(special.ndtr(-turned)), randomised
 
 
-def calibrate(n_modes: int, seed: int, **errors: float) -> tuple[Reals, Reals, Reals]:
+def calibrate(n_modes: int, seed: int, **errors: float) -> tuple[Reals, ...]:
     generator = np.random.default_rng(seed)
     q = make_light(generator, ROWS, n_modes, 4.0)
     law = make_law(q)
     x = isotropic(generator, SESSIONS * IMAGES * 2, n_modes)
     light = draw(generator, IDEAL, q, x, counted=first_counted(ROWS, 6), **errors)
     tails = np.array([one_sided(law, part, generator) for part in light.totals(2 * IMAGES)])
-    return tails[:, 0], tails[:, 1], tails[:, 2]
+    return tuple(tails.T)
 
 
 @pytest.mark.parametrize("n_modes", [8, 32])
@@ -70,9 +72,10 @@ def test_p_values_are_uniform_for_random_data(n_modes: int) -> None:
 
 def test_five_per_cent_of_anything_breaks_the_calibration() -> None:
     # 1536 residuals and 48 counted row-images a session: the shift is 2 to 5 spreads, photons need a bias of theirs.
-    gain, _, _ = calibrate(32, seed=20, gain_error=0.05)
-    _, noise, _ = calibrate(32, seed=21, noise_error=0.05)
-    for tails in (gain, noise):
+    gain, *_ = calibrate(32, seed=20, gain_error=0.05)
+    _, noise, *_ = calibrate(32, seed=21, noise_error=0.05)
+    _, _, phase, _ = calibrate(32, seed=23, turn=0.05)
+    for tails in (gain, noise, phase):
         with pytest.raises(AssertionError, match="from uniform"):
             assert_uniform(tails)
 
@@ -116,7 +119,7 @@ def test_false_alarms_of_every_check_stay_below_their_share(n_modes: int, ledger
     x = worst_data(q, trials * IMAGES) if worst else isotropic(generator, trials * IMAGES, n_modes)
     light = draw(generator, ledger, q, x, counted=first_counted(ROWS, 4))
     parts = light.totals(IMAGES)
-    for check in (gain_check, noise_check, count_check):
+    for check in (gain_check, noise_check, phase_check, count_check):
         hits = sum(not check([law], [part], 0.05).passed for part in parts)
         assert_rate(hits, trials, 0.05)
 
