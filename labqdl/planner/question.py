@@ -8,7 +8,8 @@ from enum import StrEnum
 
 from labqdl.facts import LayerFrame, Ledger
 from labqdl.planner.curves import MeasuredCurve
-from labqdl.planner.stage import Array, Stage
+from labqdl.planner.stage import Stage
+from labqdl.security.spectrum import Spectrum
 
 
 class Aim(StrEnum):
@@ -35,15 +36,14 @@ class Subject:
     layers:
         Sizes; `mu` of each is its light in units of the operating point's.
     spectra:
-        Eigenvalues of each layer's covariance, shape (n_modes,), or None where they are not known or not asked for:
-        the weights of that layer are then judged as equally bright in all directions.
+        What is assumed about the directions of each layer's weights; None takes all directions as equally bright.
     curve:
         Measured accuracy against F^2; None where F^2 itself is the target.
     """
 
     name: str
     layers: tuple[LayerFrame, ...]
-    spectra: tuple[Array | None, ...]
+    spectra: tuple[Spectrum | None, ...]
     curve: MeasuredCurve | None = None
 
     def __post_init__(self) -> None:

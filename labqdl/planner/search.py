@@ -21,7 +21,6 @@ from labqdl.planner.question import Aim, Question
 from labqdl.planner.stage import MOST_TAPPED, Array, Stage, from_logit, logit
 from labqdl.security.channel import honest_channel
 from labqdl.security.engines import layer_data_leakage
-from labqdl.security.holevo import water_filling_leakage
 from labqdl.units import from_db
 
 _GRID, _ZOOM, _ROUNDS = 241, 33, 6
@@ -193,14 +192,10 @@ def exact_point(
         equal.append(bits)
         if spectrum is not None:
             several = 1 if question.cross_use_tested else question.weight_uses
-            bits = max(
-                bits,
-                water_filling_leakage(
-                    mu=question.weight_uses * charged.mu,
-                    eigenvalues=spectrum,
-                    excess=several * charged.excess,
-                    transmissivity=charged.transmissivity,
-                ),
+            bits = spectrum.leakage(
+                mu=question.weight_uses * charged.mu,
+                transmissivity=charged.transmissivity,
+                excess=several * charged.excess,
             )
         steered.append(bits)
     features, uses = layers[0].n_features, question.data_uses
