@@ -37,6 +37,7 @@ from labqdl.network.pipeline import (
     Standardise,
     Step,
 )
+from labqdl.network.splitting import held_out_indices
 from labqdl.units import from_db
 
 Floats = NDArray[np.float32]
@@ -264,9 +265,7 @@ def train(
     jax, optax = _libraries()
     labels = _checked_labels(data, labels)
     outputs = max(int(labels.max()) + 1, len(classes), 2)
-    split = np.random.default_rng([plan.seed, 0]).permutation(len(data))
-    held = max(1, round(plan.validation * len(data)))
-    held_out, used = np.sort(split[:held]), np.sort(split[held:])
+    held_out, used = held_out_indices(len(data), plan.validation, plan.seed)
     if len(used) == 0:
         raise InputError(f"{len(data)} data leave none to train on", expected="more data or a smaller validation share")
     batch = min(plan.batch, len(used))
@@ -342,7 +341,7 @@ def train(
         plan.report_draws,
         np.random.Generator(np.random.SFC64([plan.seed, 2])),
     )
-    report = TrainingReport(plan, len(used), held, tuple(losses), tuple(validated), curve)
+    report = TrainingReport(plan, len(used), len(held_out), tuple(losses), tuple(validated), curve)
     return network, report
 
 
