@@ -9,7 +9,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labqdl.facts import Bound, LeakageReport, OperatingPoint, Quantity, Verdict, VerdictKind
+from labqdl.facts import Bound, LeakageReport, OperatingPoint, Quantity, TestResult, Verdict, VerdictKind
 from labqdl.units import to_db
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ class RunResult(Printable):
         As their types say.
     seconds:
         Wall time of this process's part of the run.
+    findings:
+        The client's own tests of the light that it was sent; only a simulation may show them to anybody else.
     """
 
     run: Path
@@ -79,6 +81,7 @@ class RunResult(Printable):
     leakage: LeakageReport
     seconds: float
     seed: int | None
+    findings: tuple[TestResult, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -100,6 +103,7 @@ class RunResult(Printable):
             "verdict": verdict["kind"],
             "consistency": verdict["consistency"],
             "certificate": verdict["certificate"],
+            "client_checks": [{**asdict(test), "passed": test.passed} for test in self.findings],
             "reason": {"kind": verdict["reason"], "explanation": verdict["explanation"]},
             "operating_point": {**asdict(self.operating_point), "f2_db": self.f2_db},
             "leakage": self.leakage.to_json(),

@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labqdl.errors import InputError, ProtocolError
-from labqdl.facts import Budgets, FrameDescription, LayerFrame, TapSetting, VerdictKind
+from labqdl.facts import Budgets, FrameDescription, LayerFrame, TapSetting, TestResult, VerdictKind
 from labqdl.network.activations import apply_activation, centre
 from labqdl.network.model import predictions
 from labqdl.optics.gain_tap import TapLaw, tap_law
 from labqdl.optics.modes import directions
+from labqdl.protocol.guard import Guard, GuardRecord, GuardSettings, complaint
 from labqdl.protocol.intents import Outcomes, SetData, frozen
 from labqdl.protocol.messages import (
     Abort,
@@ -38,6 +39,9 @@ from labqdl.protocol.session import Session, SessionEvent, SessionState
 from labqdl.rng import Root
 
 Floats = NDArray[np.float32]
+
+PARTING = "the client has ended the session"
+"""All that the server is told where the client's own checks found something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,9 @@ class Client:
     root:
         The client's own random numbers (directions of empty vectors).
     limits:
-        What it insists on.
+        What it insists on before it agrees.
+    guard:
+        What it insists on when it checks the light that it is sent.
 
     Raises
     ------
@@ -128,7 +134,14 @@ class Client:
         For data of another shape or type, or that are not finite.
     """
 
-    def __init__(self, data: NDArray[np.floating[Any]], root: Root, *, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        data: NDArray[np.floating[Any]],
+        root: Root,
+        *,
+        limits: Limits | None = None,
+        guard: GuardSettings | None = None,
+    ) -> None:
         if not (isinstance(data, np.ndarray) and np.issubdtype(data.dtype, np.floating)):
             raise TypeError("data must be an array of floating-point numbers")
         if data.ndim != 2 or 0 in data.shape:
@@ -139,6 +152,10 @@ class Client:
         self._data.setflags(write=False)
         self._root = root
         self._limits = limits if limits is not None else Limits()
+        self._guard_settings = guard if guard is not None else GuardSettings()
+        self._guard: Guard | None = None
+        self._earlier_checks: tuple[GuardRecord, ...] = ()
+        self._alarm: str | None = None
         self._session = Session("client")
         self._frame: FrameDescription | None = None
         self._law: TapLaw | None = None
@@ -202,6 +219,31 @@ class Client:
         return self._layer_done
 
     @property
+    def alarm(self) -> str | None:
+        """What the client's own checks found wrong with the light, None if nothing: for its own records."""
+        return self._alarm
+
+    @property
+    def parting(self) -> tuple[Message, ...]:
+        """Message to send to the server where the client's own checks have ended the session; it gives no reason."""
+        return () if self._alarm is None else (Abort(PARTING),)
+
+    @property
+    def findings(self) -> tuple[TestResult, ...]:
+        """The client's own tests of the light that it was sent, as far as they were made."""
+        return () if self._guard is None else self._guard.findings
+
+    def check_records(self, block: int) -> tuple[GuardRecord, ...]:
+        """Sums behind the client's own tests of one block, layer by layer."""
+        return () if self._guard is None else tuple(one for one in self._guard.records if one.block == block)
+
+    def separate(
+        self, layer: int, block: int, values: NDArray[np.floating[Any]]
+    ) -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
+        """Outcomes of data and of check vectors, from those of all vectors of a block (vectors, rows)."""
+        return (values, values[:0]) if self._guard is None else self._guard.split(layer, block, values)
+
+    @property
     def notice(self) -> VerdictNotice | None:
         """The server's verdict, as far as it told."""
         return self._notice
@@ -212,6 +254,7 @@ class Client:
             "frame": self.digest,
             "law": None if self._law is None else repr(self._law),
             "limits": asdict(self._limits),
+            "guard": asdict(self._guard_settings),
             "finished": sorted(self._finished),
         }
         digest = hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=32)
@@ -282,6 +325,9 @@ class Client:
     def outcomes(self, outcomes: Outcomes) -> BlockResult | None:
         """Take the outcomes of the layer and block that were set; returns the block's result after the last layer.
 
+        Where the client's own checks find that the light was not what was agreed, the session ends (`alarm`) and
+        these outcomes are not used.
+
         Raises
         ------
         ProtocolError
@@ -300,12 +346,23 @@ class Client:
                 f"client: outcomes of layer {outcomes.layer}, block {outcomes.block} were not asked for"
             )
         layer, block = self._position
-        activations = self._activate(self._frame.layers[layer], outcomes.values)
+        if outcomes.monitor is not None and outcomes.monitor.photons.size != self._frame.layers[layer].rows:
+            raise ProtocolError(f"client: the monitors' reading is not one of layer {layer}")
+        activations = self._activate(layer, block, outcomes.values)
         if layer + 1 < len(self._frame.layers):
             try:
                 hidden = self._prepare(layer + 1, block, activations)
             except InputError as error:
                 raise ProtocolError(f"client: activations of layer {layer}, block {block}: {error.problem}") from error
+        else:
+            hidden = None
+        assert self._guard is not None
+        failed = self._guard.take(layer, block, outcomes.values, outcomes.monitor)
+        if failed:
+            self._alarm = complaint(failed)
+            self._end(SessionEvent.ABORT, self._alarm)
+            return None
+        if hidden is not None:
             self._hidden, self._position, result = hidden, (layer + 1, block), None
         else:
             result = self._result(block, activations)
@@ -317,7 +374,9 @@ class Client:
             self._session.advance(SessionEvent.COMPLETE)
         return result
 
-    def restore(self, logits: Iterable[tuple[int, NDArray[np.floating[Any]]]]) -> tuple[BlockResult, ...]:
+    def restore(
+        self, logits: Iterable[tuple[int, NDArray[np.floating[Any]]]], checks: Iterable[GuardRecord] = ()
+    ) -> tuple[BlockResult, ...]:
         """Continue after blocks that an earlier process finished; before light flows, and once.
 
         Before the frame is known the shapes are kept and checked when it is proposed.
@@ -326,6 +385,8 @@ class Client:
         ----------
         logits:
             (block, logits of shape (images, outputs)) of each finished block, as `BlockResult` gave them.
+        checks:
+            Sums behind the client's own tests of those blocks, as `check_records` gave them.
 
         Raises
         ------
@@ -348,7 +409,7 @@ class Client:
             objection = _misfit(self._frame, finished)
             if objection is not None:
                 raise ProtocolError(f"client: {objection}")
-        self._finished = finished
+        self._finished, self._earlier_checks = finished, tuple(checks)
         if self._frame is not None:
             self._settle(self._frame)
         return tuple(results.values())
@@ -357,9 +418,11 @@ class Client:
         self._session.advance(SessionEvent.PROPOSE)
         objection = self._objection(frame)
         law: TapLaw | None = None
+        guard: Guard | None = None
         if objection is None:
             try:
                 law = tap_law(frame.tap, frame.ledger)
+                guard = Guard(self._guard_settings, frame, self._root)
             except (ValueError, ArithmeticError) as error:
                 objection = f"the proposed gain-and-tap setting has no law: {error}"
         if law is not None and not all(0 < _factor(law, frame, layer) < math.inf for layer in frame.layers):
@@ -368,7 +431,7 @@ class Client:
             text = printable_reason(objection or "")
             self._end(SessionEvent.REFUSE, text)
             return (Refusal(text),)
-        self._frame, self._law = frame, law
+        self._frame, self._law, self._guard = frame, law, guard
         self._session.advance(SessionEvent.AGREE)
         self._settle(frame)
         return (Acceptance(frame.digest),)
@@ -388,6 +451,8 @@ class Client:
 
     def _settle(self, frame: FrameDescription) -> None:
         """Take up the first block that is not finished."""
+        if self._guard is not None:
+            self._guard.restore(self._earlier_checks)
         for block in self._finished:
             images = frame.block_images(block)
             self._uses[images.start : images.stop] = 1
@@ -404,21 +469,26 @@ class Client:
 
     def _prepare(self, layer: int, block: int, vectors: Floats) -> _Prepared:
         assert self._frame is not None
+        assert self._guard is not None
         setting = self._frame.layers[layer]
         if setting.centred:
             vectors = centre(vectors)
         generator = self._root.generator("empty-direction", layer, block)
         x, norms, _ = directions(vectors, setting.bias, generator)
         # The norm of an empty vector is 0, which discards its outcome.
-        return _Prepared(SetData(layer, block, _owned(x)), norms.astype(np.float32, copy=False))
+        whole = _owned(self._guard.with_checks(layer, block, x))
+        return _Prepared(SetData(layer, block, whole), norms.astype(np.float32, copy=False))
 
-    def _activate(self, setting: LayerFrame, values: NDArray[np.floating[Any]]) -> Floats:
+    def _activate(self, layer: int, block: int, outcomes: NDArray[np.floating[Any]]) -> Floats:
         assert self._frame is not None
         assert self._law is not None
+        assert self._guard is not None
         assert self._hidden is not None
-        expected = (self._hidden.norms.size, setting.rows)
-        if values.shape != expected:
-            raise ProtocolError(f"client: outcomes have shape {values.shape}, expected {expected}")
+        setting = self._frame.layers[layer]
+        expected = (self._hidden.norms.size + self._frame.check_vectors, setting.rows)
+        if outcomes.shape != expected:
+            raise ProtocolError(f"client: outcomes have shape {outcomes.shape}, expected {expected}")
+        values, checks = self._guard.split(layer, block, outcomes)
         factor = _factor(self._law, self._frame, setting)
         scale = 1.0 if setting.published_scale is None else setting.published_scale
         with np.errstate(over="ignore", invalid="ignore"):
@@ -426,7 +496,7 @@ class Client:
             z = values.astype(np.float32, copy=False) * per_image[:, None]
             activations = apply_activation(setting.activation, z)
         # z as well: a ReLU would turn minus infinity into 0.
-        if not (np.isfinite(z).all() and np.isfinite(activations).all()):
+        if not (np.isfinite(z).all() and np.isfinite(activations).all() and np.isfinite(checks).all()):
             raise ProtocolError("client: outcomes are not finite, or too large to go on with")
         return activations
 

@@ -80,7 +80,7 @@ class Accountant:
             return
         budgets = self._frame.budgets
         if budgets.cumulative_bits_per_weight is not None:
-            uses = self.weight_uses(layer) + len(images)
+            uses = self.weight_uses(layer) + self._frame.block_vectors(block)
             bits = self._weight_bits(layer, uses)
             if bits > budgets.cumulative_bits_per_weight:
                 raise BudgetExceeded(
@@ -101,7 +101,7 @@ class Accountant:
     def weight_uses(self, layer: int) -> int:
         """Uses of a layer's weights, earlier sessions included."""
         return self._earlier[layer] + sum(
-            len(self._frame.block_images(block)) for index, block in self._counted if index == layer
+            self._frame.block_vectors(block) for index, block in self._counted if index == layer
         )
 
     def data_uses(self, image: int) -> int:
