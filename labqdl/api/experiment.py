@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from labqdl.api.importing import check_shape, load_model_or_explain
 from labqdl.config import ExperimentConfig, load_experiment, load_link, resolve_operating_point
 from labqdl.errors import InputError
 from labqdl.facts import (
@@ -25,7 +26,7 @@ from labqdl.facts import (
 )
 from labqdl.facts.monitor import POWER_MONITOR
 from labqdl.link import Depth, ServerBehaviour, parse_channel, parse_client, parse_server
-from labqdl.network import Dataset, Network, default_dataset, load_dataset, load_model
+from labqdl.network import Dataset, Network, default_dataset, load_dataset
 
 DEFAULT_MODEL = "mnist-robust"
 DEFAULT_LINK = "ideal"
@@ -182,7 +183,7 @@ def resolve(config: ExperimentConfig) -> Experiment:
     plan = _limits(VerificationPlan, config, source)
     budgets = _limits(Budgets, config, source)
     model_source = _absolute(config.model or DEFAULT_MODEL)
-    network = load_model(model_source)
+    network = load_model_or_explain(model_source)
     data_source = config.data or default_dataset(model_source)
     if data_source is None:
         raise InputError(
@@ -202,6 +203,7 @@ def resolve(config: ExperimentConfig) -> Experiment:
                 expected=f"at most {len(dataset)}",
             )
         dataset = dataset.first(config.images)
+    check_shape(network, model_source, dataset)
     prepared = network.prepare(dataset.data, source=dataset.source)
     if dataset.labels is not None and dataset.labels.max() >= max(2, network.layers[-1].rows):
         raise InputError(

@@ -15,6 +15,7 @@ from labqdl.network.storage import load_network, network_from_bytes
 SHIPPED_MODELS: dict[str, str] = {
     "mnist-plain": "mnist-test",
     "mnist-robust": "mnist-test",
+    "mnist-faint": "mnist-test",
     "breast-cancer": "breast-cancer",
 }
 """Names of the shipped models and of the data set that each is meant for."""
@@ -50,7 +51,8 @@ def shipped_models() -> tuple[ModelEntry, ...]:
 
 
 def load_model(what: str | Path) -> Network:
-    """A shipped model by name, or any model by path (see `labqdl.network.storage.load_network`).
+    """A shipped model by name, or any model by path: see `labqdl.network.storage.load_network`, and for files that
+    end in .onnx `labqdl.network.onnx_import.load_onnx`.
 
     Raises
     ------
@@ -62,11 +64,15 @@ def load_model(what: str | Path) -> Network:
         files = [shipped_file(f"{word}{suffix}") for suffix in (".safetensors", ".json")]
         return network_from_bytes(files[0].read_bytes(), files[1].read_bytes(), source=str(files[0]).rpartition(".")[0])
     path = Path(what)
+    if path.suffix == ".onnx":
+        from labqdl.network.onnx_import import load_onnx
+
+        return load_onnx(path)
     if path.name and (path.suffix in (".json", ".safetensors") or path.parent != Path() or _pair_exists(path)):
         return load_network(path)
     raise InputError(
         f"there is no model '{word}'",
-        expected="one of " + ", ".join(SHIPPED_MODELS) + ", or the path of NAME.safetensors",
+        expected="one of " + ", ".join(SHIPPED_MODELS) + ", or the path of NAME.safetensors or NAME.onnx",
         hint="'labqdl models' lists what ships",
     )
 

@@ -84,7 +84,8 @@ def test_what_is_lost_is_named(whole: Path, copied: Copy, lost: str) -> None:
 
 def test_a_result_of_another_shape_is_damage(whole: Path, copied: Copy) -> None:
     place = copied(whole)
-    for value in ({}, [], 3, {"accuracy_interval": 4}):
+    values: tuple[object, ...] = ({}, [], 3, {"accuracy_interval": 4})
+    for value in values:
         (place / "world" / "result.json").write_bytes(checked_file({"value": value}))
         assert list_runs(place).entries[0].state is RunState.DAMAGED
 
