@@ -121,7 +121,7 @@ def direction_check(
 
 
 def spectral_check(sampled: Sequence[SampledTotals], threshold: float, name: str = "spectral") -> TestResult:
-    """One-sided test of the first and third singular values of each sampled image's residuals.
+    """One-sided test of the three largest singular values of each sampled image's residuals.
 
     `statistic` is that of the image with the smallest p-value, over the edge that an honest one does not pass but for
     its fluctuation; `z` is the p-value's.
@@ -133,8 +133,8 @@ def spectral_check(sampled: Sequence[SampledTotals], threshold: float, name: str
         name=name,
         statistic=worst.ratio,
         expected=1.0,
-        unit=f"of the honest edge ({'first' if worst.rank == 1 else 'third'} singular value)",
-        z=float(-ndtri(0.5 * p_value)),
+        unit=f"of the honest edge ({('first', 'second', 'third')[worst.rank - 1]} singular value)",
+        z=max(float(-ndtri(0.5 * p_value)), 0.0),
         p_value=p_value,
         threshold=threshold,
         samples=sum(spectrum.residuals for spectrum in spectra),

@@ -1,8 +1,9 @@
 """Direction and spectral tests on the images of which every residual is kept.
 
 *Direction*: energy of the residuals along the strongest directions of the layer's light, where noise costs the client
-least and tells it most. *Spectral*: the honest residuals of one image are white noise plus a part of rank two, so the
-third singular value tells a second direction, and the first one noise beyond the agreed tap's, whatever the data.
+least and tells it most. *Spectral*: the honest residuals of one image are white noise plus a part of rank two whose
+strength is the agreed tap's. So the three largest singular values have limits that hold whatever the data, and a client
+that disturbs a second mode, or the addressed one too much, exceeds one of them.
 Derivations: `docs/physics.md`, section "Verification".
 """
 
@@ -35,12 +36,12 @@ class ImageSpectrum:
     Attributes
     ----------
     ratio:
-        First or third singular value, whichever is further off, over the edge that the honest one of large
+        First, second or third singular value, whichever is further off, over the edge that the honest one of large
         matrices does not pass.
     rank:
-        1 or 3.
+        Which one: 1, 2 or 3.
     p_value:
-        Upper limit, for every data: both singular values together.
+        Upper limit, for every data: the three singular values together.
     residuals:
         Size of the matrix.
     """
@@ -179,21 +180,20 @@ def _spectrum(layer: HonestLayer, residuals: NDArray[np.float64]) -> ImageSpectr
     size = gram.shape[0]
     squares: NDArray[np.float64] = eigvalsh(gram, subset_by_index=(size - 3, size - 1))
     deviation = math.sqrt(layer.floor)
-    third, first = (math.sqrt(max(float(square), 0.0)) / deviation for square in (squares[0], squares[2]))
     spike = max(layer.spike_x, layer.spike_p) / layer.floor
     turned = _turned_light(layer, rows)
     # A net gain off one adds to the part of rank two.
     own = layer.mismatch * layer.amplitude * math.sqrt(2 * layer.alignment * layer.energy) / deviation
-    p_third = _least(third, turned, rows, columns, 0.0)
-    p_first = _least(first - own, turned, rows, columns, spike)
-    far_third, far_first = third / spiked_edge(rows, columns), first / spiked_edge(rows, columns, spike)
-    is_third = p_third < p_first or (p_third == p_first and far_third >= far_first)
-    return ImageSpectrum(
-        ratio=far_third if is_third else far_first,
-        rank=3 if is_third else 1,
-        p_value=min(1.0, 2 * min(p_third, p_first)),
-        residuals=rows * columns,
-    )
+    judged: list[tuple[float, float, int]] = []
+    for rank in (3, 2, 1):
+        value = math.sqrt(max(float(squares[3 - rank]), 0.0)) / deviation
+        # The second spike is at most half of both; without the two there is none.
+        left = (spike, spike / 2, 0.0)[rank - 1]
+        allowed = value - (own if rank < 3 else 0.0)
+        tail = min(noise_norm_tail(allowed - norm, rows, columns, left) + failure for norm, failure in turned)
+        judged.append((min(tail, 1.0), -value / spiked_edge(rows, columns, left), rank))
+    p_value, ratio, rank = min(judged)
+    return ImageSpectrum(-ratio, rank, min(1.0, 3 * p_value), rows * columns)
 
 
 def _turned_light(layer: HonestLayer, rows: int) -> tuple[tuple[float, float], ...]:
@@ -210,8 +210,3 @@ def _turned_light(layer: HonestLayer, rows: int) -> tuple[tuple[float, float], .
         cosines = 0.5 * largest**2 / layer.amplitude * norm
         result.append(((sines + cosines) / math.sqrt(layer.floor), failure))
     return tuple(result)
-
-
-def _least(value: float, turned: tuple[tuple[float, float], ...], rows: int, columns: int, spike: float) -> float:
-    """Smallest bound over what is allowed for the phase noise."""
-    return min(1.0, min(noise_norm_tail(value - norm, rows, columns, spike) + failure for norm, failure in turned))

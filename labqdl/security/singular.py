@@ -1,9 +1,9 @@
 """Upper bounds on the tails of singular values of noise, valid for every size of matrix.
 
 An honest residual matrix of one image (rows x quadratures) is white noise plus a part of rank two. By Weyl's
-inequality its third singular value is at most the first one of the white noise, whatever the data; its first one is
-at most that of noise with two spikes. Slepian's inequality bounds both tails at any size by the tail of two or
-three independent chi variables, which is an integral. Derivation: `docs/physics.md`, section "Verification".
+inequality its third singular value is at most the first one of the white noise, whatever the data, and the other two
+are at most that of noise with a spike. Slepian's inequality bounds these tails at any size by those of two or three
+independent chi variables, which are integrals. Derivation: `docs/physics.md`, section "Verification".
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from scipy.special import erfc, gammaincc, gammaln, log_ndtr, ndtri
 SMALLEST = 1e-100
 """Probabilities below this are reported as this: beyond it the integrals would lose their digits."""
 
-_LIFTS = np.array([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.5, 9.0, 11.0, 13.0, 15.0, 18.0, 21.0, 25.0])
+_LIFTS = np.array([0.0, 0.7, 1.5, 2.5, 3.7, 5.0, 6.5, 8.5, 11.0, 14.0, 18.0, 23.0])
 """Values of the auxiliary normal variable, of which the best is taken; the bound holds for each."""
 _CELLS = 4
-_ANGLES = 12
+_ANGLES = 8
 _CUTS = np.array([1.5, 2.0, 2.5, 3.0, 3.5, 4.0])
 _TILTS = np.linspace(0.02, 0.48, 24)
 
@@ -50,6 +50,8 @@ def noise_norm_tail(value: float, rows: int, columns: int, spike: float = 0.0) -
         return 1.0
     other, density = _chi_grid(columns - 2)
     along, density_along = _chi_grid(2)
+    radii = max(math.sqrt(rows) - 7.0, 0.0) + 0.05 * np.arange(800)
+    log_tails = np.log(np.maximum(gammaincc(0.5 * rows, 0.5 * radii**2), 1e-300))
     angles = np.linspace(0.0, 0.5 * math.pi, _CELLS * _ANGLES + 1)
     # Between two angles the norm is at most that at one of them, divided by the cosine of half their distance.
     shrink = math.cos(0.5 * float(angles[1]))
@@ -62,8 +64,8 @@ def noise_norm_tail(value: float, rows: int, columns: int, spike: float = 0.0) -
         levels = (value + float(length.min()) * _LIFTS) * shrink
         tails = np.empty(_LIFTS.size)
         for index, level in enumerate(levels):
-            inside = np.maximum((level / length - taken).min(axis=0), 0.0)
-            tails[index] = density_along @ gammaincc(0.5 * rows, 0.5 * inside**2) @ density
+            inside = (level / length - taken).min(axis=0)
+            tails[index] = density_along @ np.exp(np.interp(inside, radii, log_tails)) @ density
         total += _best(tails)
     return _clipped(total)
 
@@ -108,7 +110,7 @@ def multiplier_norm(deviation: float, norm: float, longest: float, rows: int, fa
 def _chi_grid(degrees: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Points over all that counts of a chi variable (it is near sqrt(degrees), with a deviation below 1), weights."""
     centre = math.sqrt(degrees)
-    points = np.linspace(max(centre - 6.0, 0.0), centre + 12.0, 61) + 1e-12
+    points = np.linspace(max(centre - 6.0, 0.0), centre + 12.0, 41) + 1e-12
     log_density = (degrees - 1) * np.log(points) - 0.5 * points**2
     log_density -= (0.5 * degrees - 1) * math.log(2.0) + float(gammaln(0.5 * degrees))
     weights = np.full(points.size, points[1] - points[0])
