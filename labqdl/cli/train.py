@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 @click.argument("model", metavar="MODEL")
 @click.option("--labels", metavar="FILE", help="IDX file with the labels, where it is not found beside the data.")
 @click.option(
-    "--recipe", metavar="NAME", help="Start from a shipped model's plan: mnist-plain, mnist-robust, breast-cancer."
+    "--recipe",
+    metavar="NAME",
+    help="Start from a model's plan: mnist-plain, mnist-robust, mnist-faint, breast-cancer, mnist-same-light, "
+    "mnist-even-layers, mnist-isotropic.",
 )
 @click.option(
     "--hidden", type=int, multiple=True, help="Neurons of a hidden layer; once for each layer. [default: 784]"
@@ -141,11 +144,12 @@ def _start(recipe: str | None) -> TrainingPlan:
 
     if recipe is None:
         return TrainingPlan()
-    from labqdl.network.recipes import PLANS
+    from labqdl.network.recipes import FRONTIER, PLANS
 
-    if recipe not in PLANS:
-        raise InputError(f"there is no recipe '{recipe}'", source="--recipe", expected="one of " + ", ".join(PLANS))
-    return PLANS[recipe]
+    plans = PLANS | FRONTIER
+    if recipe not in plans:
+        raise InputError(f"there is no recipe '{recipe}'", source="--recipe", expected="one of " + ", ".join(plans))
+    return plans[recipe]
 
 
 def _given(**values: Any) -> dict[str, Any]:
