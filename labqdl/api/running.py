@@ -31,6 +31,7 @@ from labqdl.records import Party, RunFolder, provenance
 from labqdl.rng import Roots
 from labqdl.security.accountant import Accountant
 from labqdl.security.engines import anisotropic_bound, asymptotic_bounds
+from labqdl.security.spectrum import Spectrum
 from labqdl.sequencer import Engine, EngineState, print_plan, stop_on_signals
 
 OnBlock = Callable[[int, int], None]
@@ -275,9 +276,11 @@ def joined_result(
     uses = max(1, sum(len(frame.block_images(block)) for block in blocks))
     bounds = asymptotic_bounds(frame.layers, frame.tap, frame.ledger, weight_uses=uses)
     certified = server.verifier.bounds()
-    # A layer with fewer rows than columns has no spectrum of its own to speak of: the rest of it would be zero.
-    spectra = [layer.spectrum() if layer.rows >= layer.n_features else None for layer in experiment.network.layers]
-    steered = anisotropic_bound(frame.layers, spectra, frame.tap, frame.ledger)
+    spectra = [light.spectrum or Spectrum.unknown() for light in server.light]
+    steered = tuple(
+        anisotropic_bound(frame.layers, spectra, frame.tap, frame.ledger, uses=number)
+        for number in dict.fromkeys((1, uses))
+    )
     return RunResult(
         run=record.path,
         model=experiment.network.name,
@@ -289,7 +292,7 @@ def joined_result(
         f2_db=f2_db(experiment.point, frame.ledger),
         operating_point=experiment.point,
         verdict=server.verdict(),
-        leakage=LeakageReport((*bounds, *certified, *([] if steered is None else [steered]))),
+        leakage=LeakageReport((*bounds, *certified, *steered)),
         seconds=seconds,
         seed=experiment.seed,
     )

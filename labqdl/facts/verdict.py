@@ -75,8 +75,9 @@ class Certificate:
     """Finite-size upper bounds against the agreed budgets.
 
     `transmissivity_min` and `excess_max` are confidence limits at the server's input (behind trusted parts), both
-    together at 1 - delta; `engine` made `bits_per_weight` from them. `limited_by` names the ledger's component that raises the failing bound most;
-    `more_symbols` how many further symbols would bring it below the budget, None where none would.
+    together at 1 - delta; `engine` made `bits_per_weight` from them. `limited_by` names the ledger's component that
+    raises the failing bound most; `more_symbols` how many further symbols would bring it below the budget, None where
+    none would.
     """
 
     passed: bool

@@ -32,7 +32,7 @@ from labqdl.protocol.messages import (
 )
 from labqdl.protocol.session import Session, SessionEvent, SessionState
 from labqdl.rng import Root
-from labqdl.security.expected import layer_light
+from labqdl.security.expected import LayerLight, layer_light
 from labqdl.security.verification import Verifier
 
 _SCALE_TOLERANCE = 1e-5
@@ -162,6 +162,11 @@ class Server:
     def evidence(self) -> Returned | None:
         """The statistics on which the returned light became inconsistent, None if it did not."""
         return self._evidence
+
+    @property
+    def light(self) -> tuple[LayerLight, ...]:
+        """What the server's own weights say about each layer's light; secret to it."""
+        return self._light
 
     @property
     def verifier(self) -> Verifier:

@@ -10,14 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
 from labqdl.facts import Bound, LayerFrame, Ledger, Quantity, TapKind, TapSetting
 from labqdl.optics.gain_tap import tap_law
 from labqdl.security.channel import client_input, client_output, data_photons, honest_channel, trusted_parts
 from labqdl.security.data import data_leakage
-from labqdl.security.holevo import water_filling_leakage, weight_leakage
+from labqdl.security.holevo import weight_leakage
+from labqdl.security.spectrum import Spectrum
 
 ENGINES = ("labqdl", "prx-2025", "arxiv-2024")
 """Names of the engines, ours first."""
@@ -99,44 +97,57 @@ def weights_bound(
 
 def anisotropic_bound(
     layers: Sequence[LayerFrame],
-    spectra: Sequence[NDArray[np.float64] | None],
+    spectra: Sequence[Spectrum],
     setting: TapSetting,
     ledger: Ledger,
-) -> Bound | None:
-    """The exact bound on the weights of a network whose directions are not equally bright; one use.
+    *,
+    uses: int = 1,
+    cross_use_tested: bool = False,
+) -> Bound:
+    """The exact bound on the weights of a network whose directions are not equally bright, largest over the layers.
 
-    A client that knows which directions the weights prefer can put its noise there: water-filling over the spectrum
-    of the weights' covariance (docs/physics.md, "Unequal weights"), at the honest path's transmissivity and noise.
+    A client that knows which directions the weights prefer can put its noise there: water-filling over what is
+    assumed about the weights (docs/physics.md, "Unequal weights"), at the honest path's transmissivity and noise.
 
     Parameters
     ----------
     spectra:
-        Eigenvalues of each layer's covariance, shape (n_modes,), any scale; None for a layer that has too few rows
-        to tell. None for all of them gives no bound.
+        One a layer (`security.spectrum.layer_spectrum`).
+    uses, cross_use_tested:
+        As for `weights_bound`.
     """
-    _check(layers, 1)
+    _check(layers, uses)
     if len(spectra) != len(layers):
         raise ValueError(f"{len(spectra)} spectra for {len(layers)} layers")
-    known = [(layer, values) for layer, values in zip(layers, spectra, strict=True) if values is not None]
-    if not known:
-        return None
     per_layer = []
-    for layer, values in known:
+    for layer, spectrum in zip(layers, spectra, strict=True):
         charged = honest_channel(mu=layer.mu, n_modes=layer.n_modes, setting=setting, ledger=ledger)
-        steered = water_filling_leakage(
-            mu=charged.mu, eigenvalues=values, excess=charged.excess, transmissivity=charged.transmissivity
-        )
-        # Under loss unequal light may tell less than equal light; the larger figure is the safe one.
-        per_layer.append(max(steered, charged.leakage()))
+        noise = charged.excess if cross_use_tested else uses * charged.excess
+        per_layer.append(spectrum.leakage(mu=uses * charged.mu, transmissivity=charged.transmissivity, excess=noise))
     bits = max(per_layer)
-    words = [
+    words = (
         "collective Gaussian attack at the honest path's transmissivity and noise, both taken as known",
-        "noise steered to the weights' preferred directions, whose spectrum is that of the layer's own rows",
-        "loss spread evenly over the directions; weights independent between rows",
-    ]
-    if len(known) < len(layers):
-        words.append(f"{len(layers) - len(known)} of {len(layers)} layers left out: too few rows to tell a spectrum")
-    return Bound(Quantity.WEIGHTS, ANISOTROPIC, bits / 2.0, bits, 1, None, 0, tuple(words), ledger.calibrations)
+        *directions_in_words(spectra),
+        *_repetition(uses, cross_use_tested),
+        *_which(layers, per_layer),
+    )
+    return Bound(Quantity.WEIGHTS, ANISOTROPIC, bits / 2.0, bits, uses, None, 0, words, ledger.calibrations)
+
+
+def directions_in_words(spectra: Sequence[Spectrum | None]) -> tuple[str, ...]:
+    """What is assumed about the directions of the layers' weights; None for a layer taken as isotropic."""
+    words = ["loss spread evenly over the directions; weights independent between rows"]
+    if any(spectrum is not None and spectrum.known for spectrum in spectra):
+        words.append(
+            "noise steered to the weights' preferred directions, whose spectrum is that of the layer's own rows"
+        )
+    few = [str(index + 1) for index, spectrum in enumerate(spectra) if spectrum is not None and not spectrum.known]
+    if few:
+        words.append(f"layer {' and '.join(few)}: too few rows to tell a spectrum, so the worst of all spectra")
+    equal = [str(index + 1) for index, spectrum in enumerate(spectra) if spectrum is None]
+    if equal:
+        words.append(f"layer {' and '.join(equal)}: weights of equal variance in all directions")
+    return tuple(words)
 
 
 def data_bound(
@@ -280,15 +291,23 @@ def _weight_assumptions(
     aside = [c.name for c in (*parts.forward, *parts.back) if c.transmissivity < 1 or c.excess or c.electronic_noise]
     if aside:
         words.append(f"set aside as trusted: {', '.join(aside)}")
-    if uses > 1:
-        where = (
-            "its noise on their sum held to that of one use by the cross-use test"
-            if cross_use_tested
-            else "all its noise on their sum (no cross-use test)"
-        )
-        words.append(f"the client keeps {uses:,} uses of the same weights coherently, {where}")
-        words.append("what the function itself tells after many queries is not counted")
+    words += _repetition(uses, cross_use_tested)
     return (*words, *_which(layers, per_layer))
+
+
+def _repetition(uses: int, cross_use_tested: bool) -> tuple[str, ...]:
+    """What is assumed about many uses of the same weights."""
+    if uses == 1:
+        return ()
+    where = (
+        "its noise on their sum held to that of one use by the cross-use test"
+        if cross_use_tested
+        else "all its noise on their sum (no cross-use test)"
+    )
+    return (
+        f"the client keeps {uses:,} uses of the same weights coherently, {where}",
+        "what the function itself tells after many queries is not counted",
+    )
 
 
 def _data_assumptions(layers: Sequence[LayerFrame], setting: TapSetting, ledger: Ledger, uses: int) -> tuple[str, ...]:

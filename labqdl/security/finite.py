@@ -4,8 +4,8 @@ Parameter estimation in the manner of Leverrier, Grosshans and Grangier (PRA 81,
 receiver, with the counted rows as a second, much sharper witness of the excess noise. It is an estimate under the
 assumption of a collective Gaussian attack that treats all weights alike, not a composable proof; the bounds say so.
 
-Shares of delta: half to the transmissivity; half to the excess noise, which homodyned and counted rows split equally
-when there are both (the smaller limit counts).
+Shares of delta: half to the transmissivity; half to the excess noise, which its witnesses split equally: homodyned
+rows, counted rows (the smaller of their limits counts) and the sums over all uses of a weight.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from scipy.optimize import brentq
 from scipy.special import betaincinv, gammaincinv, ndtri, stdtrit
 
 from labqdl.facts import Bound, FrameDescription, Ledger, Place, Quantity
 from labqdl.security.channel import trusted_parts
-from labqdl.security.engines import layer_data_leakage
+from labqdl.security.cross_use import CrossUseTotals, pooled_law
+from labqdl.security.engines import ANISOTROPIC, directions_in_words, layer_data_leakage
 from labqdl.security.expected import (
     GainLaw,
     HonestLayer,
@@ -28,7 +30,7 @@ from labqdl.security.expected import (
     honest_layers,
     receiver_trusted,
 )
-from labqdl.security.holevo import repeated_weight_leakage
+from labqdl.security.holevo import weight_leakage
 
 ENGINE = "labqdl"
 THE_TAP, THE_LIGHT = "the tap itself", "light (mu)"
@@ -53,6 +55,9 @@ class ChannelLimits:
         The two limits of which `excess` is the smaller; None where there are no such rows.
     samples:
         Measured mode slots behind them, homodyned and counted; 0 for honest expectations without statistics.
+    symmetric_excess:
+        The same for the symmetric mode of all uses of the weights, from the cross-use sums; None where these were not
+        kept, so that all noise of all uses may sit there.
     """
 
     transmissivity: float
@@ -60,6 +65,7 @@ class ChannelLimits:
     excess_homodyne: float | None
     excess_counts: float | None
     samples: int
+    symmetric_excess: float | None = None
 
 
 def chi_square_quantile(probability: float, degrees: float) -> float:
@@ -124,10 +130,47 @@ def excess_limit_counts(
     return 2 * sources * photon_limit(photons=photons, sources=sources, failure=failure) / (slots * efficiency)
 
 
+def symmetric_limit(
+    layers: Sequence[HonestLayer],
+    totals: Sequence[Totals],
+    cross_use: Sequence[CrossUseTotals],
+    *,
+    efficiency: float,
+    electronic_noise: float,
+    failure: float,
+) -> float | None:
+    """Upper limit of the excess noise on the symmetric mode of all uses, SNU; None without sums over uses.
+
+    The sums S of a weight's residuals over its K measured uses limit the excess of S/sqrt(K) as any residuals do. As
+    a weight is measured in secretly chosen K of its N uses, noise that is correlated between them may be N/K times as
+    strong on the sum of all uses; never more (docs/physics.md, "Repeated use").
+    """
+    weights = sum(part.weights for part in cross_use)
+    if weights < 2:
+        return None
+    law = pooled_law(layers, totals, cross_use, high=True)
+    uses = math.fsum(part.weights * part.uses for part in cross_use) / weights
+    limit = excess_limit_homodyne(
+        variance=math.fsum(part.sum_squares for part in cross_use) / weights,
+        samples=weights,
+        efficiency=efficiency,
+        electronic_noise=electronic_noise,
+        failure=failure,
+        degrees_fraction=min(1.0, 2 * law.mean**2 / (law.variance * weights)),
+    )
+    return limit * max(max(part.images for part in cross_use) / uses, 1.0)
+
+
 def channel_limits(
-    layers: Sequence[HonestLayer], totals: Sequence[Totals], ledger: Ledger, delta: float
+    layers: Sequence[HonestLayer],
+    totals: Sequence[Totals],
+    ledger: Ledger,
+    delta: float,
+    cross_use: Sequence[CrossUseTotals] | None = None,
 ) -> ChannelLimits:
-    """Both limits, jointly at 1 - delta, from the sums of all layers; at least one residual is needed.
+    """All limits, jointly at 1 - delta, from the sums of all layers; at least one residual is needed.
+
+    cross_use: sums over the uses of every weight, layer by layer, if they were kept.
 
     The standard error of the amplitude is the larger of the measured one and the honest envelope over all data
     vectors. Where the receiver is not in trusted hands, its loss and noise belong to the client, and the counter
@@ -152,7 +195,7 @@ def channel_limits(
         failure=delta / 2,
     )
     counted = pooled.slots > 0 and trusted and counter_trusted(ledger)
-    share = delta / 4 if counted else delta / 2
+    share = delta / 2 / (1 + int(counted) + int(cross_use is not None))
     homodyne = excess_limit_homodyne(
         variance=square,
         samples=pooled.residuals,
@@ -171,12 +214,18 @@ def channel_limits(
             failure=share,
             chaotic=all(layer.photons_phase == 0 and layer.photons_x == layer.photons_p for layer in layers),
         )
+    symmetric = None
+    if cross_use is not None:
+        symmetric = symmetric_limit(
+            layers, totals, cross_use, efficiency=efficiency, electronic_noise=electronic, failure=share
+        )
     return ChannelLimits(
         max(transmissivity, _LEAST_TRANSMISSIVITY),
         homodyne if counts is None else min(homodyne, counts),
         homodyne,
         counts,
         pooled.residuals + pooled.slots,
+        symmetric,
     )
 
 
@@ -201,11 +250,16 @@ def honest_excess(layer: HonestLayer, ledger: Ledger) -> float:
     return (square - 1 - ledger.server_noise) / ledger.server_efficiency
 
 
-def honest_limits(layers: Sequence[HonestLayer], ledger: Ledger) -> ChannelLimits:
-    """What the limits tend to with infinitely many symbols from an honest client."""
+def honest_limits(layers: Sequence[HonestLayer], ledger: Ledger, measured: float | None = None) -> ChannelLimits:
+    """What the limits tend to with infinitely many symbols from an honest client.
+
+    measured: share of its uses in which a weight is homodyned, with cross-use sums; None without them.
+    """
     efficiency = ledger.server_efficiency if receiver_trusted(ledger) else 1.0
     amplitude = layers[0].amplitude * (1 - layers[0].droop)
-    return ChannelLimits(min(amplitude**2 / efficiency, 1.0), _pooled_excess(layers, ledger), None, None, samples=0)
+    excess = _pooled_excess(layers, ledger)
+    symmetric = None if measured is None else excess / measured
+    return ChannelLimits(min(amplitude**2 / efficiency, 1.0), excess, None, None, 0, symmetric)
 
 
 def _pooled_excess(layers: Sequence[HonestLayer], ledger: Ledger) -> float:
@@ -220,36 +274,45 @@ def weight_bits_per_mode(
     limits: ChannelLimits,
     *,
     uses: int = 1,
-    cross_use_tested: bool = False,
+    steered: bool = True,
 ) -> tuple[float, ...]:
     """Bits per mode that every layer's weights leak at these limits, all uses together.
 
     A layer is judged with its own mu, with the pooled transmissivity, and with the pooled excess noise in the
     proportion in which the honest layers share it (the client's noise is one mode's, so that narrow layers carry more
     of it per mode). Trusted losses T_1, T_2 of the fibre next to the server: L(2 mu T_1 + 1, T/(T_1 T_2), eps/T_2),
-    eps without the noise of the trusted parts on the way back, which no client can remove.
+    eps without the noise of trusted parts, which no client can remove: that of the way back, and that of the way out
+    as far as the rest of the path surely lets it through. Several uses: L(2 K mu + 1, T, eps_sym) with eps_sym the
+    limit on their symmetric mode, or all the noise of all uses if that is less.
+
+    steered: whether the client may put its noise where the layer's weights prefer it (`HonestLayer.spectrum`); False
+    takes all directions as equally bright, as an unknown spectrum (None) does.
     """
     parts = trusted_parts(frame.ledger)
     forward, back = parts.transmissivity_forward, parts.transmissivity_back
-    own = 0.0
+    ahead = behind = 0.0
+    for component in parts.forward:
+        ahead = ahead * component.transmissivity + component.excess
     for component in parts.back:
         if component.place is not Place.SERVER_RECEIVER:
-            own = own * component.transmissivity + component.excess
+            behind = behind * component.transmissivity + component.excess
+    # T_min may exceed the trusted losses by chance; the untrusted rest never exceeds 1.
+    rest = min(limits.transmissivity / (forward * back), 1.0)
     pooled = _pooled_excess(layers, frame.ledger)
     result = []
     for layer in layers:
         share = honest_excess(layer, frame.ledger) / pooled if pooled > 0 else 1.0
-        result.append(
-            repeated_weight_leakage(
-                mu=layer.mu * forward,
-                # T_min may exceed the trusted losses by chance; the untrusted rest never exceeds 1.
-                transmissivity=min(limits.transmissivity / (forward * back), 1.0),
-                excess=max(limits.excess * share - own, 0.0) / back,
-                uses=uses,
-                cross_use_tested=cross_use_tested,
-            )
-        )
+        noise = uses * _charged(limits.excess * share, behind, back, ahead * rest)
+        if uses > 1 and limits.symmetric_excess is not None:
+            noise = min(noise, _charged(limits.symmetric_excess * share, behind, back, ahead * rest))
+        leak = layer.spectrum.leakage if steered and layer.spectrum is not None else weight_leakage
+        result.append(leak(mu=uses * layer.mu * forward, transmissivity=rest, excess=noise))
     return tuple(result)
+
+
+def _charged(excess: float, behind: float, back: float, ahead: float) -> float:
+    """Noise at the end of the charged part, from that at the server's input, without what trusted parts add."""
+    return max(max(excess - behind, 0.0) / back - ahead, 0.0)
 
 
 def data_bits(frame: FrameDescription, *, uses: int = 1) -> float:
@@ -268,37 +331,54 @@ def certified_bounds(
     totals: Sequence[Totals],
     *,
     uses: int | None = None,
-    cross_use_tested: bool = False,
+    cross_use: Sequence[CrossUseTotals] | None = None,
 ) -> tuple[Bound, ...]:
     """Certified weight bounds: for one use and, if there are several, for all of them together.
 
-    uses: transmissions of the same weights; the images of the frame by default.
+    By the engine `labqdl`, for equally bright directions, and by `labqdl-anisotropic` where the layers' spectra are
+    known; the certificate rests on the latter.
+
+    uses: transmissions of the same weights; the images of the frame by default. cross_use: as for `channel_limits`.
     """
-    limits = channel_limits(layers, totals, frame.ledger, frame.plan.delta)
+    limits = channel_limits(layers, totals, frame.ledger, frame.plan.delta, cross_use)
     count = frame.images if uses is None else uses
+    engines = [(ENGINE, False)]
+    if certifying_engine(layers) == ANISOTROPIC:
+        engines.append((ANISOTROPIC, True))
     result = []
-    for number in dict.fromkeys((1, count)):
-        per_mode = max(weight_bits_per_mode(frame, layers, limits, uses=number, cross_use_tested=cross_use_tested))
-        result.append(
-            Bound(
-                quantity=Quantity.WEIGHTS,
-                engine=ENGINE,
-                bits=per_mode / 2,
-                bits_per_mode=per_mode,
-                uses=number,
-                confidence=1 - frame.plan.delta,
-                samples=limits.samples,
-                assumptions=_assumptions(frame, number, cross_use_tested),
-                calibration=frame.ledger.calibrations,
+    for engine, steered in engines:
+        for number in dict.fromkeys((1, count)):
+            per_mode = max(weight_bits_per_mode(frame, layers, limits, uses=number, steered=steered))
+            result.append(
+                Bound(
+                    quantity=Quantity.WEIGHTS,
+                    engine=engine,
+                    bits=per_mode / 2,
+                    bits_per_mode=per_mode,
+                    uses=number,
+                    confidence=1 - frame.plan.delta,
+                    samples=limits.samples,
+                    assumptions=_assumptions(frame, layers, number, limits.symmetric_excess is not None, steered),
+                    calibration=frame.ledger.calibrations,
+                )
             )
-        )
     return tuple(result)
 
 
-def _assumptions(frame: FrameDescription, uses: int, cross_use_tested: bool) -> tuple[str, ...]:
-    result = [
-        "collective Gaussian attack",
-        "independent weights of equal variance within a layer",
+def certifying_engine(layers: Sequence[HonestLayer]) -> str:
+    """Engine of the figure that a certificate rests on: with the layers' spectra where any is there."""
+    return ENGINE if all(layer.spectrum is None for layer in layers) else ANISOTROPIC
+
+
+def _assumptions(
+    frame: FrameDescription, layers: Sequence[HonestLayer], uses: int, cross_use_tested: bool, steered: bool
+) -> tuple[str, ...]:
+    result = ["collective Gaussian attack"]
+    if steered:
+        result += directions_in_words([layer.spectrum for layer in layers])
+    else:
+        result.append("independent weights of equal variance within a layer")
+    result += [
         "the client treats all layers alike: transmissivity and excess noise are pooled over layers",
         "parameter estimation, not a composable proof",
         "trusted receiver" if receiver_trusted(frame.ledger) else "receiver charged to the client",
@@ -319,40 +399,60 @@ def more_symbols(
     *,
     budget: float,
     uses: int = 1,
+    cross_use: Sequence[CrossUseTotals] | None = None,
 ) -> int | None:
     """Further mode slots at the honest expectation that bring the certified bits per weight to the budget.
 
-    0 if they are there already, None if not even infinitely many would do.
+    0 if they are there already, None if not even infinitely many would do. To one part in a thousand.
     """
 
-    def passes(limits: ChannelLimits) -> bool:
-        return max(weight_bits_per_mode(frame, layers, limits, uses=uses)) / 2 <= budget
+    def bits(limits: ChannelLimits) -> float:
+        return max(weight_bits_per_mode(frame, layers, limits, uses=uses)) / 2
 
-    def after(factor: float) -> ChannelLimits:
+    def after(factor: float) -> float:
         parts = [Totals.sum((part, layer.expected(part, factor))) for layer, part in zip(layers, totals, strict=True)]
-        return channel_limits(layers, parts, frame.ledger, frame.plan.delta)
+        sums = (
+            None if cross_use is None else [_more_uses(*pair, factor) for pair in zip(layers, cross_use, strict=True)]
+        )
+        return bits(channel_limits(layers, parts, frame.ledger, frame.plan.delta, sums))
 
-    if passes(after(0.0)):
+    if after(0.0) <= budget:
         return 0
-    if not passes(honest_limits(layers, frame.ledger)):
+    shares = [part.uses / part.images for part in cross_use or () if part.images and part.uses]
+    if bits(honest_limits(layers, frame.ledger, min(shares, default=None))) > budget:
         return None
     samples = sum(part.residuals + part.slots for part in totals)
-    factor = _smallest(lambda value: passes(after(value)))
+    factor = _smallest(lambda value: after(value) - budget)
     return None if factor is None else math.ceil(factor * samples)
 
 
-def _smallest(passes: Callable[[float], bool]) -> float | None:
-    """Smallest factor that passes, to 0.1 %; None above 1e12."""
-    high = 1e-3
-    while not passes(high):
-        high *= 4
-        if high > 1e12:
+def _more_uses(layer: HonestLayer, part: CrossUseTotals, factor: float) -> CrossUseTotals:
+    """Cross-use totals with `factor` as many further uses whose sums are at their honest mean."""
+    if not part.weights:
+        return part
+    honest = layer.floor + layer.spike * part.spikes_most / part.weights
+    mean = (part.mean_square + factor * honest) / (1 + factor)
+    return replace(
+        part,
+        sum_squares=mean * part.weights,
+        uses=part.uses * (1 + factor),
+        images=round(part.images * (1 + factor)),
+    )
+
+
+def _smallest(excess: Callable[[float], float]) -> float | None:
+    """Smallest factor at which a falling function is not above 0, to 0.1 % and never less; None above 1e12."""
+    low, high = -7.0, 0.0
+    while excess(math.exp(high)) > 0:
+        low, high = high, high + 3.0
+        if high > math.log(1e12):
             return None
-    low = high / 4 if high > 1e-3 else 0.0
-    while high - low > 1e-3 * high:
-        middle = 0.5 * (low + high)
-        low, high = (low, middle) if passes(middle) else (middle, high)
-    return high
+    if high == 0.0 and excess(math.exp(low)) <= 0:
+        return math.exp(low)
+    root = float(brentq(lambda log: excess(math.exp(log)), low, high, xtol=2e-4))
+    while excess(math.exp(root)) > 0:
+        root += 2e-4
+    return math.exp(root)
 
 
 def limiting_part(frame: FrameDescription, light: Sequence[LayerLight] | None = None, *, uses: int = 1) -> str:

@@ -16,6 +16,8 @@ from labqdl.security.entropy import Array, checked, entropy_increment, entropy_s
 _MOST_STEPS = 60
 _GAP = 1e-10
 """Relative duality gap at which the water filling stops."""
+_ROUNDING = 1e-14
+"""Bits that the slopes' rounding errors may amount to."""
 _TRIAL = 1e-4
 _LONGEST_STEP = 4.0
 _LEAST_LOG = -690.0
@@ -150,16 +152,16 @@ def _filled(photons: Array, shares: Array, transmissivity: float, excess: float)
     for _ in range(_MOST_STEPS):
         noise = np.exp(logs)
         noise *= excess / float(shares @ noise)
-        slopes = _slope(photons, transmissivity, noise)
+        slopes = np.maximum(_slope(photons, transmissivity, noise), 0.0)  # rounding, where all noise is too much
         # L is concave: moving all noise to the steepest direction gains at most its slope times what is moved
         spent = float(shares @ (slopes * noise))
         gap = max(float(slopes.max()) * excess - spent, 0.0)
-        if gap <= _GAP * spent:  # and `spent` is less than the leakage itself, by concavity again
+        if gap <= max(_GAP * spent, _ROUNDING):  # and `spent` is less than the leakage itself, by concavity again
             break
         logs = np.log(noise)
         # slopes are straight lines in log N where the noise is small, and powers of N where it is large
         rates = (_slope(photons, transmissivity, noise * (1.0 + _TRIAL)) - slopes) / math.log1p(_TRIAL)
-        rates = np.minimum(rates, -1e-12 * slopes - 1e-300)
+        rates = np.minimum(rates, -1e-12 * slopes - 1e-100)
         level = _common_slope(logs, slopes, rates, shares, excess)
         logs = np.maximum(logs + _step(level, slopes, rates), _LEAST_LOG)
     return float(shares @ np.asarray(weight_leakage(mu=photons, transmissivity=transmissivity, excess=noise))) + gap

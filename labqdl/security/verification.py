@@ -34,6 +34,7 @@ from labqdl.security.finite import (
     ENGINE,
     ChannelLimits,
     certified_bounds,
+    certifying_engine,
     channel_limits,
     data_bits,
     limiting_part,
@@ -214,15 +215,13 @@ class Verifier:
         totals = self.totals()
         if sum(part.residuals for part in totals) < 2:
             return None
-        return channel_limits(self._laws, totals, self._frame.ledger, self._frame.plan.delta)
+        return channel_limits(self._laws, totals, self._frame.ledger, self._frame.plan.delta, self.cross_use())
 
-    def bounds(self, *, cross_use_tested: bool = False) -> tuple[Bound, ...]:
+    def bounds(self) -> tuple[Bound, ...]:
         """Certified weight bounds for one use and for all images together; none without homodyned rows."""
         if self.limits() is None:
             return ()
-        return certified_bounds(
-            self._frame, self._laws, self.totals(), uses=self._uses, cross_use_tested=cross_use_tested
-        )
+        return certified_bounds(self._frame, self._laws, self.totals(), uses=self._uses, cross_use=self.cross_use())
 
     @property
     def _uses(self) -> int:
@@ -256,7 +255,11 @@ class Verifier:
         if failing:
             # What no number of symbols can cure is the one to name: the data figure first, it has no statistics.
             needed = [
-                None if times == 0 else more_symbols(frame, self._laws, self.totals(), budget=budget, uses=times)
+                None
+                if times == 0
+                else more_symbols(
+                    frame, self._laws, self.totals(), budget=budget, uses=times, cross_use=self.cross_use()
+                )
                 for _, budget, times in failing
             ]
             curable = [number for number in needed if number is not None]
@@ -271,6 +274,7 @@ class Verifier:
             excess_max=limits.excess,
             bits_per_weight=weights,
             bits_per_feature=features,
+            engine=certifying_engine(self._laws),
             failing=tuple(name for name, _, _ in failing),
             limited_by=limited_by,
             more_symbols=further,
@@ -357,10 +361,10 @@ def _digest(light: ReturnedLight) -> str:
 
 def _figures(certificate: Certificate) -> str:
     return (
-        f"at most {certificate.bits_per_weight:.4g} bit per weight of equal variance can have leaked in one use "
-        f"(engine {ENGINE}, confidence 1 - {1 - certificate.confidence:.2g}, {certificate.samples:,} symbols: "
-        "transmissivity at least "
-        f"{certificate.transmissivity_min:.5g}, excess noise at most {certificate.excess_max:.4g} SNU) and "
+        f"at most {certificate.bits_per_weight:.4g} bit per weight can have leaked in one use "
+        f"(engine {certificate.engine}, confidence 1 - {1 - certificate.confidence:.2g}, {certificate.samples:,} "
+        f"symbols: transmissivity at least {certificate.transmissivity_min:.5g}, excess noise at most "
+        f"{certificate.excess_max:.4g} SNU) and "
         f"{certificate.bits_per_feature:.4g} bit per feature (engine {ENGINE}, asymptotic, by the agreed tap)"
     )
 

@@ -35,7 +35,13 @@ from labqdl.security.engines import (
     weights_bound,
 )
 from labqdl.security.entropy import thermal_entropy
-from labqdl.security.holevo import repeated_weight_leakage, trusted_fibre_leakage, weight_leakage
+from labqdl.security.holevo import (
+    repeated_weight_leakage,
+    trusted_fibre_leakage,
+    water_filling_leakage,
+    weight_leakage,
+)
+from labqdl.security.spectrum import Spectrum
 
 IDEAL = Ledger("ideal")
 GAIN_TWO = TapSetting.amplifier(2.0)
@@ -389,28 +395,42 @@ def test_refuses_what_it_does_not_know() -> None:
 
 def test_equal_directions_give_the_isotropic_bound() -> None:
     layer = LayerFrame(784, 784, False, 4.0, None, Activation())
-    flat = anisotropic_bound([layer], [np.ones(392)], GAIN_TWO, IDEAL)
-    even = weights_bound("labqdl", [layer], GAIN_TWO, IDEAL)
-    assert flat is not None
-    assert even is not None
-    assert flat.engine == ANISOTROPIC
-    assert flat.bits == pytest.approx(even.bits, rel=1e-9)
+    for uses in (1, 10):
+        flat = anisotropic_bound([layer], [Spectrum.of(np.ones(392))], GAIN_TWO, IDEAL, uses=uses)
+        even = weights_bound("labqdl", [layer], GAIN_TWO, IDEAL, uses=uses)
+        assert even is not None
+        assert (flat.engine, flat.uses) == (ANISOTROPIC, uses)
+        assert flat.bits == pytest.approx(even.bits, rel=1e-9)
 
 
 @pytest.mark.parametrize(("power", "bits_per_mode"), [(0.5, 0.117), (1.0, 0.150), (2.0, 0.109)])
 def test_unequal_directions_leak_what_the_reference_says(power: float, bits_per_mode: float) -> None:
     # Published values of the physics notes, 3.1 [3.3], for spectra k^-power at mu=4, G=2, n=392.
     layer = LayerFrame(784, 784, False, 4.0, None, Activation())
-    bound = anisotropic_bound([layer], [np.arange(1, 393, dtype=np.float64) ** -power], GAIN_TWO, IDEAL)
-    assert bound is not None
+    spectrum = Spectrum.of(np.arange(1, 393, dtype=np.float64) ** -power)
+    bound = anisotropic_bound([layer], [spectrum], GAIN_TWO, IDEAL)
     assert bound.bits_per_mode == pytest.approx(bits_per_mode, abs=5e-4)
 
 
-def test_layers_without_a_spectrum_are_named() -> None:
+def test_repeated_use_of_unequal_weights() -> None:
+    """Ten uses: ten times the light, and the noise of one use or of all, water-filled like a single use's."""
+    layer = LayerFrame(784, 784, False, 4.0, None, Activation())
+    values = np.arange(1, 393, dtype=np.float64) ** -1.0
+    for tested, noise in ((True, 1 / 392), (False, 10 / 392)):
+        bound = anisotropic_bound([layer], [Spectrum.of(values)], GAIN_TWO, IDEAL, uses=10, cross_use_tested=tested)
+        steered = water_filling_leakage(mu=40.0, eigenvalues=values, excess=noise)
+        assert bound.bits_per_mode == pytest.approx(
+            max(steered, weight_leakage(mu=40.0, transmissivity=1.0, excess=noise)), rel=1e-9
+        )
+        assert any("cross-use test" in words for words in bound.assumptions)
+
+
+def test_layers_without_a_spectrum_get_the_worst_one() -> None:
     layers = [LayerFrame(784, 784, False, 4.0, None, Activation()), LayerFrame(10, 784, False, 4.0, None, Activation())]
-    bound = anisotropic_bound(layers, [np.ones(392), None], GAIN_TWO, IDEAL)
-    assert bound is not None
-    assert any("1 of 2 layers left out" in words for words in bound.assumptions)
-    assert anisotropic_bound(layers, [None, None], GAIN_TWO, IDEAL) is None
+    bound = anisotropic_bound(layers, [Spectrum.of(np.ones(392)), Spectrum.unknown()], GAIN_TWO, IDEAL)
+    assert any("layer 2: too few rows" in words for words in bound.assumptions)
+    assert any("(layer 2)" in words for words in bound.assumptions)
+    known = anisotropic_bound(layers[:1], [Spectrum.of(np.arange(1, 393.0) ** -1.0)], GAIN_TWO, IDEAL)
+    assert bound.bits > known.bits
     with pytest.raises(ValueError, match="1 spectra for 2 layers"):
-        anisotropic_bound(layers, [None], GAIN_TWO, IDEAL)
+        anisotropic_bound(layers, [Spectrum.unknown()], GAIN_TWO, IDEAL)

@@ -78,8 +78,9 @@ def test_an_honest_session_within_budget_is_accepted() -> None:
     assert "engine labqdl" in verdict.explanation
     assert "no cumulative budget agreed" in verdict.explanation
     assert f"{verifier.samples:,} symbols" in verdict.explanation
-    single, cumulative = verifier.bounds()
-    assert single.bits == verdict.certificate.bits_per_weight
+    equal, _, single, cumulative = verifier.bounds()
+    assert single.engine == verdict.certificate.engine == "labqdl-anisotropic"
+    assert single.bits == verdict.certificate.bits_per_weight >= equal.bits
     assert cumulative.uses == IMAGES
     json.dumps(verdict.to_json())
 
