@@ -146,8 +146,8 @@ def draw(
     """Light of an honest client with data x, one pattern of quadratures per image, every mode drawn by itself.
 
     added_noise: D of the tap per quadrature of the addressed mode. The errors plant relative mistakes in amplitude,
-    residual variance and counted photons; `extra` adds isotropic noise at the server's input, SNU; `turn` turns the phase
-    of the homodyned light, rad.
+    residual variance and counted photons; `extra` adds isotropic noise at the server's input, SNU; `turn` turns
+    the phase of the homodyned light, rad.
     """
     images, width = x.shape
     rows, modes = q.shape[0], width // 2

@@ -100,7 +100,10 @@ def test_every_factor_has_expectation_at_most_one_and_reaches_it_at_the_worst_da
             assert float(factors.mean()) > 1 - 5 * error - 1e-12
 
 
-@pytest.mark.parametrize("error", [{"gain_error": -0.1}, {"noise_error": 0.3}, {"noise_error": -0.3}, {"extra": 0.2}])
+@pytest.mark.parametrize(
+    "error",
+    [{"gain_error": -0.1}, {"noise_error": 0.3}, {"noise_error": -0.3}, {"extra": 0.2}, {"turn": -0.1}],
+)
 def test_cheating_is_found_while_it_happens(error: dict[str, float]) -> None:
     generator = np.random.default_rng(11)
     q = make_light(generator, 32, 32, 4.0)

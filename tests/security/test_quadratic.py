@@ -109,3 +109,27 @@ def test_values_at_the_mean_to_rounding_have_tails_of_one_half() -> None:
     for value in (law.mean, np.nextafter(law.mean, 0), np.nextafter(law.mean, 2e9)):
         assert law.upper_tail(float(value)) == pytest.approx(0.5, abs=1e-4)
         assert law.lower_tail(float(value)) == pytest.approx(0.5, abs=1e-4)
+
+
+@pytest.mark.parametrize("spike", [0.3, 1.0, 6.0])
+@pytest.mark.parametrize("modes", [2, 6, 40])
+def test_a_concentrated_spike_has_the_largest_tails(spike: float, modes: int) -> None:
+    """Beyond mean + 4 floor + 2 spike and below mean - sqrt(3) deviations, as docs/physics.md proves; not elsewhere."""
+    pairs = 5.0
+    laws = {
+        share: QuadraticLaw(((pairs * (modes - 2), 1.0), (pairs, 1 + share * spike), (pairs, 1 + (1 - share) * spike)))
+        for share in (1.0, 0.9, 0.7, 0.5)
+    }
+    worst = laws[1.0]
+    deviation = math.sqrt(worst.variance)
+    above = worst.mean + 4 + 2 * spike + deviation * np.linspace(0, 8, 9)
+    # The sum that decides has four degrees of freedom more; it is as wide as the concentrated law, or less.
+    width = math.sqrt(worst.variance + 8 * ((1 + spike) ** 2))
+    below = worst.mean - math.sqrt(3) * width - deviation * np.linspace(0, 2, 5)
+    for law in (laws[0.9], laws[0.7], laws[0.5]):
+        for value in above:
+            assert law.upper_tail(float(value)) <= worst.upper_tail(float(value)) * (1 + 1e-7)
+        for value in below[below > 0]:
+            assert law.lower_tail(float(value)) <= worst.lower_tail(float(value)) * (1 + 1e-7)
+    # At the mean the order is the other way round, so the statement is not empty.
+    assert laws[0.5].upper_tail(worst.mean) > worst.upper_tail(worst.mean)
