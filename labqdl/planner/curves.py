@@ -31,7 +31,7 @@ class MeasuredCurve:
     f2_db:
         F^2 of the operating point in dB, rising; shape (points,).
     last_layer_db:
-        By how much more light the last layer had than the model gives it, dB, rising from 0; shape (splits,).
+        By how much more light the last layer had than the model gives it, dB, rising, 0 among them; shape (splits,).
     accuracy:
         Fraction right, mean over the noise draws; shape (splits, points).
     vectors, draws:
@@ -55,8 +55,8 @@ class MeasuredCurve:
             values = getattr(self, name)
             if values.ndim != 1 or not np.isfinite(values).all() or (np.diff(values) <= 0).any():
                 raise ValueError(f"{name} must be a rising list of finite numbers")
-        if self.f2_db.size < 2 or self.last_layer_db.size < 1 or self.last_layer_db[0] != 0.0:
-            raise ValueError("a curve needs two points of F^2, and the light of the model itself (0 dB) first")
+        if self.f2_db.size < 2 or 0.0 not in self.last_layer_db:
+            raise ValueError("a curve needs two points of F^2, and the light of the model itself (0 dB)")
         if self.accuracy.shape != (self.last_layer_db.size, self.f2_db.size):
             raise ValueError(f"accuracy has shape {self.accuracy.shape}")
         if not ((self.accuracy >= 0) & (self.accuracy <= 1)).all():
@@ -115,13 +115,12 @@ class MeasuredCurve:
         return high
 
     def _split(self, last_layer_db: float) -> tuple[int, float]:
-        last = float(self.last_layer_db[-1])
-        if not -1e-12 <= last_layer_db <= last + 1e-12:
-            raise ValueError(f"last_layer_db must lie between 0 and {last:g}, got {last_layer_db!r}")
+        first, last = float(self.last_layer_db[0]), float(self.last_layer_db[-1])
+        if not first - 1e-12 <= last_layer_db <= last + 1e-12:
+            raise ValueError(f"last_layer_db must lie between {first:g} and {last:g}, got {last_layer_db!r}")
         if self.last_layer_db.size == 1:
             return 0, 0.0
-        low = min(
-            int(np.searchsorted(self.last_layer_db, last_layer_db, side="right")) - 1, self.last_layer_db.size - 2
-        )
+        place = int(np.searchsorted(self.last_layer_db, last_layer_db, side="right")) - 1
+        low = min(max(place, 0), self.last_layer_db.size - 2)
         width = float(self.last_layer_db[low + 1] - self.last_layer_db[low])
         return low, min(max((last_layer_db - float(self.last_layer_db[low])) / width, 0.0), 1.0)

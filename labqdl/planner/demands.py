@@ -83,7 +83,9 @@ def demands(
         demand("untrusted-loss", loss, "dB", f"{loss:.2g} dB more untrusted loss would double what the weights leak"),
         demand("extinction", nulling, "1", f"nulling to {to_db(nulling):.0f} dB for {percent} more counts"),
         demand("shot-noise-unit", share * signal, "1", f"shot-noise unit known to {share * signal:.2g}"),
-        demand("residuals", residuals, "symbols", f"{residuals:.2g} homodyned symbols for the excess noise to {percent}"),
+        demand(
+            "residuals", residuals, "symbols", f"{residuals:.2g} homodyned symbols for the excess noise to {percent}"
+        ),
     )
 
 

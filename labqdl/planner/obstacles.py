@@ -142,7 +142,9 @@ def describe_build(build: TapBuild) -> str:
 
 def matters(component: Component) -> bool:
     """Whether the planner's figures depend on it: not the server's own receivers, not what is ideal."""
-    if component.place is Place.SERVER_COUNTER or (component.place is Place.SERVER_RECEIVER and component.server_trusts):
+    if component.place is Place.SERVER_COUNTER or (
+        component.place is Place.SERVER_RECEIVER and component.server_trusts
+    ):
         return False
     return improved(component, 0.0) != improved(component, 1.0)
 
@@ -225,7 +227,9 @@ def _together(question: Question, solve: Solve) -> Obstacle:
     now = f"loss {-to_db(question.ledger.total):.3g} dB in all"
 
     def then(factor: float) -> str:
-        return f"loss {-to_db(question.ledger.total) * factor:.3g} dB, and every noise and defect {factor:.2g} of today's"
+        return (
+            f"loss {-to_db(question.ledger.total) * factor:.3g} dB, and every noise and defect {factor:.2g} of today's"
+        )
 
     if violation(ideal, question) > 1.0:
         if ideal is None:

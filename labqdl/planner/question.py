@@ -25,6 +25,15 @@ class Aim(StrEnum):
     """The accuracy: as much light as the limits allow."""
 
 
+class Judge(StrEnum):
+    """Which figure for the weights of all layers is compared with the limit."""
+
+    LARGEST = "largest"
+    """The layer that leaks most per weight, as in the bounds of a run."""
+    MEAN = "mean"
+    """All bits over all weights: a small last layer may then have more light."""
+
+
 @dataclass(frozen=True, eq=False)
 class Subject:
     """A network as the planner sees it.
@@ -75,6 +84,8 @@ class Question:
     cross_use_tested:
         Whether the server's cross-use test is in force, so that a client cannot put the noise of all uses on their
         sum.
+    judge:
+        Which figure for the weights counts.
     last_layer_db:
         Extra light of the last layer in dB: a number, or None to choose it.
     """
@@ -91,6 +102,7 @@ class Question:
     weight_uses: int = 1
     data_uses: int = 1
     cross_use_tested: bool = False
+    judge: Judge = Judge.LARGEST
     last_layer_db: float | None = 0.0
 
     def __post_init__(self) -> None:

@@ -9,7 +9,7 @@ of the tap, known at a few points and always at the one that is returned.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +17,7 @@ from scipy.interpolate import PchipInterpolator
 
 from labqdl.facts import LayerFrame, Ledger, TapSetting
 from labqdl.planner.light import Path, data_bits, data_bits_off_gain, photons_per_row, sizes_of
-from labqdl.planner.question import Aim, Question
+from labqdl.planner.question import Aim, Judge, Question
 from labqdl.planner.stage import MOST_TAPPED, Array, Stage, from_logit, logit
 from labqdl.security.channel import honest_channel
 from labqdl.security.engines import layer_data_leakage
@@ -47,8 +47,10 @@ class Point:
         Photons per mode of the operating point, at the server's output; `layers` have their shares of it.
     layers:
         Frames of the layers with their photons per mode.
+    layer_weights, layer_weights_isotropic:
+        Bits per real weight of every layer: by what is assumed about its directions, and for equally bright ones.
     weights, weights_isotropic:
-        Bits per real weight: the larger of the two bounds, and that for equally bright directions; the largest layer's.
+        The same for all layers, as the question judges them.
     data, data_ideal:
         Bits per feature with the net gain off by what the build allows, and at unit gain; the same without a build.
     """
@@ -59,6 +61,8 @@ class Point:
     ledger: Ledger
     mu: float
     layers: tuple[LayerFrame, ...]
+    layer_weights: tuple[float, ...]
+    layer_weights_isotropic: tuple[float, ...]
     weights: float
     weights_isotropic: float
     data: float
@@ -100,7 +104,9 @@ class Search:
         question, stage, path = self._question, self._stage, self._path
         mu = path.mu_for(f2, stage.client_noise(tapped, question.ledger))
         disturbance = stage.disturbance(tapped, question.ledger)
-        weights = np.max(
+        weights = judged(
+            question.judge,
+            self.layers,
             [
                 path.weight_bits(
                     mu * layer.mu,
@@ -111,7 +117,6 @@ class Search:
                 )
                 for layer in self.layers
             ],
-            axis=0,
         )
         photons = photons_per_row(stage, path, tapped, question.ledger)
         features, uses = self.layers[0].n_features, question.data_uses
@@ -130,8 +135,8 @@ class Search:
         ratios: dict[float, float] = {}
         place = self._place(f2, lambda positions: np.ones_like(positions))
         point = self.point(f2, float(from_logit(place)))
-        if all(spectrum is None for spectrum in self._question.subject.spectra):
-            return point
+        if point.weights <= point.weights_isotropic * (1.0 + 1e-12):
+            return point  # no point is better: nowhere is the judged figure below that for equal directions
         ratios[place] = point.weights / point.weights_isotropic
         for sample in np.linspace(max(self._low, place - _REACH), min(self._high, place + _REACH), _SAMPLES).tolist():
             if all(abs(sample - known) > 0.1 for known in ratios):
@@ -189,7 +194,7 @@ def exact_point(
     for layer, spectrum in zip(layers, question.subject.spectra, strict=True):
         charged = honest_channel(mu=layer.mu, n_modes=layer.n_modes, setting=setting, ledger=ledger)
         bits = charged.leakage(question.weight_uses, cross_use_tested=question.cross_use_tested)
-        equal.append(bits)
+        equal.append(bits / 2.0)
         if spectrum is not None:
             several = 1 if question.cross_use_tested else question.weight_uses
             bits = spectrum.leakage(
@@ -197,7 +202,7 @@ def exact_point(
                 transmissivity=charged.transmissivity,
                 excess=several * charged.excess,
             )
-        steered.append(bits)
+        steered.append(bits / 2.0)
     features, uses = layers[0].n_features, question.data_uses
     ideal = math.fsum(layer_data_leakage(layer, setting, ledger, uses=uses) for layer in layers) / features
     data = ideal
@@ -209,8 +214,27 @@ def exact_point(
         sizes = sizes_of(layers)
         data = float(data_bits_off_gain(photons, np.ones(1), shares, sizes, features, power=power, uses=uses)[0])
     return Point(
-        stage, tapped, setting, ledger, mu, layers, max(steered) / 2.0, max(equal) / 2.0, data, ideal
+        stage=stage,
+        tapped=tapped,
+        setting=setting,
+        ledger=ledger,
+        mu=mu,
+        layers=layers,
+        layer_weights=tuple(steered),
+        layer_weights_isotropic=tuple(equal),
+        weights=float(judged(question.judge, layers, [np.asarray(bits) for bits in steered])),
+        weights_isotropic=float(judged(question.judge, layers, [np.asarray(bits) for bits in equal])),
+        data=data,
+        data_ideal=ideal,
     )
+
+
+def judged(judge: Judge, layers: tuple[LayerFrame, ...], bits: Sequence[Array]) -> Array:
+    """One figure for the weights of all layers from that of each, bits per weight."""
+    if judge is Judge.LARGEST:
+        return np.asarray(np.max(bits, axis=0))
+    sizes = [layer.rows * layer.n_modes for layer in layers]
+    return np.asarray(sum(size * each for size, each in zip(sizes, bits, strict=True)) / sum(sizes))
 
 
 def _interpolation(ratios: dict[float, float]) -> Callable[[Array], Array]:

@@ -117,9 +117,7 @@ def certification(
 
 def best_certification(question: Question, point: Point, *, budget: float, delta: float) -> Certification:
     """The same with the share of counted rows that needs fewest images; at least one row in 50 is counted."""
-    found = [
-        certification(question, point, budget=budget, delta=delta, counting_fraction=share) for share in COUNTED
-    ]
+    found = [certification(question, point, budget=budget, delta=delta, counting_fraction=share) for share in COUNTED]
     return min(found, key=lambda entry: math.inf if entry.images is None else entry.images)
 
 

@@ -1,0 +1,257 @@
+"""Curves of accuracy against F^2: measured once on data that a model was not trained on, kept as small JSON files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labqdl.errors import InputError
+from labqdl.network import Network, load_dataset, load_model, predictions
+from labqdl.network.catalogue import SHIPPED_MODELS
+from labqdl.network.datasets import Dataset, shipped_file
+from labqdl.network.evaluate import check_labels
+from labqdl.network.splitting import held_out_indices
+from labqdl.planner.curves import MeasuredCurve
+from labqdl.security.published import CURVE_ACCURACY, CURVE_F2_DB
+from labqdl.units import from_db
+
+CURVE_SCHEMA = "labqdl.curve/1"
+F2_DB = (*(float(point) for point in range(-16, 13)), 14.0, 16.0, 20.0)
+"""Points that are measured, dB."""
+LAST_LAYER_DB = (-6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0, 9.0, 12.0)
+"""Extra light of the last layer that is measured, dB."""
+DRAWS = 3
+_CHUNK = 1000
+_DIGITS = 5
+
+OnPoint = Callable[[int, int], None]
+"""Called with evaluations done and in all."""
+
+
+def measure_curve(
+    model: str | Path,
+    data: str | Path,
+    *,
+    labels: str | Path | None = None,
+    held_out: bool = False,
+    f2_db: tuple[float, ...] = F2_DB,
+    last_layer_db: tuple[float, ...] = LAST_LAYER_DB,
+    draws: int = DRAWS,
+    seed: int = 1,
+    on_point: OnPoint | None = None,
+) -> MeasuredCurve:
+    """Accuracy of a model against F^2, and against extra light of its last layer.
+
+    Parameters
+    ----------
+    model:
+        Shipped model or path.
+    data, labels:
+        Data set with labels. A plan made from test data would choose on them: take validation data.
+    held_out:
+        The data are those that the model was trained on: take the part that its training set aside, which the
+        model's notes tell.
+    f2_db, last_layer_db, draws:
+        Points, and noise draws for each datum at each of them.
+    seed:
+        Of the noise.
+
+    Raises
+    ------
+    InputError
+        For data without labels or that do not fit, and for a model whose notes do not say what was set aside.
+    """
+    network = load_model(model)
+    dataset = load_dataset(data, labels=None if labels is None else Path(labels))
+    if dataset.labels is None:
+        raise InputError("has no labels", source=dataset.source, expected="labels (--labels FILE)")
+    if draws < 1:
+        raise InputError(f"{draws} draws", source="--draws", expected="1 or more")
+    part, where = _part(network, dataset) if held_out else (dataset, f"{dataset.name}, {len(dataset):,} data")
+    assert part.labels is not None
+    check_labels(network, part.data, part.labels)
+    splits = tuple(sorted({0.0, *last_layer_db})) if len(network.layers) > 1 else (0.0,)
+    accuracy = _measured(network, part, f2_db, splits, draws, seed, on_point)
+    return MeasuredCurve(
+        f2_db=np.asarray(f2_db, dtype=np.float64),
+        last_layer_db=np.asarray(splits),
+        accuracy=accuracy,
+        vectors=len(part),
+        draws=draws,
+        measured_on=where,
+        fingerprint=network.fingerprint,
+    )
+
+
+def _part(network: Network, dataset: Dataset) -> tuple[Dataset, str]:
+    notes = network.notes.get("training")
+    if not isinstance(notes, dict) or not {"validation", "seed"} <= set(notes):
+        raise InputError(
+            f"the notes of model '{network.name}' do not say what its training set aside",
+            source="--held-out",
+            expected="a model made by 'labqdl train'",
+        )
+    held, _ = held_out_indices(len(dataset), float(notes["validation"]), int(notes["seed"]))
+    assert dataset.labels is not None
+    part = Dataset(dataset.name, dataset.source, dataset.data[held], dataset.labels[held], dataset.classes)
+    return part, f"{len(held):,} of {len(dataset):,} data of {dataset.name} that the training set aside"
+
+
+def _measured(
+    network: Network,
+    data: Dataset,
+    f2_db: tuple[float, ...],
+    splits: tuple[float, ...],
+    draws: int,
+    seed: int,
+    on_point: OnPoint | None,
+) -> NDArray[np.float64]:
+    assert data.labels is not None
+    vectors = network.prepare(data.data, source=data.source)
+    generator = np.random.Generator(np.random.SFC64(seed))
+    right = np.zeros((len(splits), len(f2_db)))
+    chunks = range(0, len(vectors), _CHUNK)
+    total = len(chunks) * right.size
+    done = 0
+    for start in chunks:
+        first = network.first_outcomes(vectors[start : start + _CHUNK])
+        wanted = data.labels[start : start + _CHUNK]
+        for split, extra in enumerate(splits):
+            shares = np.array([layer.light for layer in network.layers])
+            shares[-1] *= from_db(extra)
+            for point, ratio_db in enumerate(f2_db):
+                for _ in range(draws):
+                    outputs = network.forward_from_first(first, from_db(ratio_db) * shares, generator)
+                    right[split, point] += np.sum(predictions(outputs) == wanted)
+                done += 1
+                if on_point is not None:
+                    on_point(done, total)
+    return right / (draws * len(vectors))
+
+
+def curve_to_json(curve: MeasuredCurve, name: str) -> dict[str, Any]:
+    """The object of a curve's file; schema `labqdl.curve/1` (docs/file-formats.md)."""
+    return {
+        "schema": CURVE_SCHEMA,
+        "model": name,
+        "fingerprint": curve.fingerprint,
+        "measured_on": curve.measured_on,
+        "vectors": curve.vectors,
+        "draws": curve.draws,
+        "f2_db": curve.f2_db.tolist(),
+        "last_layer_db": curve.last_layer_db.tolist(),
+        "accuracy": [[round(value, _DIGITS) for value in row] for row in curve.accuracy.tolist()],
+    }
+
+
+def save_curve(curve: MeasuredCurve, name: str, path: str | Path) -> Path:
+    """Write a curve's file: one list a line, so that changes can be read.
+
+    Raises
+    ------
+    InputError
+        Where it cannot be written.
+    """
+    target = Path(path)
+    document = curve_to_json(curve, name)
+    rows = ",\n".join(f"  {json.dumps(row)}" for row in document.pop("accuracy"))
+    lines = [f' "{key}": {json.dumps(value)}' for key, value in document.items()]
+    text = "{\n" + ",\n".join(lines) + f',\n "accuracy": [\n{rows}\n ]\n}}\n'
+    try:
+        target.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror or error}", source=target) from None
+    return target
+
+
+def load_curve(what: str | Path) -> MeasuredCurve:
+    """A curve from its file.
+
+    Raises
+    ------
+    InputError
+        For a missing or damaged file.
+    """
+    path = Path(what)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError("there is no such file", source=path, expected="a curve ('labqdl curve' makes it)") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot be read: {error}", source=path) from None
+    return read_curve(text, source=str(path))
+
+
+def read_curve(text: str, *, source: str) -> MeasuredCurve:
+    """A curve from the text of its file; errors as `load_curve`."""
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"is not JSON: {error}", source=source, expected=f"schema {CURVE_SCHEMA}") from None
+    if not isinstance(document, dict) or document.get("schema") != CURVE_SCHEMA:
+        raise InputError("is no curve", source=source, expected=f'an object with "schema": "{CURVE_SCHEMA}"')
+    try:
+        return MeasuredCurve(
+            f2_db=np.asarray(document["f2_db"], dtype=np.float64),
+            last_layer_db=np.asarray(document["last_layer_db"], dtype=np.float64),
+            accuracy=np.asarray(document["accuracy"], dtype=np.float64),
+            vectors=int(document["vectors"]),
+            draws=int(document["draws"]),
+            measured_on=str(document["measured_on"]),
+            fingerprint=str(document["fingerprint"]),
+        )
+    except KeyError as error:
+        raise InputError(f"key {error} is missing", source=source, expected=f"schema {CURVE_SCHEMA}") from None
+    except (TypeError, ValueError) as error:
+        raise InputError(str(error), source=source, expected=f"schema {CURVE_SCHEMA}") from None
+
+
+def shipped_curve(model: str) -> MeasuredCurve | None:
+    """The curve that ships with a model; None where none does."""
+    if model not in SHIPPED_MODELS:
+        return None
+    resource = shipped_file(f"curves/{model}.json")
+    if not resource.is_file():
+        return None
+    return read_curve(resource.read_text(encoding="utf-8"), source=f"shipped curve {model}")
+
+
+def curve_of(network: Network, model: str | Path, file: str | Path | None) -> MeasuredCurve:
+    """The curve for a plan: from a file, else the one that ships; it has to be this very model's.
+
+    Raises
+    ------
+    InputError
+        Where there is none, or it belongs to other numbers.
+    """
+    curve = shipped_curve(str(model)) if file is None else load_curve(file)
+    if curve is None:
+        raise InputError(
+            f"no curve of accuracy against F² ships with model '{model}'",
+            source="--curve",
+            expected="a file that 'labqdl curve MODEL DATA --out FILE' makes",
+        )
+    if curve.fingerprint != network.fingerprint:
+        raise InputError(
+            f"was measured with another model (fingerprint {curve.fingerprint[:16]}, not {network.fingerprint[:16]})",
+            source=str(file) if file is not None else f"shipped curve {model}",
+            hint="'labqdl curve' measures it again",
+        )
+    return curve
+
+
+def published_curve() -> MeasuredCurve:
+    """The curve that the protocol's authors published for their network of 784-784-10 neurons."""
+    return MeasuredCurve(
+        f2_db=np.array(CURVE_F2_DB),
+        last_layer_db=np.zeros(1),
+        accuracy=np.array([CURVE_ACCURACY]),
+        vectors=10_000,
+        draws=5,
+        measured_on="10,000 validation digits, by the authors (read at whole decibels)",
+    )
