@@ -169,5 +169,5 @@ def accuracy_path(
     ax.set_ylabel("accuracy (%)")
     ax.set_xlim(0, float(count.max()) * 1.02 if count.size else 1)
     style.count_axis(ax.xaxis)
-    style.legend(ax, loc="lower right")
+    style.legend_above(ax)
     return ax

@@ -47,6 +47,12 @@ def residual_path(
     count, divisor = _symbols_axis(ax, symbols)
     value = np.asarray(statistic, float)
     place, single = count / divisor, value.size == 1
+    every_value = [value, *([] if expected is None else [expected]), *([] if band is None else band)]
+    power = style.power_of_scale(float(np.nanmax([np.nanmax(np.abs(part)) for part in every_value])))
+    value = value / 10.0**power
+    expected = None if expected is None else np.asarray(expected, float) / 10.0**power
+    if band is not None:
+        band = np.asarray(band[0], float) / 10.0**power, np.asarray(band[1], float) / 10.0**power
     if band is not None:
         low, high = (np.asarray(limit, float) for limit in band)
         look: dict[str, Any] = {"color": style.SKY, "alpha": 0.4, "label": "accepted"}
@@ -64,8 +70,9 @@ def residual_path(
     colours = {**style.series(1).line, "linestyle": "-"}
     ax.plot(place, value, label="measured", markevery=style.every(value.size), **colours)
     ax.set_ylim(*_window(value, expected, band))
+    unit = " ".join(part for part in (style.raised(power) if power else "", unit) if part)
     ax.set_ylabel(f"{label} ({unit})" if unit else label)
-    style.legend(ax, loc="best")
+    style.legend_above(ax)
     return ax
 
 
@@ -143,7 +150,7 @@ def check_summary(tests: Sequence[TestResult], *, ax: Axes | None = None) -> Axe
     for index, words in enumerate(("passed", "failed")):
         if any(test.passed == (index == 0) for test in tests):
             handles.append(Line2D([], [], label=words, markersize=5, **style.series(index).points))
-    style.legend(ax, handles, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, borderaxespad=0.2)
+    style.legend_above(ax, handles)
     return ax
 
 
@@ -176,7 +183,7 @@ def e_value_path(
     ax.plot(count / divisor, value, label="evidence so far", markevery=style.every(value.size), **style.series(0).line)
     _signed_axis(ax.yaxis, np.append(value, 0.0), threshold or 1.0, floor=-1.0)
     ax.set_ylabel("log$_{10}$ of the e-value")
-    style.legend(ax, loc="best")
+    style.legend_above(ax)
     return ax
 
 
@@ -194,7 +201,7 @@ def _signed_axis(axis: Axis, values: NDArray[np.float64], limit: float, floor: f
     """Axis that shows `values` and +-`limit` (or from `floor` up), logarithmic away from 0 where that is needed."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-    which, ax = axis.axis_name, axis.axes
+    which, ax = style.name_of(axis), axis.axes
     linear = max(10.0, 1.5 * limit)
     low = min(float(values.min()), -limit if floor is None else floor)
     high = max(float(values.max()), limit)

@@ -91,7 +91,7 @@ def ledger_waterfall(ledger: Ledger, *, ax: Axes | None = None) -> Axes:
         for owner in Owner
         if owner in seen
     ]
-    style.legend(ax, handles, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=len(handles), borderaxespad=0.2)
+    style.legend_above(ax, handles)
     return ax
 
 

@@ -123,7 +123,7 @@ def outcomes(
     ax.set_ylim(*limits[1])
     ax.set_xlabel("ideal inner product (unit-RMS weights, unit data)")
     ax.set_ylabel("measured outcome (same unit)")
-    style.legend(ax, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.2)
+    style.legend_above(ax, columns=1)
     return ax
 
 

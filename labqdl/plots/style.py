@@ -118,8 +118,8 @@ _STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
     "axes.unicode_minus": True,
     "axes.formatter.useoffset": False,
-    "axes.formatter.limits": [-4, 5],
-    "axes.formatter.use_mathtext": True,
+    "axes.formatter.limits": [-9, 9],  # long numbers are scaled in the axis label, where they are read
+    "axes.formatter.use_mathtext": False,
     "grid.color": PALE,
     "grid.linewidth": 0.5,
     "figure.facecolor": "white",
@@ -172,7 +172,8 @@ def house_style(**changes: Any) -> Iterator[None]:
 
     with matplotlib.rc_context():
         matplotlib.rcParams.update(matplotlib.rcParamsDefault)  # a user's style sheet does not reach a report
-        matplotlib.rcParams.update({**_STYLE, **changes})
+        parameters: Any = matplotlib.rcParams  # its type lists every key that there is
+        parameters.update({**_STYLE, **changes})
         yield
 
 
@@ -254,6 +255,14 @@ def render(drawn: Figure | Axes, kind: str = "png", *, salt: str = "labqdl") -> 
     return buffer.getvalue()
 
 
+def fix_layout(drawn: Figure | Axes) -> None:
+    """Find the places of all axes now and keep them, so that several renderings of a figure find them once."""
+    chosen = figure_of(drawn)
+    with house_style():
+        chosen.draw_without_rendering()
+        chosen.set_layout_engine("none")
+
+
 def save(drawn: Figure | Axes, path: str | Path) -> Path:
     """Write a figure to a file whose ending says the kind: .png, .pdf or .svg.
 
@@ -280,8 +289,7 @@ def log_axis(axis: Axis, low: float, high: float) -> None:
     """
     from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
-    which = axis.axis_name
-    ax = axis.axes
+    which, ax = name_of(axis), axis.axes
     getattr(ax, f"set_{which}scale")("log")
     getattr(ax, f"set_{which}lim")(low, high)
     decades = math.log10(high / low)
@@ -294,10 +302,15 @@ def log_axis(axis: Axis, low: float, high: float) -> None:
     plain = low >= 0.9e-3 and high <= 2e4
     steps = (1.0, 2.0, 5.0) if decades < 2.2 else (1.0,)
     axis.set_major_locator(LogLocator(base=10, subs=steps, numticks=8 if decades > 2.2 else 20))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}" if plain else power_of_ten(value)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}" if plain else power_of_ten(value)))
     if decades < 7:
         axis.set_minor_locator(LogLocator(base=10, subs=tuple(float(digit) for digit in range(1, 10)), numticks=100))
     axis.set_minor_formatter(NullFormatter())
+
+
+def name_of(axis: Axis) -> str:
+    """x or y."""
+    return str(axis.axis_name)  # type: ignore[attr-defined]
 
 
 def _round_values(low: float, high: float) -> list[float]:
@@ -331,6 +344,18 @@ def scale_of(largest: float) -> tuple[float, str]:
     return 1.0, ""
 
 
+def power_of_scale(largest: float) -> int:
+    """Exponent, a multiple of 3, by which small numbers up to `largest` are scaled for an axis; 0 from 0.001 on."""
+    if not 0 < largest < 1e-3 or not math.isfinite(largest):
+        return 0
+    return 3 * math.floor(math.log10(largest) / 3 + 1e-9)
+
+
+def raised(exponent: int) -> str:
+    """10 to a power, in letters that need no mathematics: 10⁻⁶."""
+    return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
 def every(points: int, most: int = 25) -> int:
     """Every how manieth point of a line gets a marker, so that markers do not run into each other."""
     return max(1, -(-points // most))
@@ -357,3 +382,10 @@ def legend(ax: Axes, handles: Sequence[Artist] | None = None, **keywords: Any) -
         ax.legend(handles=list(handles), **keywords)
     elif labels:
         ax.legend(found, labels, **keywords)
+
+
+def legend_above(ax: Axes, handles: Sequence[Artist] | None = None, *, columns: int = 3) -> None:
+    """A legend on top of the axes, where it hides nothing."""
+    legend(
+        ax, handles, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, borderaxespad=0.2, columnspacing=1.4
+    )
