@@ -166,14 +166,19 @@ def ship(network: Network, validation: AccuracyCurve, test: Dataset, out: str | 
     notes: dict[str, Any] = {
         **network.notes,
         "validation": {"data": validation.vectors, **_figures(validation)},
-        # Models for less light than the usual points are measured where they were validated, too.
-        "test": measure(shipped, test, [*(f2 for f2 in validation.f2_db if f2 < FIGURE_F2_DB[0]), *FIGURE_F2_DB]),
+        "test": measure(shipped, test, _points(validation)),
         "light": [_light(layer) for layer in shipped.layers],
         "licence": "Apache-2.0; public means and deviations under the terms of the data: labqdl/data/LICENSES.md",
     }
     shipped = dataclasses.replace(shipped, notes=notes)
     save_network(shipped, target, dtype=np.float16)
     return shipped
+
+
+def _points(validation: AccuracyCurve) -> tuple[float, ...]:
+    """F^2 in dB for the test set: the usual points, or for a model of less light those where it was validated."""
+    below = tuple(float(f2_db) for f2_db in validation.f2_db if f2_db < FIGURE_F2_DB[0])
+    return (*below, -10.0, -5.0, 0.0, 5.0) if below else FIGURE_F2_DB
 
 
 def measure(network: Network, test: Dataset, f2_db: Sequence[float] = FIGURE_F2_DB) -> dict[str, Any]:
