@@ -16,6 +16,7 @@ from labqdl.optics.sampler import sample_statistics
 from labqdl.security.checks import count_check, gain_check, noise_check, phase_check, session_checks
 from labqdl.security.expected import HonestLayer, LayerLight, Totals, honest_layers, layer_light
 from labqdl.security.quadratic import QuadraticLaw
+from labqdl.security.sample_size import power, symbols_needed
 from tests.security.light import (
     BENCH,
     IDEAL,
@@ -191,6 +192,26 @@ def test_gain_check_has_the_stated_power_against_a_passive_tap() -> None:
         part = Totals(qq=square, qr=cross, rr=1.0, residuals=number, homodyned=6, images=6)
         hits += not gain_check([law], [part], 2e-6).passed
     assert_power(hits, trials, 0.99)
+
+
+def test_phase_check_has_the_stated_power_against_a_turned_reference() -> None:
+    """Light turned by 12 mrad: residuals of -sin along Jq, drawn residual by residual."""
+    generator, trials, angle = np.random.default_rng(65), 1000, 0.012
+    number = symbols_needed("phase", math.sin(angle), 1e-3, 0.9, variance=1 + 1 / 392, light=8.0)
+    law = paper_law()
+    q = generator.normal(scale=math.sqrt(8.0), size=(trials, number)).astype(np.float32)
+    r = math.sin(angle) * q + generator.normal(scale=math.sqrt(1 + 1 / 392), size=q.shape).astype(np.float32)
+    hits = 0
+    for square, product in zip(np.vecdot(q, q).tolist(), np.vecdot(q, r).tolist(), strict=True):
+        part = Totals(jj=square, jr=product, rr=1.0, residuals=number, homodyned=6, images=6)
+        hits += not phase_check([law], [part], 2e-3).passed
+    assert_power(hits, trials, 0.9)
+    # 5 % more light would change the power; the shift itself is read off in radians.
+    assert power("phase", 1.05 * math.sin(angle), number, 1e-3, variance=1 + 1 / 392, light=8.0) > 0.93
+    exact = Totals(jj=8.0 * number, jr=8.0 * number * angle, rr=1.0, residuals=number, homodyned=6, images=6)
+    found = phase_check([law], [exact], 2e-3)
+    assert found.statistic == pytest.approx(angle)
+    assert found.unit == "rad"
 
 
 @pytest.mark.parametrize(("gain", "rows"), [(10.0, 347), (3.0, 1624)])
@@ -416,6 +437,16 @@ def test_envelope_of_phase_noise_holds_beyond_the_first_order(deviation: float) 
     pattern = float(np.sum(np.sum(first * other, axis=1) ** 2))
     bare = replace(law, spike_x=0.0, spike_p=0.0, cross=pattern).gain(size).variance
     assert size.qq + images * exact <= bare < 3 * (size.qq + images * exact)
+    # Turned light: the same two moments, along j.
+    half = np.sum(other**2, axis=1)
+    size = replace(size, jj=float(half.sum()) * images, j4=float(np.sum(half**2)) * images)
+    products = np.sum(first * other, axis=1)
+    turned = law.phase_law(size)
+    lost = (1 - cosine) * abs(float(products.sum())) * images
+    assert -turned.high == turned.low <= -lost
+    exact = mean_sin * float(np.sum(half**2)) + var_cos * pattern
+    bare = replace(law, spike_x=0.0, spike_p=0.0, cross=pattern).phase_law(size).variance
+    assert size.jj + images * exact <= bare < 2 * (size.jj + images * exact)
     energy = ((1 + square) / 2 - 2 * cosine + 1) * size.qq + mean_sin * (size.energy - size.qq)
     noise = size.residuals + tap * size.homodyned + energy
     assert law.noise(size, high=False).mean <= noise
