@@ -3,6 +3,7 @@
 Layout (see docs/file-formats.md)::
 
     RUN/manifest.json    what was run; written once
+    RUN/manifest.copy.json   the same again, for `labqdl.records.salvage`
     RUN/events.jsonl     what happened; grows line by line
     RUN/lock             held by the one process that writes
     RUN/public/          what both parties know
@@ -34,6 +35,8 @@ SCHEMA_VERSION = 1
 """Version of the folder's layout that this labqdl writes, and the newest that it reads."""
 
 MANIFEST = "manifest.json"
+MANIFEST_COPY = "manifest.copy.json"
+"""The manifest's bytes once more: without a manifest nothing else in a folder can be understood."""
 EVENTS = "events.jsonl"
 LOCK = "lock"
 PUBLIC = "public"
@@ -59,7 +62,7 @@ class SimulationView:
 
 
 @dataclass(frozen=True, slots=True)
-class _Head:
+class Head:
     """What the manifest file says."""
 
     schema_version: int
@@ -72,7 +75,7 @@ class _Head:
 class RunFolder:
     """A run on disk. Make one with `create`, `open` (reading) or `resume` (writing on); close it, or use `with`."""
 
-    def __init__(self, path: Path, head: _Head) -> None:
+    def __init__(self, path: Path, head: Head) -> None:
         self.path = path
         self._head = head
         self._lock: RunLock | None = None
@@ -119,35 +122,14 @@ class RunFolder:
         ValueError, TypeError
             Where the manifest is no plain JSON.
         """
-        path = Path(path)
-        if path.name in ("", ".."):  # "." has no name to put a temporary one beside
-            path = path.resolve()
+        path = nameable(path)
         clock = clock or SystemClock()
         roots = tuple(roots)
         parties = tuple(Party(root.party) for root in roots)
         if len(set(parties)) != len(parties):
             raise ValueError("each party has one root")
-        head = _Head(SCHEMA_VERSION, secrets.token_hex(8), float(clock.wall()), parties, plain(manifest, "manifest"))
-        _refuse_taken(path)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"cannot make the run folder: {error.strerror or error}", source=path) from error
-        _sweep_unfinished(path, clock)
-        draft = path.with_name(f".{path.name}.{head.run_id}{storage.PARTIAL_SUFFIX}")
-        try:
-            _build(draft, head, roots, prepare, clock)
-            try:
-                storage.rename_folder(draft, path)
-            except OSError as error:  # somebody else was faster
-                problem = f"cannot make the run folder: {error.strerror or error}"
-                raise InputError(problem, source=path) from error
-        except BaseException:
-            with suppress(LabqdlError):
-                if draft.exists():
-                    storage.remove_folder(draft)
-            raise
-        storage.sync_folder(path.parent)
+        head = Head(SCHEMA_VERSION, secrets.token_hex(8), float(clock.wall()), parties, plain(manifest, "manifest"))
+        make_folder(path, head, roots, prepare, clock)
         return cls.resume(path, clock=clock)
 
     @classmethod
@@ -358,6 +340,46 @@ def _party_store(path: Path, party: Party, written: Callable[[Path], None], writ
     return PartyStore(party, path / party, StoreView(path / PUBLIC), written, writable)
 
 
+def nameable(path: str | Path) -> Path:
+    """The path with a name, beside which a temporary one can be put: "." and ".." have none."""
+    path = Path(path)
+    return path.resolve() if path.name in ("", "..") else path
+
+
+def make_folder(
+    path: Path,
+    head: Head,
+    roots: Iterable[Root],
+    prepare: Callable[[Store, OpenParty], None] | None,
+    clock: Clock,
+    events: Iterable[tuple[float, str, Mapping[str, Any]]] = (),
+) -> None:
+    """Make a run folder, whole or not at all; see `RunFolder.create`.
+
+    `events` (time, kind, fields) follow the first one in the log: those of a run that is saved into a new folder.
+    """
+    _refuse_taken(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the run folder: {error.strerror or error}", source=path) from error
+    _sweep_unfinished(path, clock)
+    draft = path.with_name(f".{path.name}.{head.run_id}{storage.PARTIAL_SUFFIX}")
+    try:
+        _build(draft, head, roots, prepare, clock, events)
+        try:
+            storage.rename_folder(draft, path)
+        except OSError as error:  # somebody else was faster
+            problem = f"cannot make the run folder: {error.strerror or error}"
+            raise InputError(problem, source=path) from error
+    except BaseException:
+        with suppress(LabqdlError):
+            if draft.exists():
+                storage.remove_folder(draft)
+        raise
+    storage.sync_folder(path.parent)
+
+
 def _refuse_taken(path: Path) -> None:
     """InputError unless `path` is free: nothing there, or an empty folder."""
     hint = "Choose another place with --out, or resume the run that is there."
@@ -381,10 +403,11 @@ def _sweep_unfinished(path: Path, clock: Clock) -> None:
 
 def _build(
     draft: Path,
-    head: _Head,
+    head: Head,
     roots: Iterable[Root],
     prepare: Callable[[Store, OpenParty], None] | None,
     clock: Clock,
+    events: Iterable[tuple[float, str, Mapping[str, Any]]],
 ) -> None:
     """Write a complete run into `draft` and flush it."""
     storage.make_folder(draft)
@@ -417,9 +440,14 @@ def _build(
             "roots": head.roots,
             "manifest": head.manifest,
         }
-        storage.write_file(draft / MANIFEST, [checked_file(fields)], sync=True)
-        first, _ = log.encode(log.start(head.run_id), head.created, CREATED, {"run_id": head.run_id})
-        storage.write_file(draft / EVENTS, [first], sync=True)
+        content = checked_file(fields)
+        storage.write_file(draft / MANIFEST, [content], sync=True)
+        storage.write_file(draft / MANIFEST_COPY, [content], sync=True)
+        lines, position = [], log.start(head.run_id)
+        for time, kind, told in ((head.created, CREATED, {"run_id": head.run_id}), *events):
+            line, position = log.encode(position, time, kind, told)
+            lines.append(line)
+        storage.write_file(draft / EVENTS, lines, sync=True)
         for path in sorted(unsynced, key=Path.is_dir):
             if path.is_dir():
                 storage.sync_folder(path)
@@ -429,13 +457,24 @@ def _build(
         lock.release()  # Windows renames no folder with an open file in it
 
 
-def _read_head(path: Path) -> _Head:
+def _read_head(path: Path) -> Head:
     """The manifest file, checked; InputError where there is no run folder at all."""
     file = path / MANIFEST
     if not path.is_dir():
         raise InputError("there is no run folder here", source=path, expected="a folder that `labqdl run` made")
     if not file.is_file() and not (path / EVENTS).is_file():
         raise InputError("this folder is not a run", source=path, expected="a folder that `labqdl run` made")
+    return read_head(file)
+
+
+def read_head(file: Path) -> Head:
+    """What a manifest file says, checked.
+
+    Raises
+    ------
+    RecordError
+        Where it is missing, damaged, or of a newer schema.
+    """
     fields = read_checked_file(file)
     if fields.get("schema") != SCHEMA:
         raise RecordError(f"{file}: schema {fields.get('schema')!r} is not a run's ({SCHEMA!r})")
@@ -448,7 +487,7 @@ def _read_head(path: Path) -> _Head:
         )
     try:
         roots = tuple(Party(name) for name in fields["roots"])
-        head = _Head(version, fields["run_id"], fields["created"], roots, fields["manifest"])
+        head = Head(version, fields["run_id"], fields["created"], roots, fields["manifest"])
     except (KeyError, TypeError, ValueError) as error:
         raise RecordError(f"{file}: damaged, a field is missing or wrong: {error}") from None
     if not (isinstance(head.run_id, str) and isinstance(head.created, float) and isinstance(head.manifest, dict)):

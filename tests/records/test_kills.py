@@ -84,7 +84,7 @@ def parts(path: Path) -> dict[str, bytes]:
     return {
         str(file.relative_to(path)): file.read_bytes()
         for file in files
-        if file.name not in ("events.jsonl", "lock", "manifest.json")
+        if file.name not in ("events.jsonl", "lock", "manifest.json", "manifest.copy.json")
     }
 
 

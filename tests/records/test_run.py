@@ -54,7 +54,7 @@ def test_a_new_run_has_all_its_parts(tmp_path: Path) -> None:
         assert run.torn is None
         assert [event.kind for event in run.events()] == [CREATED]
         assert {entry.name for entry in run.path.iterdir()} == {
-            "manifest.json", "events.jsonl", "lock", "public", "server", "client", "world",
+            "manifest.json", "manifest.copy.json", "events.jsonl", "lock", "public", "server", "client", "world",
         }  # fmt: skip
         for party, root in {Party.SERVER: ROOTS.server, Party.CLIENT: ROOTS.client, Party.WORLD: ROOTS.world}.items():
             assert run.party(party).root() == root

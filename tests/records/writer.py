@@ -68,7 +68,7 @@ def content(path: Path) -> dict[str, bytes]:
     return {
         file.relative_to(path).as_posix(): file.read_bytes()
         for file in files
-        if file.name not in ("events.jsonl", "lock", "manifest.json")
+        if file.name not in ("events.jsonl", "lock", "manifest.json", "manifest.copy.json")
     }
 
 
