@@ -178,7 +178,7 @@ def _spectrum(layer: HonestLayer, residuals: NDArray[np.float64]) -> ImageSpectr
     rows, columns = residuals.shape
     gram = residuals @ residuals.T if rows < columns else residuals.T @ residuals
     size = gram.shape[0]
-    squares: NDArray[np.float64] = eigvalsh(gram, subset_by_index=(size - 3, size - 1))
+    squares = eigvalsh(gram, subset_by_index=(size - 3, size - 1))
     deviation = math.sqrt(layer.floor)
     spike = max(layer.spike_x, layer.spike_p) / layer.floor
     turned = _turned_light(layer, rows)

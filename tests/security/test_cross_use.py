@@ -167,9 +167,9 @@ def test_the_spikes_of_the_envelope_hold_the_true_ones(sizes: tuple[int, ...]) -
             start += images
         totals = accumulator.totals(np.ones(6))
         trace = 0.0
-        for row in range(6):
-            root = np.sqrt(np.maximum(uses[row], 1))
-            normalised = spikes[row] / np.outer(root, root)
+        for used, spike in zip(uses, spikes, strict=True):
+            root = np.sqrt(np.maximum(used, 1))
+            normalised = spike / np.outer(root, root)
             assert np.linalg.eigvalsh(normalised)[-1] <= 1 + 1e-9
             trace += float(np.trace(normalised))
         assert totals.spikes_least <= trace * (1 + 1e-9)

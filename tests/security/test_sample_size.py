@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -27,9 +28,11 @@ def honest_variance(back: float) -> float:
     return 1 + back * added(2.0) / N_MODES
 
 
+Expected = tuple[float, float | None]
+
 # Variance of the residuals as a function of T and T_2, symbols and expected symbols of the sequential test for T = 1
 # and T = 0.5. The last three noise rows are printed with three digits.
-NOISE = {
+NOISE: dict[str, tuple[Callable[[float, float], float], Expected, Expected, float]] = {
     "intercept-resend": (lambda t, _: 1 + 2 * t, (76, 30), (196, 89), 0),
     "MMSE resend": (lambda t, _: 1 + 2 * t * MU / (MU + 1), (101, 43), (275, 129), 0),
     "symmetric cloner": (lambda t, _: 1 + t, (196, 90), (589, 291), 0),
@@ -58,7 +61,7 @@ def test_symbols_against_noise(name: str, transmission: float) -> None:
         assert mean == pytest.approx(sequential, rel=max(digits, 1e-3), abs=0.51)
 
 
-SHIFTS = {
+SHIFTS: dict[str, tuple[float, Expected, Expected]] = {
     "passive tap 0.001": (1 - math.sqrt(0.999), (2.51e7, 1.36e7), (5.02e7, 2.73e7)),
     "passive tap 0.01": (1 - math.sqrt(0.99), (249_997.5, 135_877), (499_622, 271_552)),
     "passive tap 0.1": (1 - math.sqrt(0.9), (2_385.5, 1_296), (4_767, 2_591)),

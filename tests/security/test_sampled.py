@@ -117,7 +117,8 @@ def test_a_singular_value_is_reported_over_its_edge() -> None:
     law, _, sample, pattern = sample_of(5, images=1)
     (spectrum,) = inspect(law, sample, pattern).spectra
     values = np.linalg.svd(sample.residuals[0], compute_uv=False)
-    edges = [spiked_edge(*sample.residuals[0].shape, spike) for spike in (law.spike_x, law.spike_x / 2, 0.0)]
+    rows, columns = sample.residuals[0].shape
+    edges = [spiked_edge(rows, columns, spike) for spike in (law.spike_x, law.spike_x / 2, 0.0)]
     assert spectrum.ratio == pytest.approx(values[spectrum.rank - 1] / edges[spectrum.rank - 1], rel=1e-9)
     assert spectrum.residuals == sample.residuals[0].size
 

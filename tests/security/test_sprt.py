@@ -16,7 +16,7 @@ from labqdl.security.sprt import (
     noise_increment,
     noise_information,
 )
-from tests.security.light import assert_rate
+from tests.security.light import Reals, assert_rate
 
 
 def run_noise(
@@ -94,7 +94,7 @@ def test_increments_are_log_likelihood_ratios() -> None:
     generator = np.random.default_rng(5)
     q, r = generator.normal(size=20), generator.normal(size=20)
 
-    def log_density(mean: np.ndarray, variance: float) -> float:  # type: ignore[type-arg]
+    def log_density(mean: Reals, variance: float) -> float:
         return float(np.sum(-0.5 * np.log(2 * np.pi * variance) - 0.5 * (r - mean) ** 2 / variance))
 
     zero = np.zeros(20)
