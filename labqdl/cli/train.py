@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 @click.option(
     "--recipe",
     metavar="NAME",
-    help="Start from a model's plan: mnist-plain, mnist-robust, mnist-faint, breast-cancer, mnist-same-light, "
-    "mnist-even-layers, mnist-isotropic.",
+    help="Start from a model's plan: mnist-plain, mnist-robust, mnist-faint, mnist-discreet, breast-cancer, "
+    "mnist-same-light.",
 )
 @click.option(
     "--hidden", type=int, multiple=True, help="Neurons of a hidden layer; once for each layer. [default: 784]"

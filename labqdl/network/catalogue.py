@@ -16,6 +16,7 @@ SHIPPED_MODELS: dict[str, str] = {
     "mnist-plain": "mnist-test",
     "mnist-robust": "mnist-test",
     "mnist-faint": "mnist-test",
+    "mnist-discreet": "mnist-test",
     "breast-cancer": "breast-cancer",
 }
 """Names of the shipped models and of the data set that each is meant for."""

@@ -177,7 +177,13 @@ def test_models_lists_what_ships(labqdl_command: Any) -> None:
     entries = labqdl_command("models", "--json").json()["models"]
     for entry in entries:
         assert entry["name"] in words.out
-    assert {entry["name"] for entry in entries} == {"mnist-plain", "mnist-robust", "mnist-faint", "breast-cancer"}
+    assert {entry["name"] for entry in entries} == {
+        "mnist-plain",
+        "mnist-robust",
+        "mnist-faint",
+        "mnist-discreet",
+        "breast-cancer",
+    }
 
 
 def test_doctor_finds_this_installation_healthy(labqdl_command: Any) -> None:
