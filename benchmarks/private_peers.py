@@ -16,6 +16,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -28,9 +29,9 @@ Answer = dict[str, Any]
 
 def spu(vectors: Any, first: Any, second: Any, calibration: Any) -> Answer:
     """SecretFlow-SPU: SEMI2K, two parties and a trusted dealer, 64-bit ring, both parties in this process."""
-    import jax.numpy as jnp
-    import spu as package
-    import spu.utils.simulation as simulation
+    jnp = import_module("jax.numpy")
+    package = import_module("spu")
+    simulation = import_module("spu.utils.simulation")
 
     config = package.RuntimeConfig(protocol=package.ProtocolKind.SEMI2K, field=package.FieldType.FM64)
     config.enable_pphlo_profile = True  # tells what was sent
@@ -55,10 +56,8 @@ def spu(vectors: Any, first: Any, second: Any, calibration: Any) -> Answer:
 
 def crypten(vectors: Any, first: Any, second: Any, calibration: Any) -> Answer:
     """CrypTen: two processes over loopback, a trusted first party as dealer."""
-    import crypten as package
-    import crypten.communicator as communicator
-    import crypten.mpc as mpc
-    import torch
+    package, torch = import_module("crypten"), import_module("torch")
+    communicator, mpc = import_module("crypten.communicator"), import_module("crypten.mpc")
 
     @mpc.run_multiprocess(world_size=2)  # type: ignore[untyped-decorator,unused-ignore]
     def parties() -> Any:
@@ -93,7 +92,7 @@ def crypten(vectors: Any, first: Any, second: Any, calibration: Any) -> Answer:
 
 def tenseal(vectors: Any, first: Any, second: Any, calibration: Any) -> Answer:
     """TenSEAL: CKKS; the client decrypts the hidden vector, applies the ReLU and encrypts again, as with light."""
-    import tenseal as package
+    package = import_module("tenseal")
 
     context = package.context(package.SCHEME_TYPE.CKKS, 8192, coeff_mod_bit_sizes=[60, 40, 60])
     context.global_scale = 2**40
@@ -130,9 +129,9 @@ def tenseal(vectors: Any, first: Any, second: Any, calibration: Any) -> Answer:
 
 def concrete(vectors: Any, first: Any, second: Any, calibration: Any) -> Answer:
     """Concrete ML: TFHE after quantisation to 4 bits; one image is executed, all are simulated."""
-    import concrete.ml as package
-    import torch
-    from concrete.ml.torch.compile import compile_torch_model
+    package = import_module("concrete.ml")
+    torch: Any = import_module("torch")
+    compile_torch_model = import_module("concrete.ml.torch.compile").compile_torch_model
 
     class Model(torch.nn.Module):  # type: ignore[misc,unused-ignore]
         def __init__(self) -> None:

@@ -227,7 +227,8 @@ def main() -> None:
     if len(sys.argv) != 4:
         raise SystemExit(f"usage: python -m labqdl.network.recipes NAME MNIST OUT\nNAME: {', '.join(PLANS | FRONTIER)}")
     try:
-        _, report = build(*sys.argv[1:4])
+        name, mnist, out = sys.argv[1:]
+        _, report = build(name, mnist, out)
     except InputError as error:
         raise SystemExit(f"error: {error}") from None
     for f2_db, accuracy in zip(report.curve.f2_db, report.curve.mean, strict=True):
