@@ -50,6 +50,37 @@ def data_leakage(*, photons_per_row: float, rows: int, n_modes: int, gain_mismat
     return bits
 
 
+def phase_sensitive_data_leakage(*, photons_x: float, photons_p: float, rows: int, n_modes: int) -> float:
+    """Holevo bound on the data vector where the returned noise prefers a quadrature; bits in total.
+
+    photons_x, photons_p: noise photons per row along X and P of the addressed mode, D_X/4 and D_P/4. Such light shows
+    the phase of u as well. With N photons in all it holds N copies of u, whatever the noise; what it knows of the
+    phase is in the coherence between different N and therefore at most the entropy of N:
+    chi <= E log2 C(N+n-1, N) + H(N). Each quadrature of a row makes Poisson photons of a chi-squared intensity of one
+    degree of freedom, so that N is the sum of two negative binomial numbers of rows/2 sources (docs/physics.md, "Other
+    measurements"). Noise on one quadrature is summed exactly; on both, the expectation is taken at the mean of N and
+    H(N) from its variance, which is larger. For equal noise use `data_leakage`, which is exact.
+    """
+    _check(photons_x, rows, n_modes)
+    _check(photons_p, rows, n_modes)
+    mean = rows * (photons_x + photons_p)
+    if mean == 0.0:
+        return 0.0
+    sources = 0.5 * rows
+    if min(photons_x, photons_p) == 0.0:
+        each = mean / sources
+        first, last = _window(mean, sources)
+        if last - first <= _MOST_TERMS:
+            numbers = np.arange(first, last + 1.0)
+            weights = np.exp(_log_negative_binomial(numbers, each, sources))
+            weights /= weights.sum()
+            bits = weights @ log_choose(numbers, float(n_modes - 1)) - float(np.sum(xlogy(weights, weights)))
+            return float(bits) / math.log(2.0)
+    variance = mean + 2.0 * rows * (photons_x**2 + photons_p**2)
+    bits = float(log_choose(np.array([mean]), float(n_modes - 1))[0]) / math.log(2.0)
+    return bits + 0.5 * math.log2(2.0 * math.pi * math.e * (variance + 1.0 / 12.0))
+
+
 def best_overlap(*, photons_per_row: float, rows: int, n_modes: int) -> float:
     """Largest mean squared overlap with u that any server can reach: E[(N+1)/(N+n)].
 

@@ -48,6 +48,31 @@ def weight_leakage(*, mu: float | Array, transmissivity: float | Array, excess: 
     return float(bits) if bits.ndim == 0 else bits
 
 
+def phase_sensitive_leakage(*, mu: float, excess_x: float, excess_p: float) -> float:
+    """L for noise that differs between the quadratures, at T = 1; bits per complex mode.
+
+    excess_x, excess_p: excess noise of X and of P, SNU. The same state as in `weight_leakage`, with symplectic
+    eigenvalues nu^2 = 1 + z, z the two roots of z^2 - (V s + p) z + p (V^2 - 1) = 0, s = eps_x + eps_p,
+    p = eps_x eps_p, V = 2 mu + 1 (docs/physics.md, "Other measurements"). With noise on P alone it is
+    g((sqrt(1 + V eps_p) - 1)/2) - g((sqrt(1 + eps_p) - 1)/2).
+    """
+    variance = 2.0 * float(checked("mu", mu)) + 1.0
+    x, p = float(checked("excess_x", excess_x)), float(checked("excess_p", excess_p))
+    total, product = x + p, x * p
+    middle = variance * total + product
+    root = math.sqrt((variance * (x - p)) ** 2 + product * (2.0 * variance * total + product + 4.0))
+    larger = 0.5 * (middle + root)
+    smaller = product * (variance**2 - 1.0) / larger if larger > 0.0 else 0.0
+    # nu^2 - 1 = z; the noise alone has nu^2 = (1 + eps_x)(1 + eps_p)
+    first, second, known = (_photons(z) for z in (larger, smaller, total + product))
+    return thermal_entropy(first) - thermal_entropy(known) + thermal_entropy(second)
+
+
+def _photons(excess: float) -> float:
+    """(nu - 1)/2 of a mode with nu^2 = 1 + excess."""
+    return 0.5 * excess / (math.sqrt(1.0 + excess) + 1.0)
+
+
 def _occupations(
     mu: float | Array, transmissivity: float | Array, excess: float | Array
 ) -> tuple[Array, Array, Array, Array]:
