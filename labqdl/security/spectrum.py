@@ -43,7 +43,7 @@ class Prior:
     shares: Array
 
     @classmethod
-    def of(cls, energies: Array) -> Prior:
+    def of(cls, energies: NDArray[np.floating[Any]]) -> Prior:
         """From the energies of all directions, any scale; long lists are gathered in bins, rounded up."""
         values = np.maximum(np.asarray(energies, dtype=np.float64).ravel(), 0.0)
         if values.size == 0 or not np.isfinite(values).all() or not values.any():
@@ -121,7 +121,7 @@ def layer_spectrum(q: NDArray[np.floating[Any]]) -> Spectrum:
     priors = [Prior.of(real), Prior.of(circular)]
     energy = np.einsum("ij,ij->i", light, light)
     if float(energy.std()) > _EQUAL * float(energy.mean()):
-        priors += [Prior.of(np.outer(energy, np.maximum(values, 0.0))) for values in (real, circular)]
+        priors += [Prior.of(np.multiply.outer(energy, np.maximum(values, 0.0))) for values in (real, circular)]
     return Spectrum(tuple(priors))
 
 

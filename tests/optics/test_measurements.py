@@ -174,7 +174,7 @@ def test_nothing_is_better_than_the_quantum_limit() -> None:
 
 
 def test_refusals() -> None:
-    for call in (
+    calls: tuple[Callable[[], Measurement], ...] = (
         lambda: asymmetric_cloner(0.0),
         lambda: ideal_qnd(math.inf),
         lambda: qnd_tap(0.9, 0.5),
@@ -182,7 +182,8 @@ def test_refusals() -> None:
         lambda: squeezed_vacuum_tap(0.5, 0.0),
         lambda: passive_tap(0.0),
         lambda: of_tap(amplifier_tap(2.0, 0.4), "tap"),
-    ):
+    )
+    for call in calls:
         with pytest.raises(ValueError, match=r"must|needs"):
             call()
     with pytest.raises(ValueError, match="unit gain"):

@@ -293,6 +293,7 @@ def test_cross_use_sums_hold_the_noise_of_all_uses_on_their_symmetric_mode() -> 
     limits = channel_limits(layers, totals, frame.ledger, 1e-6, sums)
     assert limits.symmetric_excess is not None
     honest = honest_limits(layers, frame.ledger, 0.375).symmetric_excess
+    assert honest is not None
     assert honest == pytest.approx(1 / 392 / 0.375)
     # 622 496 sums: their variance is known to 4.9 sqrt(2/622496) = 0.9 %
     assert honest + 0.02 < limits.symmetric_excess < honest + 0.026

@@ -125,9 +125,10 @@ def test_worst_of_all_spectra_by_linear_programming(mu: float, transmissivity: f
     noise = np.r_[0.0, np.geomspace(excess / 300, excess * 300, 81)]
     m, e = (grid.ravel() for grid in np.meshgrid(light, noise))
     bits = np.asarray(weight_leakage(mu=m, transmissivity=np.full(m.size, transmissivity), excess=e))
-    found = -linprog(
+    solved = linprog(
         -bits, A_eq=np.ones((1, m.size)), b_eq=[1.0], A_ub=np.vstack([m, e]), b_ub=[mu, excess], method="highs"
-    ).fun
+    )
+    found = -float(solved.fun or 0.0)
     bound = Spectrum.unknown().leakage(mu=mu, transmissivity=transmissivity, excess=excess)
     assert 0.99 * bound < found < 1.001 * bound
 
