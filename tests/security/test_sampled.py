@@ -158,7 +158,7 @@ def test_sums_of_totals_keep_every_spectrum() -> None:
 @pytest.mark.parametrize("ledger", [IDEAL, BENCH], ids=["ideal", "bench"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_false_alarms_stay_below_their_share_for_every_data(kind: str, ledger: Ledger) -> None:
-    trials = 60
+    trials = 40
     sessions = [totals_of(1000 + seed, kind, ledger) for seed in range(trials)]
     for rate in (0.2, 0.02):
         assert_rate(sum(not direction_check([law], [part], rate).passed for law, part in sessions), trials, rate)

@@ -15,7 +15,7 @@ from tests.security.light import Reals
 
 def tracy_widom_tail(value: float) -> float:
     """1 - F_1, from Ferrari and Spohn's determinant F_1(s) = det(1 - Ai(x + y + s)) on (0, inf), by quadrature."""
-    nodes, weights = np.polynomial.legendre.leggauss(60)
+    nodes, weights = np.polynomial.legendre.leggauss(40)
     x, roots = 8 * (nodes + 1), np.sqrt(8 * weights)
     kernel = roots[:, None] * special.airy(x[:, None] + x + value)[0] * roots
     return float(-np.expm1(np.sum(np.log1p(-np.linalg.eigvalsh(kernel)))))
@@ -54,7 +54,7 @@ def test_chianis_gamma_law_is_close_to_it() -> None:
 
 @pytest.mark.parametrize(("rows", "columns"), [(8, 392), (60, 32), (588, 392), (10, 392)])
 def test_the_bound_is_above_tracy_and_widom_and_not_far(rows: int, columns: int) -> None:
-    for probability in (0.05, 1e-2, 1e-4, 1e-6, 1e-8):
+    for probability in (0.05, 1e-4, 1e-8):
         bound = noise_norm_tail(tracy_widom_edge(rows, columns, probability), rows, columns)
         assert probability < bound < 200 * probability
         # In the singular value itself: what the bound needs more is below 6 %.
@@ -63,11 +63,11 @@ def test_the_bound_is_above_tracy_and_widom_and_not_far(rows: int, columns: int)
 
 @pytest.mark.parametrize(("rows", "columns"), [(6, 8), (24, 16), (4, 40)])
 def test_simulated_noise_stays_below_the_bound(rows: int, columns: int) -> None:
-    trials = 20_000
+    trials = 8000
     found = norms(1, trials, rows, columns)
-    for probability in (0.1, 0.01, 0.001):
+    for probability in (0.1, 0.01, 0.005):
         edge = float(np.quantile(found, 1 - probability))
-        # The empirical tail is this probability within a factor of 2 (its deviation is below 25 %).
+        # The empirical tail is this probability within a factor of 2 (its deviation is below 16 %).
         assert noise_norm_tail(edge, rows, columns) > probability / 2
         assert tracy_widom_edge(rows, columns, probability) == pytest.approx(edge, rel=0.02)
 
@@ -75,7 +75,7 @@ def test_simulated_noise_stays_below_the_bound(rows: int, columns: int) -> None:
 @pytest.mark.parametrize("spikes", [(1.0,), (0.5, 0.5), (0.8, 0.2), (3.0,), (0.05,)])
 @pytest.mark.parametrize(("rows", "columns"), [(12, 16), (40, 8)])
 def test_a_spike_of_any_shape_stays_below_its_bound(spikes: tuple[float, ...], rows: int, columns: int) -> None:
-    found = norms(2, 4000, rows, columns, spikes)
+    found = norms(2, 2000, rows, columns, spikes)
     for probability in (0.1, 0.01):
         edge = float(np.quantile(found, 1 - probability))
         assert noise_norm_tail(edge, rows, columns, sum(spikes)) > probability / 2
@@ -115,7 +115,7 @@ def test_random_rows_of_known_light_stay_below_their_limit(rows: int) -> None:
     generator = np.random.default_rng(5)
     light = generator.normal(size=(rows, 30)) + 0.5 * generator.normal(size=30)
     norm, longest = float(np.linalg.norm(light, 2)), float(np.linalg.norm(light, axis=1).max())
-    found = np.array([np.linalg.norm(generator.normal(size=(rows, 1)) * light, 2) for _ in range(2000)])
+    found = np.array([np.linalg.norm(generator.normal(size=(rows, 1)) * light, 2) for _ in range(800)])
     for failure in (0.1, 0.01):
         assert np.quantile(found, 1 - failure) <= multiplier_norm(1.0, norm, longest, rows, failure)
     limit = multiplier_norm(1.0, norm, longest, rows, 1e-6)

@@ -35,7 +35,7 @@ def run_noise(
 @pytest.mark.parametrize("block", [1, 50])
 def test_errors_stay_within_walds_limits_whatever_the_block(block: int) -> None:
     generator = np.random.default_rng(1)
-    start, trials = Sprt(0.05, 0.1), 600
+    start, trials = Sprt(0.05, 0.1), 400
     alarms = sum(
         run_noise(generator, start, true=1.0, ratio=1.5, block=block).decision is Decision.CHEAT for _ in range(trials)
     )
