@@ -64,10 +64,17 @@ def _refuse_constant(word: str) -> Any:
     raise ValueError(f"{word} is not a number of JSON")
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is larger than any number that is written")
+    return number
+
+
 def parse(data: bytes) -> Any:
-    """Value of JSON bytes; ValueError for anything else, NaN included."""
+    """Value of JSON bytes; ValueError for anything else, NaN and numbers that are too large included."""
     try:
-        return json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
+        return json.loads(data.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 

@@ -106,6 +106,37 @@ def _decode(line: bytes, position: Position) -> tuple[RecordedEvent, Position]:
     return event, Position(position.end + len(line) + 1, position.sequence + 1, check)
 
 
+def stated_check(line: bytes) -> bytes | None:
+    """The checksum that a line without its newline carries, right or wrong; None where none can be read."""
+    found = _CHECK.search(line)
+    return None if found is None else bytes.fromhex(found.group(1).decode())
+
+
+def unchecked(line: bytes) -> RecordedEvent | None:
+    """What a line without its newline says, whether or not it fits; None where it is no event."""
+    found = _CHECK.search(line)
+    if found is None:
+        return None
+    try:
+        content = parse(line[: found.start()] + b"}")
+        sequence, time, kind, fields = content["seq"], content["time"], content["kind"], content["data"]
+    except (ValueError, LookupError, TypeError):
+        return None
+    right = type(sequence) is int and isinstance(time, float) and isinstance(fields, dict)
+    if not right or not isinstance(kind, str) or not _KIND.match(kind):
+        return None
+    return RecordedEvent(sequence, time, kind, MappingProxyType(fields))
+
+
+def decode_after(line: bytes, check: bytes) -> RecordedEvent | None:
+    """The event of a line without its newline, if it fits the checksum of the line before it; for salvage."""
+    found = _CHECK.search(line)
+    if found is None:
+        return None
+    fits = blake2b(check + line[: found.start()], digest_size=_CHECK_BYTES).hexdigest().encode() == found.group(1)
+    return unchecked(line) if fits else None
+
+
 class LogReader:
     """Iterates over the events of a log and knows, at its end, where the next one goes.
 

@@ -47,6 +47,11 @@ CREATED = "run-created"
 CUT = "torn-line-cut"
 """Kind of the event that tells of a torn last line, cut when a run was resumed."""
 
+
+class NewerSchemaError(RecordError):
+    """A run folder of a newer schema than this labqdl knows."""
+
+
 OpenParty = Callable[[Party], PartyStore]
 
 
@@ -473,7 +478,7 @@ def read_head(file: Path) -> Head:
     Raises
     ------
     RecordError
-        Where it is missing, damaged, or of a newer schema.
+        Where it is missing, damaged, or of a newer schema (`NewerSchemaError`).
     """
     fields = read_checked_file(file)
     if fields.get("schema") != SCHEMA:
@@ -482,7 +487,7 @@ def read_head(file: Path) -> Head:
     if type(version) is not int or version < 1:
         raise RecordError(f"{file}: schema_version {version!r} is not a positive integer")
     if version > SCHEMA_VERSION:
-        raise RecordError(
+        raise NewerSchemaError(
             f"{file}: schema version {version} is newer than this labqdl knows ({SCHEMA_VERSION}); update labqdl"
         )
     try:
