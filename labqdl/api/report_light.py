@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labqdl.errors import RecordError
 from labqdl.facts import FrameDescription, ReturnedLight, TestResult
 from labqdl.network import Network
 from labqdl.optics.client_law import honest
@@ -23,7 +24,6 @@ from labqdl.optics.modes import layer_amplitudes
 from labqdl.plots import fit_outcomes, normal_deviate
 from labqdl.protocol import Server
 from labqdl.report.content import CheckPath, Evidence, LayerOutcomes, Missing
-from labqdl.rng import Root
 from labqdl.security.acceptance import accepted_range
 from labqdl.security.checks import E_PROCESS_SHARE, TESTS
 from labqdl.security.expected import LayerLight, honest_layers, layer_light
@@ -116,7 +116,7 @@ def layer_lights(network: Network, frame: FrameDescription) -> tuple[LayerLight,
 def gather_evidence(
     frame: FrameDescription,
     network: Network | None,
-    root: Root,
+    server: Server | None,
     returned: Returned,
     count: int,
     recorded: Sequence[TestResult] | None,
@@ -127,52 +127,62 @@ def gather_evidence(
     ----------
     frame:
         What both parties agreed on.
-    network:
-        The server's network; None where it is not at hand, so that the worst weights have to be assumed, and sums
-        over uses and kept images are not looked at.
-    root:
-        The server's random numbers, from which its choice of quadratures follows.
+    network, server:
+        The server's network, and the server before any light, who knows its own choices. None where the network is
+        not at hand: then the worst weights have to be assumed, and sums over uses and kept images are not looked at.
     returned:
         What the server measured; taken block by block.
     count:
-        How many blocks there are.
+        How many blocks there are, roughly: it sets how often the tests are looked at.
     recorded:
         Tests of the recorded verdict; None where there is none yet.
+
+    Raises
+    ------
+    RecordError
+        For records that do not fit the frame.
     """
     light = None if network is None else layer_lights(network, frame)
-    server = None if network is None else Server(network, frame, root)
     laws, verifier = honest_layers(frame, light), Verifier(frame, light)
     looks: dict[str, list[_Look]] = {}
     symbols, log10_e = [0.0], [0.0]
     last: tuple[TestResult, ...] = ()
-    # Evenly spread; the last block is one of them. A block that cannot be read is no look.
-    stride = max(1, -(-count // MOST_LOOKS))
-    for number, (block, layers) in enumerate(returned):
-        for layer, measured in sorted(layers.items()):
-            if server is None:
-                verifier.add(layer, block, ReturnedLight(measured.statistics))
-            else:
-                verifier.add(layer, block, measured, server.pattern(layer, block))
-            if stride == 1:
-                symbols.append(float(verifier.samples))
-                log10_e.append(verifier.evidence().log10_now)
-        if (count - 1 - number) % stride or not verifier.samples:
-            continue
-        if stride > 1:
+
+    def note_evidence() -> None:
+        if verifier.samples > symbols[-1]:
             symbols.append(float(verifier.samples))
             log10_e.append(verifier.evidence().log10_now)
-        totals, last = verifier.totals(), verifier.consistency().tests
-        for test in last:
+
+    def look() -> tuple[TestResult, ...]:
+        note_evidence()
+        totals, tests = verifier.totals(), verifier.consistency().tests
+        uses, sampled = verifier.cross_use(), verifier.sampled()
+        for test in tests:
             if test.name in TESTS:
-                edges = accepted_range(
-                    test.name, laws, totals, test.threshold, cross_use=verifier.cross_use(), sampled=verifier.sampled()
-                )
+                edges = accepted_range(test.name, laws, totals, test.threshold, cross_use=uses, sampled=sampled)
                 looks.setdefault(test.name, []).append(_Look(float(verifier.samples), test, edges))
+        return tests
+
+    stride, looked = max(1, -(-count // MOST_LOOKS)), 0
+    for number, (block, layers) in enumerate(returned, start=1):
+        for layer, measured in sorted(layers.items()):
+            try:
+                if server is None:
+                    verifier.add(layer, block, ReturnedLight(measured.statistics))
+                else:
+                    verifier.add(layer, block, measured, server.pattern(layer, block))
+            except ValueError as error:
+                raise RecordError(f"server/blocks/{block:06d}: {error}") from None
+            if stride == 1:
+                note_evidence()
+        if verifier.samples and number % stride == 0:
+            last, looked = look(), verifier.samples
+    if verifier.samples > looked:
+        last = look()
     if not verifier.samples:
         return Missing("nothing of the returned light was measured, so there is nothing to test.")
-    ordered = [name for name in TESTS if name in looks]
     return Evidence(
-        paths=tuple(_path(name, looks[name]) for name in ordered),
+        paths=tuple(_path(name, looks[name]) for name in TESTS if name in looks),
         tests=last if recorded is None else tuple(recorded),
         final=recorded is not None,
         symbols=np.array(symbols),
@@ -194,18 +204,19 @@ class _Look:
 
 
 def _path(name: str, looks: Sequence[_Look]) -> CheckPath:
-    edges = [look.edges for look in looks]
-    known = [edge for edge in edges if edge is not None]
-    low, high = (
-        (np.array([edge[side] for edge in known]) for side in (0, 1)) if len(known) == len(looks) else (None, None)
-    )
+    """A test over the run; in standard deviations where it has no edges in a unit of its own."""
+    symbols = np.array([look.symbols for look in looks])
+    deviation = np.array([normal_deviate(look.test.p_value, look.test.z) for look in looks])
+    edges = [look.edges for look in looks if look.edges is not None]
+    if len(edges) < len(looks):
+        limit = np.array([normal_deviate(look.test.threshold, 1.0) for look in looks])
+        return CheckPath(name, "standard deviations", symbols, deviation, 0 * deviation, -limit, limit)
     return CheckPath(
         name=name,
         unit=looks[-1].test.unit,
-        symbols=np.array([look.symbols for look in looks]),
+        symbols=symbols,
         statistic=np.array([look.test.statistic for look in looks]),
         expected=np.array([look.test.expected for look in looks]),
-        deviation=np.array([normal_deviate(look.test.p_value, look.test.z) for look in looks]),
-        low=low,
-        high=high,
+        low=np.array([edge[0] for edge in edges]),
+        high=np.array([edge[1] for edge in edges]),
     )

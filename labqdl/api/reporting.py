@@ -42,6 +42,7 @@ from labqdl.optics.client_law import honest
 from labqdl.optics.expectation import signal_to_noise
 from labqdl.optics.law import LinkLaw
 from labqdl.plots import style
+from labqdl.protocol import Server
 from labqdl.records import Party
 from labqdl.report import content as say
 from labqdl.report.cost import SYMBOL_RATE, cost_of
@@ -191,14 +192,7 @@ class _Gatherer:
             )
         uses = sum(frame.block_vectors(block) for block in blocks)
         tests = None if result is None else _tests(result.get("consistency", {}).get("tests", ()))
-        evidence = gather_evidence(
-            frame,
-            network,
-            record.folder.party(Party.SERVER).root(),
-            self._each(blocks, lambda block: load_light(record.folder, frame, block)),
-            len(blocks),
-            tests,
-        )
+        evidence = self._evidence(network, blocks, tests)
         classification = self._classification(network, data, reason, logits)
         accuracy = _accuracy(result, classification, sum(len(frame.block_images(block)) for block in complete))
         if isinstance(classification, say.Classification) and isinstance(accuracy, say.Accuracy):
@@ -275,7 +269,35 @@ class _Gatherer:
             return None, f"the data {source} are not those that the run began with."
         return _Data(prepared, dataset.labels), ""
 
+    def _server(self, network: Network | None) -> Server | None:
+        """The server before any light; None where its network or its random numbers are not at hand."""
+        if network is None:
+            return None
+        try:
+            return Server(network, self.record.frame, self.record.folder.party(Party.SERVER).root())
+        except RecordError as error:
+            self._remember(error)
+        except ValueError as error:
+            self.problems.append(f"the model does not fit the run's frame: {error}")
+        return None
+
     # -- parts of the report --------------------------------------------------------------------------------------
+
+    def _evidence(
+        self, network: Network | None, blocks: Mapping[int, bool], tests: tuple[TestResult, ...] | None
+    ) -> say.Evidence | say.Missing:
+        record, server = self.record, self._server(network)
+        light = self._each(blocks, lambda block: load_light(record.folder, record.frame, block))
+        try:
+            found = gather_evidence(
+                record.frame, None if server is None else network, server, light, len(blocks), tests
+            )
+        except RecordError as error:
+            self._remember(error)
+            return say.Missing(f"{error}.")
+        if isinstance(found, say.Missing) and self.problems:
+            return say.Missing("nothing of what the server measured can be read, or nothing was measured.")
+        return found
 
     def _classification(
         self,

@@ -50,8 +50,8 @@ def leakage(
         Whether to draw a legend.
     """
     chosen = [bound for bound in bounds if bound.quantity is quantity]
-    engines = tuple(dict.fromkeys(bound.engine for bound in chosen))
-    ax = style.axes(ax, height=70.0)
+    engines = sorted(dict.fromkeys(bound.engine for bound in chosen), key=lambda engine: engine in for_comparison)
+    ax = style.axes(ax, height=46.0 + 3.6 * max(4, len(chosen)))
     kinds = {kind for bound in chosen if (kind := (bound.confidence is not None, bound.uses > 1))}
     values = [bound.bits for bound in chosen] + [value for value in (budget, cumulative_budget) if value is not None]
     positive = [value for value in values if value > 0]
@@ -149,4 +149,6 @@ def _handles(kinds: Collection[tuple[bool, bool]]) -> list[Any]:
 
 
 def _figure(bits: float) -> str:
-    return "0" if bits == 0 else f"{bits:.3g}"
+    if bits == 0:
+        return "0"
+    return f"{bits:.3g}" if 1e-4 <= bits < 1e4 else style.power_of_ten(bits)

@@ -70,7 +70,8 @@ def residual_path(
     colours = {**style.series(1).line, "linestyle": "-"}
     ax.plot(place, value, label="measured", markevery=style.every(value.size), **colours)
     ax.set_ylim(*_window(value, expected, band))
-    unit = " ".join(part for part in (style.raised(power) if power else "", unit) if part)
+    # Of a unit with an explanation only the unit fits.
+    unit = " ".join(part for part in (style.raised(power) if power else "", unit.partition(" (")[0]) if part)
     ax.set_ylabel(f"{label} ({unit})" if unit else label)
     style.legend_above(ax)
     return ax

@@ -384,8 +384,19 @@ def legend(ax: Axes, handles: Sequence[Artist] | None = None, **keywords: Any) -
         ax.legend(found, labels, **keywords)
 
 
+@styled
 def legend_above(ax: Axes, handles: Sequence[Artist] | None = None, *, columns: int = 3) -> None:
-    """A legend on top of the axes, where it hides nothing."""
-    legend(
-        ax, handles, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, borderaxespad=0.2, columnspacing=1.4
-    )
+    """A legend on top, where it hides nothing: over the whole figure, or over the axes where there are several."""
+    found, labels = ax.get_legend_handles_labels()
+    shown = found if handles is None else list(handles)
+    names = labels if handles is None else [str(handle.get_label()) for handle in handles]
+    if not shown:
+        return
+    spacing: dict[str, Any] = {"columnspacing": 1.2, "handlelength": 1.6, "handletextpad": 0.5}
+    chosen = figure_of(ax)
+    if len([other for other in chosen.axes if other.get_label() != "<colorbar>"]) == 1:
+        chosen.legend(shown, names, loc="outside upper center", ncols=columns, **spacing)
+    else:
+        ax.legend(
+            shown, names, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, borderaxespad=0.2, **spacing
+        )

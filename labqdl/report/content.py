@@ -114,10 +114,10 @@ class CheckPath:
         Measured symbols so far, all receivers; (points,).
     statistic, expected:
         The statistic and its honest value; (points,).
-    deviation:
-        Normal deviate with the test's p-value, signed; (points,).
     low, high:
-        What the test would accept were that its last look; None where its edges are not known.
+        What the test would accept were that its last look.
+
+    A test without edges in a unit of its own is told in standard deviations: the normal deviate with its p-value.
     """
 
     name: str
@@ -125,9 +125,8 @@ class CheckPath:
     symbols: NDArray[np.float64]
     statistic: NDArray[np.float64]
     expected: NDArray[np.float64]
-    deviation: NDArray[np.float64]
-    low: NDArray[np.float64] | None
-    high: NDArray[np.float64] | None
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -26,11 +26,15 @@ SIGNS = {Lamp.ACCEPT: "✓", Lamp.UNDECIDED: "?", Lamp.ABORT: "✕", Lamp.INCOMP
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Headings and rows of a table; the first column is text, the others are numbers where `numbers` says so."""
+    """Headings and rows of a table.
+
+    `columns` has a letter a column: t for words on one line, w for words that may take several, n for numbers.
+    `emphasised` are rows that stand out.
+    """
 
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    numbers: tuple[bool, ...]
+    columns: str
     emphasised: tuple[int, ...] = ()
 
 
@@ -110,6 +114,8 @@ def _sections(content: Content, pictures: dict[str, dict[str, Any]]) -> dict[str
 
 def number(value: float, digits: int = 4) -> str:
     """A number for people: so many significant digits, a true minus sign, powers of ten as such."""
+    if value == 0:
+        return "0"
     text = f"{value:.{digits}g}"
     mantissa, _, exponent = text.partition("e")
     if exponent:
@@ -142,7 +148,7 @@ def _accuracy(accuracy: Accuracy | Missing) -> tuple[str, str]:
 
 def _predicted(predicted: Iterable[tuple[str, int]]) -> Table:
     rows = tuple((name, f"{count:,}") for name, count in predicted)
-    return Table(("class", "predicted"), rows, (False, True))
+    return Table(("class", "predicted"), rows, "tn")
 
 
 def _outcomes(layers: Sequence[LayerOutcomes]) -> Table:
@@ -162,7 +168,7 @@ def _outcomes(layers: Sequence[LayerOutcomes]) -> Table:
             )
         )
     headings = ("layer", "slope", "honest", "offset", "F² measured", "F² honest", "images")
-    return Table(headings, tuple(rows), (False, True, True, True, True, True, True))
+    return Table(headings, tuple(rows), "tnnnnnn")
 
 
 def _evidence(evidence: Evidence) -> dict[str, Any]:
@@ -176,7 +182,8 @@ def _evidence(evidence: Evidence) -> dict[str, Any]:
 
 
 def _tests(tests: Sequence[TestResult]) -> Table:
-    rows, failed = [], []
+    rows: list[tuple[str, ...]] = []
+    failed: list[int] = []
     for index, test in enumerate(tests):
         if not test.passed:
             failed.append(index)
@@ -193,13 +200,13 @@ def _tests(tests: Sequence[TestResult]) -> Table:
             )
         )
     headings = ("test", "measured", "honest", "unit", "z", "p", "share of α", "samples", "")
-    return Table(headings, tuple(rows), (False, True, True, False, True, True, True, True, False), tuple(failed))
+    return Table(headings, tuple(rows), "tnnwnnnnt", tuple(failed))
 
 
 def _pair(measured: float, expected: float) -> tuple[str, str]:
     """Two numbers to the same place, six digits of the larger one."""
     size = max(abs(measured), abs(expected))
-    if size == 0 or not 1e-5 <= size < 1e7:
+    if 0 in (measured, expected) or not 1e-5 <= size < 1e7:
         return number(measured, 6), number(expected, 6)
     places = max(0, 5 - math.floor(math.log10(size)))
     first, second = (f"{value:,.{places}f}".replace("-", "−") for value in (measured, expected))
@@ -207,8 +214,20 @@ def _pair(measured: float, expected: float) -> tuple[str, str]:
 
 
 def _leaks(leaks: Leaks) -> Table:
-    rows, over = [], []
-    for bound in leaks.report.bounds:
+    rows: list[tuple[str, ...]] = []
+    over: list[int] = []
+    ordered = sorted(
+        leaks.report.bounds,
+        key=lambda b: (
+            b.quantity is Quantity.DATA,
+            b.engine in leaks.for_comparison,
+            b.uses > 1,
+            b.confidence is not None,
+        ),
+    )
+    engines = tuple(dict.fromkeys(bound.engine for bound in ordered))
+    ordered.sort(key=lambda b: (b.quantity is Quantity.DATA, engines.index(b.engine)))
+    for bound in ordered:
         budget = _budget(leaks, bound)
         if bound.engine in leaks.for_comparison:
             standing = "for comparison"
@@ -235,7 +254,7 @@ def _leaks(leaks: Leaks) -> Table:
             )
         )
     headings = ("of the", "engine", "covers", "standing", "at most", "unit", "budget")
-    return Table(headings, tuple(rows), (False, False, False, False, True, False, False), tuple(over))
+    return Table(headings, tuple(rows), "tttwntt", tuple(over))
 
 
 def _budget(leaks: Leaks, bound: Bound) -> float | None:
@@ -299,7 +318,7 @@ def _ledger(components: Sequence[Component]) -> Table | None:
             )
         )
     headings = ("part", "place", "owner", "trusted", "loss (dB)", "noise", "calibration")
-    return Table(headings, tuple(rows), (False, False, False, False, True, False, False))
+    return Table(headings, tuple(rows), "ttttnww")
 
 
 def _cost(cost: Cost) -> Table:
@@ -327,7 +346,7 @@ def _cost(cost: Cost) -> Table:
         )
     )
     headings = ("", "MACs", "symbols one way", "photons", "photons per MAC", "aJ per MAC", "time one way")
-    return Table(headings, tuple(rows), (False, True, True, True, True, True, True), (len(rows) - 1,))
+    return Table(headings, tuple(rows), "tnnnnnn", (len(rows) - 1,))
 
 
 def _cost_words(cost: Cost) -> str:

@@ -124,6 +124,14 @@ def _evidence(content: Content) -> Iterator[_Drawn]:
         return
     for path in found.paths:
         yield _path(path)
+    if found.symbols.size > 1:
+        yield (
+            "e-value",
+            "Evidence against an honest client, which may be looked at after every block: at the threshold the server "
+            "aborts, and an honest client gets there with at most half of the agreed false-alarm rate.",
+            f"Path of the e-value: log10 is {found.log10_e[-1]:.4g} at its end, the threshold {found.threshold:.3g}.",
+            plots.e_value_path(found.symbols, found.log10_e, threshold=found.threshold),
+        )
     if found.tests:
         failed = [test.name for test in found.tests if not test.passed]
         yield (
@@ -133,25 +141,21 @@ def _evidence(content: Content) -> Iterator[_Drawn]:
             + (f"failed: {', '.join(failed)}." if failed else "none failed."),
             plots.check_summary(found.tests),
         )
-    if found.symbols.size > 1:
-        yield (
-            "e-value",
-            "Evidence against an honest client, which may be looked at after every block: at the threshold the server "
-            "aborts, and an honest client gets there with at most half of the agreed false-alarm rate.",
-            f"Path of the e-value: log10 is {found.log10_e[-1]:.4g} at its end, the threshold {found.threshold:.3g}.",
-            plots.e_value_path(found.symbols, found.log10_e, threshold=found.threshold),
-        )
 
 
 def _path(path: CheckPath) -> _Drawn:
     meaning = _MEANING.get(path.name, "")
-    band = None if path.low is None or path.high is None else (path.low, path.high)
     return (
         f"residual-{path.name}",
         path.name.capitalize() + (f": {meaning}." if meaning else "."),
         f"Path of {path.name}: {path.statistic[-1]:.6g} at its end where {path.expected[-1]:.6g} is honest.",
         plots.residual_path(
-            path.symbols, path.statistic, expected=path.expected, band=band, label=path.name, unit=path.unit
+            path.symbols,
+            path.statistic,
+            expected=path.expected,
+            band=(path.low, path.high),
+            label=path.name,
+            unit=path.unit,
         ),
     )
 
