@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,7 +84,7 @@ def test_the_data_bound_of_phase_sensitive_noise_covers_the_state() -> None:
         average += share / (2 * most + 1) * (embedding @ single @ embedding.conj().T)
     values = np.linalg.eigvalsh(average)
 
-    def bits(spectrum: NDArray[np.float64]) -> float:
+    def bits(spectrum: NDArray[np.floating[Any]]) -> float:
         kept = spectrum[spectrum > 1e-15]
         return float(-np.sum(kept * np.log2(kept)))
 
