@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from labqdl.api.importing import check_shape, load_model_or_explain
 from labqdl.config import ExperimentConfig, load_experiment, load_link, resolve_operating_point
+from labqdl.config.experiment import SCHEMA
 from labqdl.errors import InputError
 from labqdl.facts import (
     Budgets,
@@ -27,6 +28,7 @@ from labqdl.facts import (
 from labqdl.facts.monitor import POWER_MONITOR
 from labqdl.link import Depth, ServerBehaviour, parse_channel, parse_client, parse_server
 from labqdl.network import Dataset, Network, default_dataset, load_dataset
+from labqdl.units import from_db
 
 DEFAULT_MODEL = "mnist-robust"
 DEFAULT_LINK = "ideal"
@@ -62,6 +64,8 @@ class Experiment:
         Name of the link; the name or absolute path that it came from.
     point, ledger:
         Operating point and the honest light path.
+    last_layer_db:
+        Light of the last layer in dB on top of its share in the model.
     world:
         The light path that is really there.
     client, channel, server:
@@ -81,6 +85,7 @@ class Experiment:
     link: str
     link_source: str
     point: OperatingPoint
+    last_layer_db: float
     ledger: Ledger
     world: Ledger
     client: str
@@ -100,7 +105,7 @@ class Experiment:
         """The frame that the server proposes."""
         return FrameDescription(
             session=session,
-            layers=self.network.frame_layers(self.point.mu),
+            layers=self.network.frame_layers(self.light),
             images=len(self.prepared),
             block=self.block,
             tap=self.point.tap,
@@ -110,6 +115,11 @@ class Experiment:
             vacuum_slots=self.vacuum_slots,
             check_vectors=self.check_vectors,
         )
+
+    @property
+    def light(self) -> tuple[float, ...]:
+        """Photons per mode of every layer at the server's output."""
+        return layers_light(self.network, self.point.mu, self.last_layer_db)
 
     @property
     def data_digest(self) -> str:
@@ -125,6 +135,8 @@ class Experiment:
             "labels": self.labels_source,
             "data_digest": self.data_digest,
             "images": len(self.prepared),
+            "mu": self.point.mu,
+            "last_layer_db": self.last_layer_db,
             "link": self.link,
             "link_source": self.link_source,
             "client": self.client,
@@ -230,6 +242,7 @@ def resolve(config: ExperimentConfig) -> Experiment:
         link=link.name,
         link_source=_absolute(config.link or DEFAULT_LINK),
         point=point,
+        last_layer_db=_last_layer(config.last_layer_db, config.source),
         ledger=ledger,
         world=channel.build(ledger),
         client=client.word,
@@ -293,6 +306,21 @@ def _with_monitor(ledger: Ledger, fraction: float) -> Ledger:
     before = [component for component in ledger.components if component.place is Place.FORWARD]
     others = [component for component in ledger.components if component.place is not Place.FORWARD]
     return replace(ledger, components=(*before, meter, *others))
+
+
+def layers_light(network: Network, mu: float, last_layer_db: float) -> tuple[float, ...]:
+    """Photons per mode of every layer: its share of the operating point's, more or less for the last one."""
+    shares = [layer.light for layer in network.layers]
+    shares[-1] *= from_db(last_layer_db)
+    return tuple(mu * share for share in shares)
+
+
+def _last_layer(value: float | None, source: str | None) -> float:
+    """Checked here as well: flags and Python callers do not pass through a file."""
+    if value is None:
+        return 0.0
+    checked: float = SCHEMA["last_layer_db"].check(value, source=source)
+    return checked
 
 
 def _point(config: ExperimentConfig, default: OperatingPoint | None) -> OperatingPoint:

@@ -67,6 +67,9 @@ def run_options(command: Command) -> Command:
         click.option("--data", metavar="NAME|FILE", help="Data set: mnist-test, breast-cancer, or an IDX or npz file."),
     ):
         command = option(command)
+    command = click.option(
+        "--last-layer-db", type=float, metavar="DB", help="Light of the last layer on top of its share. [default: 0]"
+    )(command)
     command = point_options(command)
     for option in (
         click.option("--link", metavar="NAME|FILE", help="Light path: ideal, paper, metro-10km, lab-bench, or a file."),

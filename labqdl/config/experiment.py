@@ -45,6 +45,13 @@ SCHEMA = Section(
         Field("images", Kind.INTEGER, "How many data vectors to take, from the first on; else all", minimum=1),
         Field("link", Kind.TEXT, "Name of a shipped link, or path of a link file"),
         *OPERATING_POINT_FIELDS,
+        Field(
+            "last_layer_db",
+            Kind.NUMBER,
+            "Light of the last layer in dB on top of its share in the model; few rows, so that it costs little",
+            minimum=-40.0,
+            maximum=40.0,
+        ),
         Field("client", Kind.TEXT, "The client that is emulated", choices=CLIENTS, numbered=True),
         Field("server", Kind.TEXT, "The server that is emulated", choices=SERVERS, numbered=True),
         Field("channel", Kind.TEXT, "The channel that is emulated", choices=CHANNELS, numbered=True),
@@ -144,6 +151,7 @@ class ExperimentConfig:
     amplifier_gain: float | None = None
     tap: str | None = None
     tap_transmissivity: float | None = None
+    last_layer_db: float | None = None
     client: str | None = None
     server: str | None = None
     channel: str | None = None

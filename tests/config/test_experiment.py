@@ -20,6 +20,7 @@ mu = 4
 amplifier_gain = "3 dB"
 tap = "amplifier"
 tap_transmissivity = 0.5
+last_layer_db = 3
 client = "cloner:0.1"
 server = "honest"
 channel = "honest"
