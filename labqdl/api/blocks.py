@@ -1,21 +1,32 @@
 """Blocks of a run on disk: what each party keeps of a finished block, and how a resumed run gets it back.
 
-Layout (docs/file-formats.md): `server/blocks/000012-statistics.npy`, `client/blocks/000012-outcomes.npy` and
-`client/blocks/000012-logits.npy`, then the event `block-finished`. A block counts as finished when its event is on
-disk; arrays without the event belong to an interrupted block, which is done again with the same random numbers.
+Layout (docs/file-formats.md): `server/blocks/000012-statistics.npy`, `client/blocks/000012-outcomes.npy`,
+`client/blocks/000012-logits.npy` and `client/blocks/000012-checks.json`, then the event `block-finished`. A block
+counts as finished when its event is on disk; arrays without the event belong to an interrupted block, which is done
+again with the same random numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from labqdl.api.returned import pack_sample, pack_use_sums, unpack_sample, unpack_use_sums
 from labqdl.errors import RecordError
-from labqdl.facts import FrameDescription, RowStatistics, VerdictKind
+from labqdl.facts import FrameDescription, ResidualSample, ReturnedLight, RowStatistics, UseSums, VerdictKind
+from labqdl.protocol.guard import GuardRecord
 from labqdl.records import Party, RunFolder
+
+CHECKS_SCHEMA = "labqdl.checks/1"
+
+FINISHED = "block-finished"
+"""Kind of the event behind which a block counts."""
+
+LOST = "block-lost"
+"""Kind of the event that takes that back: the block's arrays were damaged, and the run was saved without them."""
 
 STATISTICS_DTYPE = np.dtype(
     [
@@ -32,9 +43,13 @@ STATISTICS_DTYPE = np.dtype(
         ("slots", "<i8"),
         ("expected_photons_signal", "<f8"),
         ("images", "<i8"),
+        ("vacuum_squares", "<f8"),
+        ("vacuum_slots", "<i8"),
     ]
 )
-_COLUMNS = tuple(name for name in STATISTICS_DTYPE.names or () if name not in ("layer", "row", "images"))
+_SCALARS = ("images", "vacuum_squares", "vacuum_slots")
+"""The same in every line of a layer."""
+_COLUMNS = tuple(name for name in STATISTICS_DTYPE.names or () if name not in ("layer", "row", *_SCALARS))
 
 
 def pack_statistics(layers: Mapping[int, RowStatistics]) -> NDArray[np.void]:
@@ -42,8 +57,8 @@ def pack_statistics(layers: Mapping[int, RowStatistics]) -> NDArray[np.void]:
     parts = []
     for layer, statistics in sorted(layers.items()):
         part = np.zeros(statistics.counted.size, STATISTICS_DTYPE)
-        part["layer"], part["row"], part["images"] = layer, np.arange(part.size), statistics.images
-        for name in _COLUMNS:
+        part["layer"], part["row"] = layer, np.arange(part.size)
+        for name in (*_COLUMNS, *_SCALARS):
             part[name] = getattr(statistics, name)
         parts.append(part)
     return np.concatenate(parts) if parts else np.zeros(0, STATISTICS_DTYPE)
@@ -55,7 +70,7 @@ def unpack_statistics(table: NDArray[np.void]) -> dict[int, RowStatistics]:
     for layer in np.unique(table["layer"]):
         part = table[table["layer"] == layer]
         columns = {name: np.ascontiguousarray(part[name]) for name in _COLUMNS}
-        layers[int(layer)] = RowStatistics(**columns, images=int(part["images"][0]))
+        layers[int(layer)] = RowStatistics(**columns, **{name: part[name][0].item() for name in _SCALARS})
     return layers
 
 
@@ -74,17 +89,39 @@ class RunRecorder:
     def finished(
         self,
         block: int,
-        statistics: Mapping[int, RowStatistics],
+        light: Mapping[int, ReturnedLight],
         outcomes: Mapping[int, NDArray[np.floating[Any]]],
         logits: NDArray[np.floating[Any]] | None,
     ) -> None:
         """Save a block's arrays, then the event that makes it finished; all on disk when this returns."""
+        statistics = {layer: part.statistics for layer, part in light.items()}
         self._server.save_array(_name(block, "statistics"), pack_statistics(statistics), overwrite=True)
+        for layer, part in light.items():
+            if part.use_sums is not None:
+                packed = pack_use_sums(part.use_sums, part.statistics)
+                self._server.save_array(_name(block, f"use-sums-{layer}"), packed, overwrite=True)
+            if part.sample is not None:
+                table = pack_sample(part.sample)
+                self._server.save_array(_name(block, f"sample-{layer}"), table, overwrite=True)
         joined = np.concatenate([outcomes[layer] for layer in sorted(outcomes)], axis=1)
         self._client.save_array(_name(block, "outcomes"), joined, overwrite=True)
         if logits is not None:
             self._client.save_array(_name(block, "logits"), logits, overwrite=True)
-        self._folder.commit("block-finished", block=block, complete=logits is not None)
+        self._folder.commit(FINISHED, block=block, complete=logits is not None)
+
+    def checked(
+        self,
+        block: int,
+        records: Sequence[GuardRecord],
+        alarm: str | None,
+        outcomes: Mapping[int, NDArray[np.floating[Any]]],
+    ) -> None:
+        """Save the client's own checks of a block, what they found and their outcomes, in the client's folder."""
+        document = {"schema": CHECKS_SCHEMA, "alarm": alarm, "layers": [record.to_json() for record in records]}
+        self._client.save_json(_name(block, "checks"), document, overwrite=True)
+        joined = np.concatenate([outcomes[layer] for layer in sorted(outcomes)], axis=1)
+        if len(joined):
+            self._client.save_array(_name(block, "check-outcomes"), joined, overwrite=True)
 
     def verdict(self, kind: VerdictKind, explanation: str) -> None:
         """Write the server's verdict into the log."""
@@ -99,9 +136,26 @@ def finished_blocks(folder: RunFolder) -> dict[int, bool]:
     """Blocks whose event is on disk, in order; True where all layers were done, False where the server aborted."""
     found = {}
     for event in folder.events():
-        if event.kind == "block-finished":
+        if event.kind == FINISHED:
             found[int(event.fields["block"])] = bool(event.fields["complete"])
+        elif event.kind == LOST:
+            found.pop(int(event.fields["block"]), None)
     return dict(sorted(found.items()))
+
+
+def check_block(folder: RunFolder, frame: FrameDescription, block: int, complete: bool) -> None:
+    """Read all that a finished block must have.
+
+    Raises
+    ------
+    RecordError
+        For a missing, damaged or foreign file; names it.
+    """
+    load_light(folder, frame, block)
+    load_outcomes(folder, frame, block, complete=complete)
+    load_checks(folder, [block])
+    if complete:
+        load_logits(folder, frame, block)
 
 
 def load_statistics(folder: RunFolder, frame: FrameDescription, block: int) -> dict[int, RowStatistics]:
@@ -114,7 +168,7 @@ def load_statistics(folder: RunFolder, frame: FrameDescription, block: int) -> d
     """
     name = _name(block, "statistics")
     table = folder.party(Party.SERVER).load_array(name)
-    if table.dtype != STATISTICS_DTYPE or table.ndim != 1 or not table.size:
+    if table.dtype != STATISTICS_DTYPE or table.ndim != 1:
         raise RecordError(
             f"{folder.path}/server/{name}.npy: not a table of row statistics ({table.dtype}, {table.shape})"
         )
@@ -123,6 +177,27 @@ def load_statistics(folder: RunFolder, frame: FrameDescription, block: int) -> d
         if not 0 <= layer < len(frame.layers) or statistics.counted.size != frame.layers[layer].rows:
             raise RecordError(f"{folder.path}/server/{name}.npy: layer {layer} does not fit the run's frame")
     return layers
+
+
+def load_light(folder: RunFolder, frame: FrameDescription, block: int) -> dict[int, ReturnedLight]:
+    """All that the server measured of a finished block, as the plan asked for it. Errors as `load_statistics`."""
+    server, plan, found = folder.party(Party.SERVER), frame.plan, {}
+    for layer, statistics in load_statistics(folder, frame, block).items():
+        n_modes = frame.layers[layer].n_modes
+        uses: UseSums | None = None
+        sample: ResidualSample | None = None
+        measured = bool(statistics.residuals.any() or statistics.slots.any())
+        name = _name(block, f"use-sums-{layer}")
+        try:
+            if measured and plan.cross_use:
+                uses = unpack_use_sums(server.load_array(name), statistics, n_modes)
+            if measured and plan.residual_share:
+                name = _name(block, f"sample-{layer}")
+                sample = unpack_sample(server.load_array(name), statistics, n_modes)
+        except ValueError as error:
+            raise RecordError(f"{folder.path}/server/{name}.npy: {error}") from None
+        found[layer] = ReturnedLight(statistics, uses, sample)
+    return found
 
 
 def load_logits(folder: RunFolder, frame: FrameDescription, block: int) -> NDArray[np.floating[Any]]:
@@ -135,6 +210,39 @@ def load_logits(folder: RunFolder, frame: FrameDescription, block: int) -> NDArr
     return logits
 
 
+def load_checks(folder: RunFolder, blocks: Iterable[int]) -> tuple[GuardRecord, ...]:
+    """Sums behind the client's own checks of finished blocks. Errors as `load_statistics`."""
+    records = []
+    for block in blocks:
+        name = _name(block, "checks")
+        document = folder.party(Party.CLIENT).load_json(name)
+        try:
+            if document["schema"] != CHECKS_SCHEMA:
+                raise ValueError(f"schema {document['schema']!r}, expected {CHECKS_SCHEMA!r}")
+            records += [GuardRecord(**entry) for entry in document["layers"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise RecordError(f"{folder.path}/client/{name}.json: damaged: {error}") from None
+    return tuple(records)
+
+
+def load_outcomes(
+    folder: RunFolder, frame: FrameDescription, block: int, *, complete: bool = True
+) -> NDArray[np.floating[Any]]:
+    """The client's outcomes of a finished block; (images, rows of all layers), of fewer layers where the server
+    aborted within it (`complete` is False). Errors as `load_statistics`."""
+    name = _name(block, "outcomes")
+    outcomes = folder.party(Party.CLIENT).load_array(name)
+    images = len(frame.block_images(block))
+    widths = np.cumsum([layer.rows for layer in frame.layers])
+    fitting = {(images, int(width)) for width in (widths[-1:] if complete else widths)}
+    if outcomes.shape not in fitting or not np.issubdtype(outcomes.dtype, np.floating):
+        raise RecordError(
+            f"{folder.path}/client/{name}.npy: expected {images} rows of outcomes, got {outcomes.dtype} of shape "
+            f"{outcomes.shape}"
+        )
+    return outcomes
+
+
 def check_outcomes(folder: RunFolder, frame: FrameDescription, blocks: Mapping[int, bool]) -> None:
     """Read the client's outcomes of finished blocks, of which a resumed run needs no number but the record needs all.
 
@@ -144,9 +252,4 @@ def check_outcomes(folder: RunFolder, frame: FrameDescription, blocks: Mapping[i
         For a missing, damaged or foreign array; names the file.
     """
     for block, complete in blocks.items():
-        name = _name(block, "outcomes")
-        found = folder.party(Party.CLIENT).load_array(name).shape
-        images = len(frame.block_images(block))
-        widths = np.cumsum([layer.rows for layer in frame.layers])
-        if found not in {(images, int(width)) for width in (widths[-1:] if complete else widths)}:
-            raise RecordError(f"{folder.path}/client/{name}.npy: expected {images} rows of outcomes, got {found}")
+        load_outcomes(folder, frame, block, complete=complete)

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labqdl import __version__
-from labqdl.api.blocks import finished_blocks, load_logits, load_statistics
+from labqdl.api.blocks import finished_blocks, load_light, load_logits, load_statistics
 from labqdl.errors import ProtocolError, RecordError
-from labqdl.facts import FrameDescription, RowStatistics
+from labqdl.facts import FrameDescription, ReturnedLight, RowStatistics
 from labqdl.protocol.messages import Proposal
 from labqdl.records import Party, RecordedEvent, RunFolder
 
@@ -74,6 +74,10 @@ class RecordedRun:
     def statistics(self, block: int) -> dict[int, RowStatistics]:
         """The server's statistics of a block, by layer."""
         return load_statistics(self.folder, self.frame, block)
+
+    def light(self, block: int) -> dict[int, ReturnedLight]:
+        """All that the server measured of a block, by layer: statistics, sums over uses, kept residuals."""
+        return load_light(self.folder, self.frame, block)
 
     def logits(self) -> NDArray[np.float32]:
         """The client's network outputs of all complete blocks; (images, outputs)."""

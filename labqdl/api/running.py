@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,19 @@ from threadpoolctl import threadpool_limits
 
 from labqdl import __version__
 from labqdl.api.agreement import compare_documents, figures_of
-from labqdl.api.blocks import RunRecorder, check_outcomes, finished_blocks, load_logits, load_statistics
+from labqdl.api.blocks import RunRecorder, check_outcomes, finished_blocks, load_checks, load_light, load_logits
 from labqdl.api.bounding import f2_db
 from labqdl.api.experiment import Experiment, configure, resolve
 from labqdl.api.results import RunResult
 from labqdl.config import ExperimentConfig
 from labqdl.errors import InputError, RecordError, Stopped
-from labqdl.facts import FrameDescription, LeakageReport
-from labqdl.link import EmulatedLink, parse_channel, parse_client
+from labqdl.facts import FrameDescription, LeakageReport, Reason, TestResult, Verdict, VerdictKind
+from labqdl.link import EmulatedLink, parse_channel, parse_client, parse_server
 from labqdl.network import predictions
 from labqdl.plans.infer import InferenceHandlers, infer
 from labqdl.protocol import Client, Server
+from labqdl.protocol.client import PARTING
+from labqdl.protocol.guard import Guard, GuardSettings, complaint
 from labqdl.records import Party, RunFolder, provenance
 from labqdl.rng import Roots
 from labqdl.security.accountant import Accountant
@@ -65,8 +67,9 @@ def run(
         The run folder itself; by default a new one with the time and the names in it, in the folder `out`.
     settings:
         Keys of the experiment file, which win over it: model, data, labels, images, link, mu, amplifier_gain, tap,
-        tap_transmissivity, client, server, channel, seed, out, depth, block, counting_fraction, alpha, delta,
-        bits_per_weight, bits_per_feature, cumulative_bits_per_weight, cumulative_bits_per_feature.
+        tap_transmissivity, last_layer_db, client, server, channel, seed, out, depth, block, counting_fraction, alpha, delta,
+        cross_use, residual_share, bits_per_weight, bits_per_feature, cumulative_bits_per_weight,
+        cumulative_bits_per_feature.
 
     Returns
     -------
@@ -155,17 +158,53 @@ def _run_name(experiment: Experiment) -> str:
 
 
 def experiment_of(record: RunFolder) -> Experiment:
-    """The experiment of a recorded run, built again from its manifest."""
+    """The experiment of a recorded run, built again from its manifest.
+
+    Raises
+    ------
+    InputError
+        Where its model or data cannot be found or have changed since.
+    RecordError
+        Where the manifest is one of another version.
+    """
+    try:
+        config = _recorded_config(record)
+        recorded = record.manifest["experiment"]
+        digests = recorded["model_fingerprint"], recorded["data_digest"]
+    except (KeyError, TypeError) as error:
+        origin = record.manifest.get("provenance")
+        version = origin.get("labqdl") if isinstance(origin, dict) else None
+        raise RecordError(
+            f"{record.path}/manifest.json: this version of labqdl ({__version__}) does not read its settings "
+            f"({error!r}); the run was recorded by labqdl {version}"
+        ) from None
+    chosen = resolve(config)
+    for what, source, found, expected in (
+        ("model", chosen.model_source, chosen.network.fingerprint, digests[0]),
+        ("data", chosen.data_source, chosen.data_digest, digests[1]),
+    ):
+        if found != expected:
+            raise InputError(
+                f"the {what} is not the one that run {record.path} began with",
+                source=source,
+                expected=f"fingerprint {expected[:16]}, found {found[:16]}",
+            )
+    return chosen
+
+
+def _recorded_config(record: RunFolder) -> ExperimentConfig:
+    """The settings of a recorded run, as a file or options would give them."""
     recorded = record.manifest["experiment"]
     frame = record.manifest["frame"]
     tap = frame["tap"]
-    config = ExperimentConfig(
+    return ExperimentConfig(
         model=recorded["model"],
         data=recorded["data"],
         labels=recorded["labels"],
         images=recorded["images"],
         link=recorded["link_source"],
-        mu=frame["layers"][0]["mu"],
+        mu=recorded.get("mu", frame["layers"][0]["mu"]),  # older records hold it in the frame only
+        last_layer_db=recorded.get("last_layer_db"),
         tap=tap["kind"],
         amplifier_gain=tap["amplifier_gain"] if tap["kind"] == "amplifier" else None,
         tap_transmissivity=tap["tap_transmissivity"],
@@ -181,18 +220,6 @@ def experiment_of(record: RunFolder) -> Experiment:
         **frame["plan"],
         **frame["budgets"],
     )
-    chosen = resolve(config)
-    for what, source, found, expected in (
-        ("model", chosen.model_source, chosen.network.fingerprint, recorded["model_fingerprint"]),
-        ("data", chosen.data_source, chosen.data_digest, recorded["data_digest"]),
-    ):
-        if found != expected:
-            raise InputError(
-                f"the {what} is not the one that run {record.path} began with",
-                source=source,
-                expected=f"fingerprint {expected[:16]}, found {found[:16]}",
-            )
-    return chosen
 
 
 def carry_out(
@@ -212,12 +239,14 @@ def _carry_out_blocks(
     server = restored_server(experiment, frame, record, done)
     client = Client(experiment.prepared, record.party(Party.CLIENT).root())
     check_outcomes(record, frame, done)
-    client.restore((block, load_logits(record, frame, block)) for block, complete in done.items() if complete)
+    complete = [block for block, whole in done.items() if whole]
+    client.restore(((block, load_logits(record, frame, block)) for block in complete), load_checks(record, complete))
     link = EmulatedLink(
         experiment.world,
         record.party(Party.WORLD).root(),
         client=parse_client(experiment.client),
         channel=parse_channel(experiment.channel),
+        server=parse_server(experiment.server),
         depth=experiment.depth,
     )
     total, count = frame.n_blocks, len(done)
@@ -250,14 +279,23 @@ def _carry_out_blocks(
 def restored_server(
     experiment: Experiment, frame: FrameDescription, record: RunFolder, blocks: Iterable[int]
 ) -> Server:
-    """The server as it stands after these blocks, from its own records."""
+    """The server as it stands after these blocks, from its own records and from what the client told it."""
     server = Server(experiment.network, frame, record.party(Party.SERVER).root())
-    server.restore(
-        (layer, block, statistics)
+    records = (
+        (layer, block, light)
         for block in blocks
-        for layer, statistics in load_statistics(record, frame, block).items()
+        for layer, light in load_light(record, frame, block).items()
     )
+    alarmed = not all(test.passed for test in client_findings(frame, record))
+    server.restore(records, ended=PARTING if alarmed else None)
     return server
+
+
+def client_findings(frame: FrameDescription, record: RunFolder) -> tuple[TestResult, ...]:
+    """The client's own tests of the light that it was sent, from its records of finished blocks."""
+    guard = Guard(GuardSettings(), frame, record.party(Party.CLIENT).root())
+    guard.restore(load_checks(record, finished_blocks(record)))
+    return guard.findings
 
 
 def joined_result(
@@ -270,10 +308,11 @@ def joined_result(
 ) -> RunResult:
     """What server and client know after a run's finished blocks, joined; `logits` gives those of a complete block."""
     blocks = finished_blocks(record)
+    findings = client_findings(frame, record)
     complete = [block for block, whole in blocks.items() if whole]
     accuracy, interval, images = _accuracy(experiment, frame, record, complete, logits)
     # Light that an aborted block sent has been used as well.
-    uses = max(1, sum(len(frame.block_images(block)) for block in blocks))
+    uses = max(1, sum(frame.block_vectors(block) for block in blocks))
     bounds = asymptotic_bounds(frame.layers, frame.tap, frame.ledger, weight_uses=uses)
     certified = server.verifier.bounds()
     spectra = [light.spectrum or Spectrum.unknown() for light in server.light]
@@ -291,11 +330,21 @@ def joined_result(
         accuracy_interval=interval,
         f2_db=f2_db(experiment.point, frame.ledger),
         operating_point=experiment.point,
-        verdict=server.verdict(),
+        verdict=session_verdict(server.verdict(), findings),
+        findings=findings,
         leakage=LeakageReport((*bounds, *certified, *steered)),
         seconds=seconds,
         seed=experiment.seed,
     )
+
+
+def session_verdict(verdict: Verdict, findings: Sequence[TestResult]) -> Verdict:
+    """The server's verdict, or that the client ended the session on evidence of its own, which only it knows."""
+    failed = [test for test in findings if not test.passed]
+    if not failed:
+        return verdict
+    words = f"The client has ended the session, and told the server no more than that: {complaint(failed)}."
+    return replace(verdict, kind=VerdictKind.ABORT, reason=Reason.CLIENT, explanation=words)
 
 
 def _accuracy(

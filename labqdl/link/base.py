@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labqdl.facts import FrameDescription, RowStatistics
+from labqdl.facts import FrameDescription, MonitorReading, ReturnedLight
 
 Real = np.floating[Any]
 
@@ -41,6 +41,9 @@ class ServerPort(ABC):
         pattern: NDArray[np.bool_],
         counted: NDArray[np.bool_],
         expected_amplitude: float,
+        *,
+        use_sums: bool = False,
+        sampled: NDArray[np.int64] | None = None,
     ) -> None:
         """Set the server's receiver for one layer of one block.
 
@@ -52,10 +55,14 @@ class ServerPort(ABC):
             Rows that are displaced and counted instead; (rows,).
         expected_amplitude:
             Honest amplitude transmission of q to the receiver, which is subtracted or nulled.
+        use_sums:
+            Whether the residuals of each weight are to be summed over the images.
+        sampled:
+            Images of which every residual is to be kept, rising places in the block; none where None or empty.
         """
 
     @abstractmethod
-    def returned(self, layer: int, block: int) -> RowStatistics:
+    def returned(self, layer: int, block: int) -> ReturnedLight:
         """What the receiver measured, after `Link.transmit`; can be asked once."""
 
 
@@ -69,6 +76,10 @@ class ClientPort(ABC):
     @abstractmethod
     def outcomes(self, layer: int, block: int) -> NDArray[Real]:
         """Homodyne outcomes in SNU as the receiver gives them, after `Link.transmit`; (images, rows)."""
+
+    @abstractmethod
+    def monitor(self, layer: int, block: int) -> MonitorReading | None:
+        """What the client's own monitors saw of that light, after `Link.transmit`; None where it has none."""
 
 
 class Link(ABC):

@@ -7,6 +7,7 @@ purpose, layer and block: results depend neither on threads nor on what ran befo
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -14,11 +15,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labqdl.facts import FrameDescription, Ledger, RowStatistics
+from labqdl.facts import FrameDescription, Ledger, MonitorReading, Place, ReturnedLight, RowStatistics, ShotNoise
+from labqdl.facts.monitor import POWER_MONITOR, WATCHDOG_DARK_COUNTS
 from labqdl.link.base import ClientPort, Link, ServerPort
-from labqdl.link.behaviours import ChannelBehaviour, ClientBehaviour, parse_channel, parse_client
+from labqdl.link.behaviours import (
+    ChannelBehaviour,
+    ClientBehaviour,
+    ServerBehaviour,
+    parse_channel,
+    parse_client,
+    parse_server,
+)
 from labqdl.optics.law import LinkLaw
-from labqdl.optics.sampler import sample_outcomes, sample_residuals, sample_statistics
+from labqdl.optics.sampler import Streams, sample_outcomes, sample_residuals, sample_statistics
 from labqdl.rng import Root
 
 Real = np.floating[Any]
@@ -44,9 +53,12 @@ class _Shot:
     pattern: NDArray[np.bool_] | None = None
     counted: NDArray[np.bool_] | None = None
     expected_amplitude: float = 0.0
+    use_sums: bool = False
+    sampled: NDArray[np.int64] | None = None
     directions: NDArray[Real] | None = None
     outcomes: NDArray[Real] | None = None
-    statistics: RowStatistics | None = None
+    monitor: MonitorReading | None = None
+    light: ReturnedLight | None = None
 
 
 class _Server(ServerPort):
@@ -64,16 +76,20 @@ class _Server(ServerPort):
         pattern: NDArray[np.bool_],
         counted: NDArray[np.bool_],
         expected_amplitude: float,
+        *,
+        use_sums: bool = False,
+        sampled: NDArray[np.int64] | None = None,
     ) -> None:
         shot = self._link._shot(layer, block)
         shot.pattern, shot.counted, shot.expected_amplitude = pattern, counted, expected_amplitude
+        shot.use_sums, shot.sampled = use_sums, sampled if sampled is not None and sampled.size else None
 
-    def returned(self, layer: int, block: int) -> RowStatistics:
+    def returned(self, layer: int, block: int) -> ReturnedLight:
         shot = self._link._shot(layer, block)
-        if shot.statistics is None:
+        if shot.light is None:
             raise RuntimeError(f"no light has returned yet for layer {layer} of block {block}")
-        statistics, shot.statistics = shot.statistics, None
-        return statistics
+        light, shot.light = shot.light, None
+        return light
 
 
 class _Client(ClientPort):
@@ -89,6 +105,12 @@ class _Client(ClientPort):
             raise RuntimeError(f"no light has passed yet for layer {layer} of block {block}")
         outcomes, shot.outcomes = shot.outcomes, None
         return outcomes
+
+    def monitor(self, layer: int, block: int) -> MonitorReading:
+        shot = self._link._shot(layer, block)
+        if shot.monitor is None:
+            raise RuntimeError(f"no light has passed yet for layer {layer} of block {block}")
+        return shot.monitor
 
 
 class EmulatedLink(Link):
@@ -107,6 +129,9 @@ class EmulatedLink(Link):
         How much of the returned light is drawn.
     channel:
         Who holds the fibre; only a client who keeps what a lossless one spares makes a difference beyond `world`.
+    server:
+        The source of the light. What a dishonest one sends changes what the client sees; what it measures itself is
+        drawn as if it were honest, since it may report whatever it likes.
     """
 
     def __init__(
@@ -117,14 +142,17 @@ class EmulatedLink(Link):
         client: ClientBehaviour | None = None,
         depth: Depth = Depth.STATISTICS,
         channel: ChannelBehaviour | None = None,
+        server: ServerBehaviour | None = None,
     ) -> None:
         self._world = world
         self._root = root
         self._client = parse_client("honest") if client is None else client
         self._channel = parse_channel("honest") if channel is None else channel
+        self._server = parse_server("honest") if server is None else server
         self._depth = depth
         self._frame: FrameDescription | None = None
         self._laws: dict[int, tuple[LinkLaw, float]] = {}
+        self._offsets: dict[int, NDArray[Real]] = {}
         self._current: tuple[int, int] | None = None
         self._open = _Shot()
         self._rows_sent = 0
@@ -148,7 +176,7 @@ class EmulatedLink(Link):
 
     def prepare(self, frame: FrameDescription) -> None:
         """Compute the law of every layer for the agreed frame."""
-        self._frame = frame
+        self._frame, self._offsets = frame, {}
         honest = parse_client("honest").build
         kept = self._channel.kept(self._world)
         for index in range(len(frame.layers)):
@@ -178,16 +206,85 @@ class EmulatedLink(Link):
 
         if self._depth is Depth.OUTCOMES:
             shot.outcomes = sample_outcomes(law, q, x, streams)
-            shot.statistics = _nothing(q.shape[0], shot.images)
+            shot.light = ReturnedLight(_nothing(q.shape[0], shot.images))
         elif self._depth is Depth.STATISTICS:
-            shot.outcomes, light = sample_statistics(law, q, x, shot.pattern, shot.counted, streams)
-            shot.statistics = light.statistics
+            shot.outcomes, shot.light = sample_statistics(
+                law,
+                q,
+                x,
+                shot.pattern,
+                shot.counted,
+                streams,
+                use_sums=shot.use_sums,
+                sampled=shot.sampled,
+                offset=self._offset(layer, q),
+            )
         else:
-            drawn = sample_residuals(law, q, x, shot.pattern, shot.counted, streams)
-            shot.outcomes, shot.statistics = drawn.outcomes, drawn.statistics
+            offset = self._offset(layer, q)
+            drawn = sample_residuals(law, q, x, shot.pattern, shot.counted, streams, offset=offset)
+            shot.outcomes = drawn.outcomes
+            shot.light = drawn.light(use_sums=shot.use_sums, sampled=shot.sampled)
+        if self._depth is not Depth.OUTCOMES:
+            shot.light = self._with_vacuum(shot.light, streams)
+        mu = self._frame.layers[layer].mu
+        if not self._server.honest:
+            shot.outcomes = self._dishonest(law, q, x, mu, streams)
         if slope != 1.0:
             shot.outcomes = shot.outcomes * shot.outcomes.dtype.type(slope)
+        shot.monitor = self._monitor(q, shot.images, mu, streams("monitor"))
         self._rows_sent += q.shape[0] * shot.images
+
+    def _offset(self, layer: int, q: NDArray[Real]) -> NDArray[Real] | None:
+        """What the client's box adds to every use of a weight in the same way, (rows, n_weights); None if nothing."""
+        assert self._frame is not None
+        variance = self._client.offset_variance(self._frame, self._world, layer)
+        if not variance:
+            return None
+        if layer not in self._offsets:
+            noise = self._root.generator("offset", layer).standard_normal(q.shape, dtype=np.float32)
+            self._offsets[layer] = noise * np.float32(math.sqrt(variance))
+        return self._offsets[layer]
+
+    def _with_vacuum(self, light: ReturnedLight, streams: Streams) -> ReturnedLight:
+        """The light with the squares of the vacuum slots beside its homodyned rows, where the unit is measured."""
+        assert self._frame is not None
+        kind = self._frame.plan.shot_noise
+        if kind is ShotNoise.KNOWN:
+            return light
+        ledger, statistics = self._world, light.statistics
+        variance = 1.0 + ledger.server_noise
+        if kind is ShotNoise.CROSSED:
+            spike = ledger.back * self._client.vacuum_spike
+            variance += ledger.server_efficiency * (ledger.technical_excess + spike)
+        slots = self._frame.vacuum_slots * statistics.images * int(np.count_nonzero(~statistics.counted))
+        squares = variance * float(streams("vacuum").chisquare(slots)) if slots else 0.0
+        return replace(light, statistics=replace(statistics, vacuum_squares=squares, vacuum_slots=slots))
+
+    def _dishonest(
+        self, law: LinkLaw, q: NDArray[Real], x: NDArray[Real], mu: float, streams: Streams
+    ) -> NDArray[Real]:
+        """Outcomes of light that a dishonest server sends: brighter, or one half of entangled light."""
+        noise = 2.0 * self._server.thermal_photons * law.forward
+        sent = replace(law, forward_excess=law.forward_excess + noise)
+        return sample_outcomes(sent, q * q.dtype.type(math.sqrt(self._server.energy(mu))), x, streams)
+
+    def _monitor(self, q: NDArray[Real], images: int, mu: float, generator: np.random.Generator) -> MonitorReading:
+        """The client's power meter and its detector of out-of-band light, both Poisson of the mean energy."""
+        ledger, server = self._world, self._server
+        taken = [part for part in ledger.at(Place.CLIENT_IN) if part.name == POWER_MONITOR]
+        fraction = 1.0 - taken[0].transmissivity if taken else 0.0
+        rows, n_modes = q.shape[0], q.shape[1] // 2
+        arriving = ledger.transmissivity(Place.FORWARD)
+        photons = np.zeros(rows)
+        if fraction or server.out_of_band:
+            photons += 0.25 * images * arriving * np.square(q, dtype=np.float64).sum(axis=1)
+        noise = images * n_modes * (arriving * server.thermal_photons + 0.5 * ledger.forward_excess)
+        darks = WATCHDOG_DARK_COUNTS * rows * n_modes * images
+        return MonitorReading(
+            photons=generator.poisson(fraction * (server.energy(mu) * photons + noise)),
+            fraction=fraction,
+            out_of_band=int(generator.poisson(darks + server.out_of_band * float(photons.sum()))),
+        )
 
     def close(self) -> None:
         """An emulated path is dark as soon as nothing is transmitted; what was set is forgotten."""

@@ -7,16 +7,17 @@ record, and is the only place where those four meet. Each party's result is writ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labqdl.facts import FrameDescription, RowStatistics, VerdictKind
+from labqdl.facts import FrameDescription, ReturnedLight, VerdictKind
 from labqdl.link import Link
 from labqdl.protocol import Client, Server
+from labqdl.protocol.guard import GuardRecord
 from labqdl.protocol.intents import Outcomes, Returned
 from labqdl.security.accountant import Accountant
 from labqdl.sequencer import Checkpoint, Command, StopRequested
@@ -71,7 +72,7 @@ class Transmit(_Step):
 
 @dataclass(frozen=True, slots=True)
 class Measure(_Step):
-    """Client: take the outcomes, form the activations."""
+    """Client: take the outcomes, check the light that made them, form the activations. Result: as that of `Verify`."""
 
     def describe(self) -> str:
         """One line."""
@@ -137,8 +138,9 @@ def infer(frame: FrameDescription, finished: Iterable[int] = ()) -> Generator[Co
                 yield Encode(layer, block)
                 yield SetData(layer, block)
                 yield Transmit(layer, block)
-                yield Measure(layer, block)
-                going_on = yield Verify(layer, block)
+                going_on = yield Measure(layer, block)
+                if going_on is not False:
+                    going_on = yield Verify(layer, block)
                 if going_on is False:
                     yield Darken()
                     yield FinishBlock(block)
@@ -163,11 +165,21 @@ class BlockRecorder(Protocol):
     def finished(
         self,
         block: int,
-        statistics: Mapping[int, RowStatistics],
+        light: Mapping[int, ReturnedLight],
         outcomes: Mapping[int, NDArray[np.floating[Any]]],
         logits: NDArray[np.floating[Any]] | None,
     ) -> None:
         """A block is complete (logits None: aborted within it); on disk when this returns."""
+        ...
+
+    def checked(
+        self,
+        block: int,
+        records: Sequence[GuardRecord],
+        alarm: str | None,
+        outcomes: Mapping[int, NDArray[np.floating[Any]]],
+    ) -> None:
+        """The client's own checks of a block, what they found wrong, and outcomes of check vectors (vectors, rows)."""
         ...
 
     def verdict(self, kind: VerdictKind, explanation: str) -> None:
@@ -204,8 +216,9 @@ class InferenceHandlers:
         self._link = link
         self._recorder = recorder
         self._on_block = on_block
-        self._statistics: dict[int, RowStatistics] = {}
+        self._light: dict[int, ReturnedLight] = {}
         self._outcomes: dict[int, NDArray[np.floating[Any]]] = {}
+        self._checks: dict[int, NDArray[np.floating[Any]]] = {}
         self._logits: NDArray[np.floating[Any]] | None = None
 
     def table(self) -> dict[type[Command], Callable[[Any], Any]]:
@@ -234,7 +247,7 @@ class InferenceHandlers:
             self._accountant.record(command.layer, command.block)
         if command.layer == 0:
             self._recorder.started(command.block)
-            self._statistics, self._outcomes, self._logits = {}, {}, None
+            self._light, self._outcomes, self._checks, self._logits = {}, {}, {}, None
         intents = self._server.next_intents()
         if intents is None:
             raise RuntimeError(f"the server has nothing to send for {command.describe()}")
@@ -242,7 +255,13 @@ class InferenceHandlers:
         port = self._link.server_port
         port.send_rows(rows.layer, rows.block, rows.quadratures, rows.images)
         port.set_receiver(
-            receiver.layer, receiver.block, receiver.pattern, receiver.counted, receiver.expected_amplitude
+            receiver.layer,
+            receiver.block,
+            receiver.pattern,
+            receiver.counted,
+            receiver.expected_amplitude,
+            use_sums=receiver.use_sums,
+            sampled=receiver.sampled,
         )
 
     def _set_data(self, command: SetData) -> None:
@@ -254,27 +273,39 @@ class InferenceHandlers:
     def _transmit(self, command: Transmit) -> None:
         self._link.transmit(command.layer, command.block)
 
-    def _measure(self, command: Measure) -> None:
-        values = self._link.client_port.outcomes(command.layer, command.block)
-        self._outcomes[command.layer] = values
-        result = self._client.outcomes(Outcomes(command.layer, command.block, values))
+    def _measure(self, command: Measure) -> bool:
+        port = self._link.client_port
+        values = port.outcomes(command.layer, command.block)
+        data, checks = self._client.separate(command.layer, command.block, values)
+        self._outcomes[command.layer], self._checks[command.layer] = data, checks
+        monitor = port.monitor(command.layer, command.block)
+        result = self._client.outcomes(Outcomes(command.layer, command.block, values, monitor))
         if result is not None:
             self._logits = result.logits
+        for message in self._client.parting:
+            self._server.receive(message)
+        return self._client.alarm is None
 
     def _verify(self, command: Verify) -> bool:
-        statistics = self._link.server_port.returned(command.layer, command.block)
-        self._statistics[command.layer] = statistics
-        replies = self._server.returned(Returned(command.layer, command.block, statistics))
+        light = self._link.server_port.returned(command.layer, command.block)
+        self._light[command.layer] = light
+        returned = Returned(command.layer, command.block, light.statistics, light.use_sums, light.sample)
+        replies = self._server.returned(returned)
         for message in replies:
             self._client.receive(message)
         return not self._server.aborted
 
     def _finish(self, command: FinishBlock) -> None:
-        self._recorder.finished(command.block, self._statistics, self._outcomes, self._logits)
+        records = self._client.check_records(command.block)
+        self._recorder.checked(command.block, records, self._client.alarm, self._checks)
+        self._recorder.finished(command.block, self._light, self._outcomes, self._logits)
         if self._on_block is not None:
             self._on_block(command.block)
 
     def _conclude(self, command: Conclude) -> None:
+        if self._client.alarm is not None:
+            self._recorder.verdict(VerdictKind.ABORT, "The client has ended the session.")
+            return
         verdict = self._server.verdict()
         self._recorder.verdict(verdict.kind, verdict.explanation)
 

@@ -6,13 +6,13 @@ Intents and results belong to one party each: `SendRows`, `SetReceiver` and `Ret
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labqdl.facts import RowStatistics
+from labqdl.facts import MonitorReading, ResidualSample, ReturnedLight, RowStatistics, UseSums
 
 Real = np.floating[Any]
 
@@ -40,15 +40,21 @@ class _Addressed:
 
     def __repr__(self) -> str:
         parts = []
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for each in fields(self):
+            value = getattr(self, each.name)
             if isinstance(value, np.ndarray):
                 shown = f"<{value.dtype} {value.shape}>"
             elif isinstance(value, RowStatistics):
                 shown = f"<statistics of {value.counted.size} rows>"
+            elif isinstance(value, UseSums):
+                shown = f"<sums over {value.images} uses of {value.sums.shape} weights>"
+            elif isinstance(value, ResidualSample):
+                shown = f"<residuals {value.residuals.shape}>"
+            elif isinstance(value, MonitorReading):
+                shown = f"<monitors over {value.photons.size} rows>"
             else:
                 shown = repr(value)
-            parts.append(f"{field.name}={shown}")
+            parts.append(f"{each.name}={shown}")
         return f"{type(self).__name__}({', '.join(parts)})"
 
     def _freeze(self, name: str, dimensions: int, kind: type[np.generic]) -> None:
@@ -90,16 +96,23 @@ class SetReceiver(_Addressed):
         Rows that are displaced by the honest expectation and counted instead; (rows,).
     expected_amplitude:
         sqrt(T eta_s) of the honest ledger: amplitude transmission of q to the homodyne receiver.
+    use_sums:
+        Whether the residuals of each weight are to be summed over the images of the block.
+    sampled:
+        Images of which every residual is to be kept, rising places in the block; (sampled,).
     """
 
     pattern: NDArray[np.bool_]
     counted: NDArray[np.bool_]
     expected_amplitude: float
+    use_sums: bool = False
+    sampled: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     def __post_init__(self) -> None:
         _Addressed.__post_init__(self)
         self._freeze("pattern", 1, np.bool_)
         self._freeze("counted", 1, np.bool_)
+        self._freeze("sampled", 1, np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -115,22 +128,36 @@ class SetData(_Addressed):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Outcomes(_Addressed):
-    """To the client: homodyne outcomes in SNU as its receiver gives them; (images, rows)."""
+    """To the client: homodyne outcomes in SNU as its receiver gives them, (images, rows), and its monitors' reading."""
 
     values: NDArray[Real]
+    monitor: MonitorReading | None = None
 
     def __post_init__(self) -> None:
         _Addressed.__post_init__(self)
         self._freeze("values", 2, np.floating)
+        if not isinstance(self.monitor, MonitorReading | None):
+            raise TypeError(f"monitor must be a MonitorReading or None, got {type(self.monitor).__name__}")
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Returned(_Addressed):
-    """To the server: what its receivers measured."""
+    """To the server: what its receivers measured, as far as `SetReceiver` asked for it."""
 
     statistics: RowStatistics
+    use_sums: UseSums | None = None
+    sample: ResidualSample | None = None
 
     def __post_init__(self) -> None:
         _Addressed.__post_init__(self)
         if not isinstance(self.statistics, RowStatistics):
             raise TypeError(f"statistics must be RowStatistics, got {type(self.statistics).__name__}")
+        if not isinstance(self.use_sums, UseSums | None):
+            raise TypeError(f"use_sums must be UseSums or None, got {type(self.use_sums).__name__}")
+        if not isinstance(self.sample, ResidualSample | None):
+            raise TypeError(f"sample must be a ResidualSample or None, got {type(self.sample).__name__}")
+
+    @property
+    def light(self) -> ReturnedLight:
+        """All of it."""
+        return ReturnedLight(self.statistics, self.use_sums, self.sample)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labqdl.errors import ProtocolError
-from labqdl.facts import Activation, FrameDescription, ReturnedLight, RowStatistics, Verdict, VerdictKind
+from labqdl.facts import Activation, FrameDescription, ReturnedLight, ShotNoise, Verdict, VerdictKind
 from labqdl.optics.modes import layer_amplitudes
 from labqdl.protocol.intents import Returned, SendRows, SetReceiver
 from labqdl.protocol.messages import (
@@ -30,6 +30,7 @@ from labqdl.protocol.messages import (
     VerdictNotice,
     printable_reason,
 )
+from labqdl.protocol.plausible import Setting, fingerprint, impossible
 from labqdl.protocol.session import Session, SessionEvent, SessionState
 from labqdl.rng import Root
 from labqdl.security.expected import LayerLight, layer_light
@@ -37,13 +38,6 @@ from labqdl.security.verification import Verifier
 
 _SCALE_TOLERANCE = 1e-5
 """Relative: a published scale is a rounded number."""
-_RECORD_TOLERANCE = 1e-3
-"""Relative: sums that the server can predict, taken by a receiver in single precision."""
-_SUMS = ("sum_qq", "sum_qr", "sum_rr", "sum_jj", "sum_jr", "expected_photons_signal")
-"""Columns of real numbers in a record."""
-_LARGEST_SUM = 1e30
-_LARGEST_COUNT = 10**15
-"""Per row, SNU and photons: far beyond any receiver, and small enough that no sum over rows overflows."""
 
 
 class LayerLike(Protocol):
@@ -105,8 +99,6 @@ class Server:
         self._root = root
         self._session = Session("server")
         self._quadratures = tuple(_encode(network, frame, index) for index in range(len(frame.layers)))
-        # Energy of each quadrature, (rows, n_weights): what the server's own records of q^2 must add up to.
-        self._energies = tuple(np.square(q) for q in self._quadratures)
         self._expected_amplitude = math.sqrt(frame.ledger.total * frame.ledger.server_efficiency)
         self._light = tuple(layer_light(q) for q in self._quadratures)
         self._verifier = Verifier(frame, self._light)
@@ -172,6 +164,10 @@ class Server:
     def verifier(self) -> Verifier:
         """The verifier with the sums so far: for the server's own records and reports."""
         return self._verifier
+
+    def pattern(self, layer: int, block: int) -> NDArray[np.bool_]:
+        """Which quadrature the server homodynes in each mode, (n_modes,), True for P: for its own records and reports."""
+        return self._choices(layer, block)[0]
 
     def inputs_digest(self) -> str:
         """BLAKE2b-256 over all that the verdict depends on: frame (ledger, plan, budgets), sent light, every record."""
@@ -245,11 +241,18 @@ class Server:
         assert self._position is not None
         if self._intents is None:
             layer, block = self._position
-            pattern, counted = self._choices(layer, block)
-            images = self._frame.block_vectors(block)
+            setting = self._setting(layer, block)
             self._intents = (
-                SendRows(layer, block, self._quadratures[layer], images),
-                SetReceiver(layer, block, pattern, counted, self._expected_amplitude),
+                SendRows(layer, block, self._quadratures[layer], setting.images),
+                SetReceiver(
+                    layer,
+                    block,
+                    setting.pattern,
+                    setting.counted,
+                    self._expected_amplitude,
+                    setting.use_sums,
+                    setting.sampled,
+                ),
             )
         if self.state is SessionState.AGREED:
             self._session.advance(SessionEvent.START)
@@ -271,10 +274,10 @@ class Server:
         self._session.expect("returned", SessionState.RUNNING)
         if self._intents is None or (returned.layer, returned.block) != self._position:
             raise ProtocolError(f"server: light of layer {returned.layer}, block {returned.block} is not expected")
-        layer, block, statistics = returned.layer, returned.block, returned.statistics
-        self._check(layer, block, statistics)
-        self._verifier.add(layer, block, ReturnedLight(statistics), self._choices(layer, block)[0])
-        self._records[(block, layer)] = _fingerprint(layer, block, statistics)
+        layer, block, light = returned.layer, returned.block, returned.light
+        setting = self._check(layer, block, light)
+        self._verifier.add(layer, block, light, setting.pattern)
+        self._records[(block, layer)] = fingerprint(layer, block, light)
         self._intents = None
         if layer + 1 < len(self._frame.layers):
             self._position = (layer + 1, block)
@@ -300,16 +303,19 @@ class Server:
         """
         return self._verifier.verdict() if self._verdict is None else self._verdict
 
-    def restore(self, block_statistics: Iterable[tuple[int, int, RowStatistics]]) -> None:
+    def restore(self, records: Iterable[tuple[int, int, ReturnedLight]], *, ended: str | None = None) -> None:
         """Continue after blocks that an earlier process finished; before light flows, and once.
 
-        Records are taken in the order of blocks and layers, as the undisturbed run took them. Where they are
-        inconsistent, the session is aborted, as it was when they were taken; only then may a block be incomplete.
+        Records are judged in the order of blocks and layers, as in the undisturbed run, whatever the order in which
+        they come. Where they are inconsistent, the session is aborted, as it was when they were taken; only then may
+        a block be incomplete. One record is held at a time, but for the last one.
 
         Parameters
         ----------
-        block_statistics:
-            (layer, block, statistics), all layers of each block.
+        records:
+            (layer, block, light), all layers of each block.
+        ended:
+            Why the client ended the session after them, None if it did not; the last block may then be incomplete.
 
         Raises
         ------
@@ -320,31 +326,34 @@ class Server:
         self._session.expect("restore", SessionState.NEW, SessionState.PROPOSED, SessionState.AGREED)
         if self._finished:
             raise ProtocolError("server: blocks were restored before")
-        records: dict[tuple[int, int], RowStatistics] = {}
-        for layer, block, statistics in block_statistics:
-            if (block, layer) in records:
-                raise ProtocolError(f"server: restored record of layer {layer}, block {block} is repeated")
-            self._check(layer, block, statistics)
-            records[(block, layer)] = statistics
         verifier = Verifier(self._frame, self._light)
-        for (block, layer), statistics in sorted(records.items(), key=lambda item: item[0]):
-            verifier.add(layer, block, ReturnedLight(statistics), self._choices(layer, block)[0])
-        blocks = {block for block, _ in records}
-        complete = {block for block in blocks if all((block, i) in records for i in range(len(self._frame.layers)))}
+        prints: dict[tuple[int, int], bytes] = {}
+        last: Returned | None = None
+        for layer, block, light in records:
+            if (block, layer) in prints:
+                raise ProtocolError(f"server: restored record of layer {layer}, block {block} is repeated")
+            setting = self._check(layer, block, light)
+            verifier.add(layer, block, light, setting.pattern)
+            prints[(block, layer)] = fingerprint(layer, block, light)
+            if last is None or (block, layer) > (last.block, last.layer):
+                last = Returned(layer, block, light.statistics, light.use_sums, light.sample)
+        blocks = {block for block, _ in prints}
+        complete = {block for block in blocks if all((block, i) in prints for i in range(len(self._frame.layers)))}
         # The last look at a whole session is the verdict; before that the e-process watches alone.
         whole = len(complete) == self._frame.n_blocks
         verdict = verifier.verdict() if whole or not verifier.running().passed else None
         inconsistent = verdict is not None and verdict.kind is VerdictKind.ABORT
-        if complete != blocks and not inconsistent:
+        if complete != blocks and not inconsistent and ended is None:
             raise ProtocolError(f"server: restored block {min(blocks - complete)} is incomplete")
         self._verifier, self._finished, self._restored = verifier, complete, frozenset(complete)
-        self._records = {(block, layer): _fingerprint(layer, block, item) for (block, layer), item in records.items()}
+        self._records = prints
         self._position = self._peer_next = self._first_unfinished()
         self._verdict = verdict
         if verdict is not None and inconsistent:
-            (block, layer), statistics = max(records.items(), key=lambda item: item[0])
-            self._evidence = Returned(layer, block, statistics)
+            self._evidence = last
             self._end(SessionEvent.ABORT, verdict.explanation)
+        elif ended is not None:
+            self._end(SessionEvent.ABORT, ended)
         elif self.state is SessionState.AGREED:
             self._complete_if_nothing_is_left()
 
@@ -393,15 +402,25 @@ class Server:
         chances = self._root.uniforms("counted", layer, block, count=setting.rows)
         return pattern, chances < self._frame.plan.counting_fraction
 
-    def _check(self, layer: int, block: int, statistics: RowStatistics) -> None:
+    def _setting(self, layer: int, block: int) -> Setting:
+        """How the receivers are set for one layer of one block."""
+        plan, images = self._frame.plan, self._frame.block_vectors(block)
+        pattern, counted = self._choices(layer, block)
+        # The vectors with the smallest random numbers, so that their number is the agreed one.
+        order = np.argsort(self._root.uniforms("sampled", layer, block, count=images), kind="stable")
+        sampled = np.sort(order[: plan.sampled_vectors(images)]).astype(np.int64)
+        vacuum = 0 if plan.shot_noise is ShotNoise.KNOWN else self._frame.vacuum_slots
+        return Setting(pattern, counted, images, plan.cross_use, sampled, vacuum)
+
+    def _check(self, layer: int, block: int, light: ReturnedLight) -> Setting:
         """Refuse what the receiver, set as it was, cannot have measured."""
         if not (0 <= layer < len(self._frame.layers) and 0 <= block < self._frame.n_blocks):
             raise ProtocolError(f"server: there is no layer {layer} of block {block}")
-        images = self._frame.block_vectors(block)
-        pattern, counted = self._choices(layer, block)
-        problem = _impossible(statistics, self._energies[layer], pattern, counted, images)
+        setting = self._setting(layer, block)
+        problem = impossible(light, setting, self._quadratures[layer])
         if problem is not None:
             raise ProtocolError(f"server: statistics of layer {layer}, block {block}: {problem}")
+        return setting
 
     def _end(self, event: SessionEvent, reason: str) -> None:
         self._session.advance(event)
@@ -428,80 +447,3 @@ def _encode(network: NetworkLike, frame: FrameDescription, index: int) -> NDArra
     quadratures = np.asfortranarray(quadratures)
     quadratures.setflags(write=False)
     return quadratures
-
-
-def _impossible(
-    statistics: RowStatistics,
-    energies: NDArray[np.floating[Any]],
-    pattern: NDArray[np.bool_],
-    counted: NDArray[np.bool_],
-    images: int,
-) -> str | None:
-    """Why a receiver with this setting cannot have measured these statistics, None if it can."""
-    s = statistics
-    if s.counted.shape == counted.shape and s.images == images and _nothing_measured(s):
-        return None
-    if s.counted.shape != counted.shape or s.counted.dtype != np.bool_ or not np.array_equal(s.counted, counted):
-        return "the counted rows are not those that were chosen"
-    if s.images != images:
-        return f"{s.images} images, expected {images}"
-    sums: dict[str, NDArray[Any]] = {
-        "sum_qq": s.sum_qq,
-        "sum_qr": s.sum_qr,
-        "sum_rr": s.sum_rr,
-        "sum_jj": s.sum_jj,
-        "sum_jr": s.sum_jr,
-        "signal": s.expected_photons_signal,
-    }
-    numbers: dict[str, NDArray[Any]] = {"residuals": s.residuals, "photons": s.photons, "slots": s.slots}
-    for name, array in sums.items():
-        if not np.issubdtype(array.dtype, np.floating) or not (np.abs(array) <= _LARGEST_SUM).all():
-            return f"{name} is not finite, or beyond any receiver"
-    for name, array in numbers.items():
-        if not np.issubdtype(array.dtype, np.integer):
-            return f"{name} is no whole number"
-    per_row = images * pattern.size
-    if (s.residuals != np.where(counted, 0, per_row)).any() or (s.slots != np.where(counted, per_row, 0)).any():
-        return f"a row has {per_row} residuals or slots"
-    if (s.photons < 0).any() or (s.photons > _LARGEST_COUNT).any() or s.photons[~counted].any():
-        return "photons are counted in counted rows only, not negative, and not beyond any counter"
-    if s.sum_qr[counted].any() or s.sum_rr[counted].any() or s.sum_jr[counted].any():
-        return "a counted row has no residuals"
-    measured = np.empty(2 * pattern.size, dtype=energies.dtype)
-    measured[0::2], measured[1::2] = ~pattern, pattern
-    sent = images * (energies @ measured).astype(np.float64)
-    # Jq on a measured quadrature is q on the other one, up to its sign.
-    turned = images * (energies @ (1 - measured)).astype(np.float64)
-    photons = images * energies.sum(axis=1, dtype=np.float64) / 4.0
-    for name, array, expected in (
-        ("sum_qq", s.sum_qq, np.where(counted, 0.0, sent)),
-        ("sum_jj", s.sum_jj, np.where(counted, 0.0, turned)),
-        ("expected_photons_signal", s.expected_photons_signal, np.where(counted, photons, 0.0)),
-    ):
-        if not np.allclose(array, expected, rtol=_RECORD_TOLERANCE, atol=1e-9):
-            return f"{name} is not that of the rows that were sent"
-    for square, product in ((s.sum_qq, s.sum_qr), (s.sum_jj, s.sum_jr)):
-        limit = np.sqrt(np.abs(square)) * np.sqrt(np.maximum(s.sum_rr, 0.0)) * (1.0 + _RECORD_TOLERANCE)
-        if (s.sum_rr < 0).any() or (np.abs(product) > limit + 1e-9).any():
-            return "the sums are no sums of squares and products (Cauchy-Schwarz)"
-    return None
-
-
-def _nothing_measured(statistics: RowStatistics) -> bool:
-    """Whether the server left its receivers off: no symbols, so no evidence either way and nothing certified.
-
-    It is the server's own decision. A client that returns nothing still leaves shot noise in the receivers.
-    """
-    names = (*_SUMS, "counted", "residuals", "photons", "slots")
-    return not any(getattr(statistics, name).any() for name in names)
-
-
-def _fingerprint(layer: int, block: int, statistics: RowStatistics) -> bytes:
-    """BLAKE2b-256 of one record in a fixed layout: kept in its place, so that the record itself need not be."""
-    head = f"{layer},{block},{statistics.images},{statistics.counted.size};"
-    digest = hashlib.blake2b(head.encode(), digest_size=32)
-    for name in _SUMS:
-        digest.update(getattr(statistics, name).astype("<f8").tobytes())
-    for name in ("counted", "residuals", "photons", "slots"):
-        digest.update(getattr(statistics, name).astype("<i8").tobytes())
-    return digest.digest()

@@ -235,9 +235,9 @@ class PartyStore(Store):
 
 
 def _storable(dtype: np.dtype[Any]) -> bool:
-    """Numbers, booleans, and tables of named columns of these; nothing that would need pickle."""
+    """Numbers, booleans, and tables of named columns of these or of arrays of these; nothing that needs pickle."""
     if dtype.fields is not None:
-        return all(_storable(column[0]) for column in dtype.fields.values())
+        return all(_storable(column[0].base) for column in dtype.fields.values())
     return dtype.kind in "biufc"
 
 

@@ -55,11 +55,14 @@ def light(seed: int = 3) -> tuple[NDArray[np.float64], NDArray[np.float64], NDAr
     return q, x, generator.random(MODES) < 0.5, generator.random(ROWS) < 0.25
 
 
-def shine(link: EmulatedLink, block: int = 0) -> None:
+def shine(
+    link: EmulatedLink, block: int = 0, *, use_sums: bool = False, sampled: NDArray[np.int64] | None = None
+) -> None:
     q, x, pattern, counted = light()
     link.prepare(FRAME)
     link.server_port.send_rows(0, block, q, IMAGES)
-    link.server_port.set_receiver(0, block, pattern, counted, math.sqrt(LEDGER.total * LEDGER.server_efficiency))
+    amplitude = math.sqrt(LEDGER.total * LEDGER.server_efficiency)
+    link.server_port.set_receiver(0, block, pattern, counted, amplitude, use_sums=use_sums, sampled=sampled)
     link.client_port.set_data(0, block, x)
     link.transmit(0, block)
 
@@ -87,7 +90,7 @@ def test_depths_report_what_they_measured() -> None:
     for depth in (Depth.STATISTICS, Depth.RESIDUALS):
         link = EmulatedLink(LEDGER, Roots.from_seed(6).world, depth=depth)
         shine(link)
-        statistics = link.server_port.returned(0, 0)
+        statistics = link.server_port.returned(0, 0).statistics
         _, _, _, counted = light()
         assert np.array_equal(statistics.counted, counted)
         assert statistics.residuals.sum() == np.count_nonzero(~counted) * MODES * IMAGES
@@ -99,7 +102,56 @@ def test_depths_report_what_they_measured() -> None:
         assert abs(found / expected - 1) < 5.5 * math.sqrt(2 / statistics.residuals.sum())
     blind = EmulatedLink(LEDGER, Roots.from_seed(6).world, depth=Depth.OUTCOMES)
     shine(blind)
-    assert blind.server_port.returned(0, 0).residuals.sum() == 0
+    assert blind.server_port.returned(0, 0).statistics.residuals.sum() == 0
+
+
+@pytest.mark.parametrize("depth", [Depth.STATISTICS, Depth.RESIDUALS])
+def test_what_was_asked_for_is_measured_and_outcomes_do_not_depend_on_it(depth: Depth) -> None:
+    counted = light()[3]
+    plain = EmulatedLink(LEDGER, Roots.from_seed(7).world, depth=depth)
+    shine(plain)
+    assert plain.server_port.returned(0, 0).use_sums is None
+    asked = EmulatedLink(LEDGER, Roots.from_seed(7).world, depth=depth)
+    sampled = np.array([3, 1000])
+    shine(asked, use_sums=True, sampled=sampled)
+    found = asked.server_port.returned(0, 0)
+    assert found.use_sums is not None
+    assert found.sample is not None
+    assert np.array_equal(found.sample.images, sampled)
+    assert found.sample.residuals.shape == (2, np.count_nonzero(~counted), MODES)
+    # Sums over 4,000 uses of 500 weights or so, and 1,000 single residuals; the variance of one, P2.1, 5.5 sigma.
+    variance = 1.1 + 0.85 * 0.01 + 0.7 * 0.85 / MODES
+    sums = found.use_sums.sums[~counted]
+    assert abs(np.mean(sums**2) / (IMAGES * variance) - 1) < 5.5 * math.sqrt(2 / sums.size)
+    assert abs(np.mean(found.sample.residuals**2) / variance - 1) < 5.5 * math.sqrt(2 / found.sample.residuals.size)
+    first, second = (np.asarray(link.client_port.outcomes(0, 0)) for link in (plain, asked))
+    np.testing.assert_allclose(second, first, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("depth", [Depth.STATISTICS, Depth.RESIDUALS])
+def test_a_coherent_meter_leaves_the_same_noise_in_every_use(depth: Depth) -> None:
+    _, _, pattern, counted = light()
+    link = EmulatedLink(LEDGER, Roots.from_seed(8).world, client=parse_client("coherent:0.05"), depth=depth)
+    sums = []
+    link.prepare(FRAME)
+    for block in (0, 1):
+        q, x, pattern, counted = light()
+        link.server_port.send_rows(0, block, q, IMAGES)
+        amplitude = math.sqrt(LEDGER.total * LEDGER.server_efficiency)
+        link.server_port.set_receiver(0, block, pattern, counted, amplitude, use_sums=True)
+        link.client_port.set_data(0, block, x)
+        link.transmit(0, block)
+        uses = link.server_port.returned(0, block).use_sums
+        assert uses is not None
+        sums.append(uses.sums[~counted].ravel() / IMAGES)
+    # Noise of single uses is 1.1/4000 in these means; 0.05 at the client is 0.05 * 0.7 * 0.85 at the detector.
+    assert np.corrcoef(*sums)[0, 1] > 0.95
+    assert np.mean(sums[0] * sums[1]) == pytest.approx(0.05 * 0.7 * 0.85, rel=5.5 * math.sqrt(2 / sums[0].size))
+    honest = EmulatedLink(LEDGER, Roots.from_seed(8).world, depth=depth)
+    shine(honest, use_sums=True)
+    plain = honest.server_port.returned(0, 0).use_sums
+    assert plain is not None
+    assert abs(np.corrcoef(sums[0], plain.sums[~counted].ravel())[0, 1]) < 5.5 / math.sqrt(sums[0].size)
 
 
 def test_streams_make_blocks_independent_of_order() -> None:
@@ -109,7 +161,7 @@ def test_streams_make_blocks_independent_of_order() -> None:
     shine(first, 1)
     shine(second, 1)
     assert np.array_equal(first.client_port.outcomes(0, 1), second.client_port.outcomes(0, 1))
-    a, b = first.server_port.returned(0, 1), second.server_port.returned(0, 1)
+    a, b = (link.server_port.returned(0, 1).statistics for link in (first, second))
     assert np.array_equal(a.sum_rr, b.sum_rr)
     assert np.array_equal(a.photons, b.photons)
 
@@ -132,7 +184,7 @@ def test_a_tampered_fibre_shows_in_the_gain() -> None:
     slopes = []
     for link in (honest, tapped):
         shine(link)
-        statistics = link.server_port.returned(0, 0)
+        statistics = link.server_port.returned(0, 0).statistics
         slopes.append(statistics.sum_qr.sum() / statistics.sum_qq.sum())
     # A share of 0.1 on both legs costs sqrt(T eta_s) * 0.1 of the amplitude.
     assert slopes[1] - slopes[0] == pytest.approx(-0.1 * math.sqrt(LEDGER.total * 0.85), rel=0.02)
@@ -205,7 +257,7 @@ def test_the_server_subtracts_what_it_asked_for() -> None:
     link.server_port.set_receiver(0, 0, pattern, counted, 0.0)
     link.client_port.set_data(0, 0, x)
     link.transmit(0, 0)
-    statistics = link.server_port.returned(0, 0)
+    statistics = link.server_port.returned(0, 0).statistics
     slope = statistics.sum_qr.sum() / statistics.sum_qq.sum()
     assert slope == pytest.approx(math.sqrt(0.8 * 0.7 * 0.85), rel=0.01)  # standard error below 0.001
 
@@ -215,7 +267,7 @@ def test_a_tapped_fibre_leaves_light_behind_the_nulling_displacement() -> None:
     for channel in ("honest", "outside-tap:0.3"):
         link = EmulatedLink(parse_channel(channel).build(LEDGER), Roots.from_seed(5).world)
         shine(link)
-        statistics = link.server_port.returned(0, 0)
+        statistics = link.server_port.returned(0, 0).statistics
         found.append(statistics.photons.sum() / statistics.expected_photons_signal.sum())
     # The displacement stays that of the agreed ledger: (sqrt T - 0.7 sqrt T)^2 of the sent photons are left, beside
     # less of the tap's noise (0.7 of 0.7 * 0.6 / 2 photons a row, n mu = 32 sent).

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,12 +16,12 @@ from labqdl.facts import (
     FrameDescription,
     LayerFrame,
     Ledger,
-    RowStatistics,
+    ReturnedLight,
     TapSetting,
     VerdictKind,
     VerificationPlan,
 )
-from labqdl.link import EmulatedLink, parse_client
+from labqdl.link import EmulatedLink, parse_client, parse_server
 from labqdl.network import DenseLayer, Network, Pipeline
 from labqdl.plans.infer import (
     Agree,
@@ -37,6 +37,8 @@ from labqdl.plans.infer import (
     infer,
 )
 from labqdl.protocol import Client, Server
+from labqdl.protocol.client import PARTING
+from labqdl.protocol.guard import GuardRecord
 from labqdl.rng import Roots
 from labqdl.sequencer import Checkpoint, Command, Engine, EngineState, StopRequested
 
@@ -113,8 +115,9 @@ class Memory:
     def __init__(self) -> None:
         self.begun: list[int] = []
         self.logits: dict[int, NDArray[np.floating[Any]] | None] = {}
-        self.statistics: dict[int, Mapping[int, RowStatistics]] = {}
+        self.light: dict[int, Mapping[int, ReturnedLight]] = {}
         self.verdicts: list[VerdictKind] = []
+        self.alarms: dict[int, str | None] = {}
 
     def started(self, block: int) -> None:
         self.begun.append(block)
@@ -122,31 +125,50 @@ class Memory:
     def finished(
         self,
         block: int,
-        statistics: Mapping[int, RowStatistics],
+        light: Mapping[int, ReturnedLight],
         outcomes: Mapping[int, NDArray[np.floating[Any]]],
         logits: NDArray[np.floating[Any]] | None,
     ) -> None:
-        assert set(outcomes) == set(statistics)
-        self.statistics[block], self.logits[block] = dict(statistics), logits
+        assert set(outcomes) >= set(light)  # a client that ends the session has outcomes that nobody verifies
+        self.light[block], self.logits[block] = dict(light), logits
+
+    def checked(
+        self,
+        block: int,
+        records: Sequence[GuardRecord],
+        alarm: str | None,
+        outcomes: Mapping[int, NDArray[np.floating[Any]]],
+    ) -> None:
+        assert len(records) == len(outcomes)
+        self.alarms[block] = alarm
 
     def verdict(self, kind: VerdictKind, explanation: str) -> None:
         assert explanation
         self.verdicts.append(kind)
 
 
-def session(client_word: str = "honest", images: int = 5, block: int = 2) -> tuple[Engine, Memory, EmulatedLink]:
+def session(
+    client_word: str = "honest", images: int = 5, block: int = 2, server_word: str = "honest"
+) -> tuple[Engine, Memory, EmulatedLink]:
+    return parties(client_word, images, block, server_word)[:3]
+
+
+def parties(
+    client_word: str, images: int, block: int, server_word: str
+) -> tuple[Engine, Memory, EmulatedLink, Server, Client]:
     generator = np.random.default_rng(4)
     layers = tuple(DenseLayer(generator.standard_normal(shape).astype(np.float32)) for shape in ((6, 8), (3, 6)))
     network = Network("tiny", Pipeline((8,), ()), layers)
     data = generator.standard_normal((images, 8)).astype(np.float32)
     frame = replace(FRAME, layers=network.frame_layers(4.0), images=images, block=block)
     roots = Roots.from_seed(2)
-    link = EmulatedLink(frame.ledger, roots.world, client=parse_client(client_word))
+    link = EmulatedLink(frame.ledger, roots.world, client=parse_client(client_word), server=parse_server(server_word))
     memory = Memory()
-    handlers = InferenceHandlers(Server(network, frame, roots.server), Client(data, roots.client), link, memory)
+    server, client = Server(network, frame, roots.server), Client(data, roots.client)
+    handlers = InferenceHandlers(server, client, link, memory)
     engine = Engine(handlers.table())
     engine.run(infer(frame))
-    return engine, memory, link
+    return engine, memory, link, server, client
 
 
 def test_an_honest_session_runs_through() -> None:
@@ -168,3 +190,22 @@ def test_a_cheat_is_stopped_in_the_middle() -> None:
     assert memory.verdicts == [VerdictKind.ABORT]
     assert max(memory.begun) < 5  # long before the fortieth block
     assert link.rows_sent < 2000 * (6 + 3) / 4
+
+
+def test_a_client_ends_a_session_with_a_dishonest_server_and_gives_no_reason() -> None:
+    _, memory, link, server, client = parties("honest", 20, 10, "x-dependent")
+    assert memory.begun == [0]
+    assert memory.logits == {0: None}
+    assert memory.light == {0: {}}  # nobody verifies light after the session has ended
+    assert memory.verdicts == [VerdictKind.ABORT]
+    assert link.rows_sent == 10 * 6
+    alarm = memory.alarms[0]
+    assert alarm is not None
+    assert "out of band" in alarm
+    assert client.alarm == client.ending == alarm
+    assert client.aborted
+    assert server.aborted
+    assert server.ending == PARTING
+    assert "band" not in PARTING
+    assert client.next_intent() is None
+    assert server.next_intents() is None

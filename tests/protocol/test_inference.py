@@ -144,7 +144,7 @@ def test_a_cheating_client_is_caught_in_the_middle(noise: float) -> None:
     assert len(run.records) < 50
     assert run.messages == [VerdictNotice(VerdictKind.ABORT, Reason.INCONSISTENT)]
     assert server.evidence is not None
-    assert server.evidence.statistics is run.records[-1][2]
+    assert server.evidence.statistics is run.records[-1][2].statistics
     assert server.verdict().kind is VerdictKind.ABORT
     assert server.ending == server.verdict().explanation
     assert client.ending == "the server's verdict: inconsistent"

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from labqdl.facts import RowStatistics
+from labqdl.facts import ResidualSample, RowStatistics, UseSums
 from labqdl.protocol import Outcomes, Returned, SendRows, SetData, SetReceiver
 
 SECRET = 0.123456789
@@ -24,6 +24,13 @@ def _all() -> list[Any]:
         SetData(0, 1, array),
         Outcomes(0, 1, array.astype(np.float32)),
         Returned(0, 1, _statistics()),
+        Returned(
+            0,
+            1,
+            _statistics(),
+            UseSums(array.astype(np.float32), 3),
+            ResidualSample(np.array([1]), np.arange(2), array[np.newaxis]),
+        ),
     ]
 
 
@@ -67,5 +74,9 @@ def test_wrong_addresses_and_results() -> None:
         Outcomes(wrong, 0, np.zeros((1, 1)))
     with pytest.raises(TypeError, match="RowStatistics"):
         Returned(0, 0, wrong)
+    with pytest.raises(TypeError, match="UseSums"):
+        Returned(0, 0, _statistics(), wrong)
+    with pytest.raises(TypeError, match="ResidualSample"):
+        Returned(0, 0, _statistics(), None, wrong)
     with pytest.raises(TypeError, match="bool"):
         SetReceiver(0, 0, np.zeros(2), np.zeros(2), 1.0)  # type: ignore[arg-type]

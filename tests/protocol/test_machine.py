@@ -229,7 +229,8 @@ class Sessions(RuleBasedStateMachine):
         last = self.returned[-1]
         array: Any = np.full(last.statistics.counted.size, value)
         before = self.see(self.server)
-        bad = Returned(last.layer, last.block, replace(last.statistics, **{name: array}))
+        statistics = replace(last.statistics, **{name: array})
+        bad = Returned(last.layer, last.block, statistics, last.use_sums, last.sample)
         self.attempt(self.server, lambda: self.server.returned(bad))
         assert self.see(self.server) == before
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -12,10 +13,12 @@ from labqdl.errors import InputError, ProtocolError
 from labqdl.facts import (
     Activation,
     Component,
+    FrameDescription,
     Ledger,
     Owner,
     Place,
     Reason,
+    ReturnedLight,
     RowStatistics,
     VerdictKind,
     VerificationPlan,
@@ -56,10 +59,10 @@ def new() -> Server:
     return Server(NETWORK, FRAME, ROOT)
 
 
-def agreed() -> Server:
-    server = new()
+def agreed(frame: FrameDescription = FRAME) -> Server:
+    server = Server(NETWORK, frame, ROOT)
     server.propose()
-    assert server.receive(Acceptance(FRAME.digest)) == ()
+    assert server.receive(Acceptance(frame.digest)) == ()
     return server
 
 
@@ -94,7 +97,8 @@ def refuses(server: Server, call: Callable[[], object], words: str) -> None:
 
 
 def changed(returned: Returned, **changes: Any) -> Returned:
-    return Returned(returned.layer, returned.block, replace(returned.statistics, **changes))
+    statistics = replace(returned.statistics, **changes)
+    return Returned(returned.layer, returned.block, statistics, returned.use_sums, returned.sample)
 
 
 @pytest.mark.parametrize(
@@ -288,7 +292,8 @@ def test_statistics_that_cannot_be() -> None:
         array[row] = value
         return changed(good, **{name: array})
 
-    few = {name: getattr(s, name)[:-1] for name in s.__dataclass_fields__ if name != "images"}
+    columns = {name: getattr(s, name) for name in s.__dataclass_fields__}
+    few = {name: column[:-1] for name, column in columns.items() if isinstance(column, np.ndarray)}
     cases = [
         (changed(good, counted=~s.counted), "counted rows are not those"),
         (changed(good, counted=s.counted.astype(np.int64)), "counted rows are not those"),
@@ -322,6 +327,76 @@ def test_statistics_that_cannot_be() -> None:
     for returned, words in cases:
         refuses(server, partial(server.returned, returned), words)
     assert server.returned(good) == ()
+
+
+def test_sums_over_uses_and_residuals_that_cannot_be() -> None:
+    server = agreed()
+    good = light(server)
+    s, uses, sample = good.statistics, good.use_sums, good.sample
+    assert uses is not None
+    assert sample is not None
+    homodyned, counted = _all_rows(s)
+
+    def with_uses(**changes: Any) -> Returned:
+        return replace(good, use_sums=replace(uses, **changes))
+
+    def with_use(row: int, value: float) -> Returned:
+        sums = uses.sums.copy()
+        sums[row, 0] = value
+        return with_uses(sums=sums)
+
+    def with_sample(**changes: Any) -> Returned:
+        return replace(good, sample=replace(sample, **changes))
+
+    def with_residual(value: float) -> Returned:
+        residuals = sample.residuals.copy()
+        residuals[0, 0, 0] = value
+        return with_sample(residuals=residuals)
+
+    other = 1 - sample.images
+    for returned, words in [
+        (replace(good, use_sums=None), "sums over uses are there and were not asked for, or"),
+        (replace(good, sample=None), "single residuals are there and were not asked for, or"),
+        (with_uses(sums=uses.sums[:-1]), "not those of 2 uses of 8 x 3 weights"),
+        (with_uses(sums=uses.sums.astype(np.int64)), "not those of 2 uses"),
+        (with_uses(images=3), "not those of 2 uses"),
+        (with_use(homodyned, math.nan), "not finite"),
+        (with_use(homodyned, math.inf), "not finite"),
+        (with_use(counted, 1.0), "a counted row has no sums over uses"),
+        (with_use(homodyned, 1e6), "do not fit"),
+        (with_use(homodyned, -uses.sums[homodyned, 0]), "sum_qr is not that of the sums over uses"),
+        (with_sample(images=other), "not those of the vectors and rows that were chosen"),
+        (with_sample(rows=sample.rows[::-1]), "not those of the vectors and rows that were chosen"),
+        (with_sample(residuals=sample.residuals[..., :-1]), "single residuals are float32 of shape"),
+        (with_sample(residuals=sample.residuals.astype(np.int64)), "single residuals are int64 of shape"),
+        (with_residual(math.nan), "not finite"),
+        (with_residual(1e3), "more squares than all residuals together"),
+    ]:
+        refuses(server, partial(server.returned, returned), words)
+    assert server.returned(good) == ()
+
+
+def test_a_plan_without_sums_over_uses_and_residuals_wants_none() -> None:
+    bare = replace(FRAME, plan=replace(FRAME.plan, cross_use=False, residual_share=0.0))
+    server, asking = agreed(frame=bare), agreed()
+    good, more = light(server), light(asking)
+    assert (good.use_sums, good.sample) == (None, None)
+    refuses(server, lambda: server.returned(replace(good, use_sums=more.use_sums)), "not asked for")
+    refuses(server, lambda: server.returned(replace(good, sample=more.sample)), "not asked for")
+    assert server.returned(good) == ()
+
+
+def test_vectors_whose_residuals_are_kept_are_few_fair_and_different_in_every_block() -> None:
+    """Of 400 blocks of 10 vectors, 3 are kept each: every place 120 times, within 5 standard deviations."""
+    frame = replace(toy_frame(NETWORK, 4000, 10), plan=VerificationPlan(counting_fraction=0.3, residual_share=0.3))
+    server = Server(NETWORK, frame, Roots.from_seed(5).server)
+    chosen = np.array([server._setting(0, block).sampled for block in range(400)])
+    assert chosen.shape == (400, 3)
+    assert np.all(np.diff(chosen) > 0)
+    counts = np.bincount(chosen.ravel(), minlength=10)
+    assert np.all(np.abs(counts - 120) < 5 * math.sqrt(400 * 0.3 * 0.7))
+    assert len(np.unique(chosen, axis=0)) > 50
+    assert not np.array_equal(chosen[:9], [server._setting(1, block).sampled for block in range(9)])
 
 
 def test_receivers_that_were_left_off_are_no_evidence_and_certify_nothing() -> None:
@@ -373,7 +448,7 @@ def test_abort_by_the_server() -> None:
     assert "aborted" in repr(server)
 
 
-def records(noise: float = 0.0, steps: int | None = None) -> list[tuple[int, int, RowStatistics]]:
+def records(noise: float = 0.0, steps: int | None = None) -> list[tuple[int, int, ReturnedLight]]:
     server, client = parties(NETWORK, FRAME, toy_data(5, 5), seed=1)
     agree(server, client)
     return drive(server, client, ToyLink(FRAME, noise=noise), steps).records
@@ -407,9 +482,10 @@ def test_inconsistent_records_abort_again(steps: int | None) -> None:
     assert server.ending == server.verdict().explanation
 
 
-def _tampered(record: tuple[int, int, RowStatistics]) -> list[tuple[int, int, RowStatistics]]:
-    layer, block, statistics = record
-    return [(layer, block, replace(statistics, sum_rr=statistics.sum_rr * 1e4))]
+def _tampered(record: tuple[int, int, ReturnedLight]) -> list[tuple[int, int, ReturnedLight]]:
+    layer, block, light = record
+    louder = replace(light.statistics, sum_rr=light.statistics.sum_rr * 1e4)
+    return [(layer, block, replace(light, statistics=louder))]
 
 
 def test_a_whole_session_can_be_restored_for_its_verdict() -> None:
@@ -437,28 +513,11 @@ def test_the_amplitude_to_subtract_is_that_of_fibre_and_detector() -> None:
 def test_the_digest_of_the_inputs_sees_every_row() -> None:
     def after(swap: bool) -> str:
         server = agreed()
-        rows, receiver = intents(server)
-        home = np.flatnonzero(~receiver.counted)[:2]
-        where = 2 * np.arange(3) + receiver.pattern
-        measured, other = (np.take(rows.quadratures, places, axis=1) for places in (where, where ^ 1))
-        none, zero = np.zeros(8), np.zeros(8, np.int64)
-        noise = none.copy()
-        noise[home] = (5.0, 7.0) if not swap else (7.0, 5.0)
-        energy = np.sum(rows.quadratures.astype(np.float64) ** 2, axis=1)
-        statistics = RowStatistics(
-            counted=receiver.counted,
-            sum_qq=np.where(receiver.counted, 0.0, 2 * np.sum(measured**2, axis=1, dtype=np.float64)),
-            sum_qr=none,
-            sum_rr=noise,
-            sum_jj=np.where(receiver.counted, 0.0, 2 * np.sum(other**2, axis=1, dtype=np.float64)),
-            sum_jr=none,
-            residuals=np.where(receiver.counted, 0, 6),
-            photons=zero,
-            slots=np.where(receiver.counted, 6, 0),
-            expected_photons_signal=np.where(receiver.counted, energy / 2, 0.0),
-            images=2,
-        )
-        server.returned(Returned(0, 0, statistics))
+        good = light(server)
+        home = np.flatnonzero(~good.statistics.counted)[:2]
+        squares = good.statistics.sum_rr.copy()
+        squares[home] = (1e3, 2e3) if not swap else (2e3, 1e3)
+        server.returned(changed(good, sum_rr=squares))
         return server.inputs_digest()
 
     # The sums over rows are the same, the records are not.

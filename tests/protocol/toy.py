@@ -20,8 +20,11 @@ from labqdl.facts import (
     Ledger,
     Owner,
     Place,
+    ResidualSample,
+    ReturnedLight,
     RowStatistics,
     TapSetting,
+    UseSums,
     VerificationPlan,
 )
 from labqdl.optics.gain_tap import tap_law
@@ -220,7 +223,14 @@ class ToyLink:
             expected_photons_signal=receiver.counted * x.shape[0] * (q**2).sum(axis=1) / 4.0,
             images=x.shape[0],
         )
-        return Outcomes(rows.layer, rows.block, y), Returned(rows.layer, rows.block, statistics)
+        r *= homodyned[:, None]
+        uses, sample = None, None
+        if receiver.use_sums:
+            uses = UseSums(r.sum(axis=0).astype(np.float32), x.shape[0])
+        if receiver.sampled.size:
+            kept = r[receiver.sampled][:, homodyned].astype(np.float32)
+            sample = ResidualSample(receiver.sampled, np.flatnonzero(homodyned), kept)
+        return Outcomes(rows.layer, rows.block, y), Returned(rows.layer, rows.block, statistics, uses, sample)
 
 
 @dataclass
@@ -230,7 +240,7 @@ class Run:
     server: Server
     client: Client
     results: list[BlockResult]
-    records: list[tuple[int, int, RowStatistics]]
+    records: list[tuple[int, int, ReturnedLight]]
     messages: list[Message]
 
 
@@ -261,7 +271,7 @@ def drive(server: Server, client: Client, link: ToyLink, steps: int | None = Non
             run.results.append(result)
         assert client.layer_done is not None
         server.receive(client.layer_done)
-        run.records.append((returned.layer, returned.block, returned.statistics))
+        run.records.append((returned.layer, returned.block, returned.light))
         for message in server.returned(returned):
             run.messages.append(message)
             client.receive(message)

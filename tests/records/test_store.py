@@ -62,8 +62,10 @@ def test_layouts_that_are_not_contiguous(tmp_path: Path) -> None:
 
 def test_tables_come_back_to_the_bit(tmp_path: Path) -> None:
     here = store(tmp_path)
-    table = np.zeros(5, dtype=[("row", "i8"), ("sums", [("s", "f8"), ("n", "u4")]), ("counted", "?")])
-    table["sums"]["s"] = np.linspace(0, 1, 5)
+    table = np.zeros(
+        5, dtype=[("row", "i8"), ("sums", [("s", "f8"), ("n", "u4")]), ("r", "f4", (2, 3)), ("counted", "?")]
+    )
+    table["sums"]["s"], table["r"] = np.linspace(0, 1, 5), np.arange(30).reshape(5, 2, 3)
     path = here.save_array("table", table)
     for found in (here.load_array("table"), np.load(path, allow_pickle=False)):
         assert found.dtype == table.dtype
