@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from labqdl.api.results import BoundResult
@@ -20,6 +20,8 @@ from labqdl.facts import (
     OperatingPoint,
     Owner,
     Place,
+    Refusal,
+    TapSetting,
     VerificationPlan,
 )
 from labqdl.optics.client_law import honest
@@ -28,6 +30,7 @@ from labqdl.optics.law import LinkLaw
 from labqdl.security.engines import asymptotic_bounds
 from labqdl.security.expected import LayerLight, Totals, honest_layers
 from labqdl.security.finite import certified_bounds
+from labqdl.security.malicious import any_probe_bound
 from labqdl.units import to_db
 
 DEFAULT_MODES = (392, 392)
@@ -104,7 +107,18 @@ def bound(
         if samples < 2:
             raise InputError(f"{samples} samples", source="--samples", expected="2 or more")
         bounds += expected_certificate(layers, point, ledger, samples=samples, delta=1 - confidence, uses=uses)
-    return BoundResult(point, chosen.name, f2_db(point, ledger), LeakageReport(bounds))
+    return BoundResult(point, chosen.name, f2_db(point, ledger), with_any_probe(bounds, layers, point.tap, ledger))
+
+
+def with_any_probe(
+    bounds: Iterable[Bound], layers: Sequence[LayerFrame], tap: TapSetting, ledger: Ledger
+) -> LeakageReport:
+    """A report of these bounds, with what any server could learn about the data, or why nothing bounds that."""
+    found = tuple(bounds)
+    probed = any_probe_bound(layers, tap, ledger)
+    if isinstance(probed, Refusal):
+        return LeakageReport(found, (probed,))
+    return LeakageReport((*found, probed))
 
 
 def expected_certificate(

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from labqdl import __version__
 from labqdl.api.agreement import compare_documents, figures_of
 from labqdl.api.blocks import RunRecorder, check_outcomes, finished_blocks, load_checks, load_light, load_logits
-from labqdl.api.bounding import f2_db
+from labqdl.api.bounding import f2_db, with_any_probe
 from labqdl.api.experiment import Experiment, configure, resolve
 from labqdl.api.results import RunResult
 from labqdl.config import ExperimentConfig
@@ -313,11 +313,14 @@ def joined_result(
     accuracy, interval, images = _accuracy(experiment, frame, record, complete, logits)
     # Light that an aborted block sent has been used as well.
     uses = max(1, sum(frame.block_vectors(block) for block in blocks))
-    bounds = asymptotic_bounds(frame.layers, frame.tap, frame.ledger, weight_uses=uses)
+    tested = server.verifier.cross_use() is not None
+    bounds = asymptotic_bounds(
+        frame.layers, frame.tap, frame.ledger, weight_uses=uses, cross_use_tested=tested
+    )
     certified = server.verifier.bounds()
     spectra = [light.spectrum or Spectrum.unknown() for light in server.light]
     steered = tuple(
-        anisotropic_bound(frame.layers, spectra, frame.tap, frame.ledger, uses=number)
+        anisotropic_bound(frame.layers, spectra, frame.tap, frame.ledger, uses=number, cross_use_tested=tested)
         for number in dict.fromkeys((1, uses))
     )
     return RunResult(
@@ -332,7 +335,7 @@ def joined_result(
         operating_point=experiment.point,
         verdict=session_verdict(server.verdict(), findings),
         findings=findings,
-        leakage=LeakageReport((*bounds, *certified, *steered)),
+        leakage=with_any_probe((*bounds, *certified, *steered), frame.layers, frame.tap, frame.ledger),
         seconds=seconds,
         seed=experiment.seed,
     )

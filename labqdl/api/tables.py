@@ -38,6 +38,11 @@ def bits(bound: Bound | None) -> str:
     return "-" if bound is None else f"{bound.bits:#.3g}"
 
 
+def overlap(bound: Bound | None) -> str:
+    """Best squared overlap for a table cell, 1 for a guess that is right."""
+    return "-" if bound is None or bound.best_overlap is None else f"{bound.best_overlap:#.3g}"
+
+
 def leakage_table(report: LeakageReport) -> Table:
     """Bits per weight and per feature by engine: one use, certified from this run, all uses of the run together."""
     certified = next((bound for bound in report.bounds if bound.confidence is not None), None)
@@ -79,6 +84,18 @@ def leakage_table(report: LeakageReport) -> Table:
                 for _, proven, summed in columns
             ]
             table.add_row(f"  {engine}", *cells, style="bold" if engine == "labqdl" else "")
+        for refusal in report.refusals:
+            if refusal.quantity is quantity:
+                table.add_row(f"  {refusal.engine}", *("none" for _ in columns))
+    guessing = [bound.engine for bound in report.bounds if bound.best_overlap is not None]
+    if guessing:
+        table.add_row(Text("data, best squared overlap of a guess", style="italic"))
+        for engine in dict.fromkeys(guessing):
+            cells = [
+                overlap(report.select(Quantity.DATA, engine, certified=proven, cumulative=summed))
+                for _, proven, summed in columns
+            ]
+            table.add_row(f"  {engine}", *cells)
     return table
 
 
@@ -91,6 +108,8 @@ def assumption_notes(report: LeakageReport) -> Iterator[RenderableType]:
                 if bound.quantity is quantity and bound.engine == engine:
                     sentences.update(dict.fromkeys(bound.assumptions))
             yield Padding(Text(f"{engine}, {quantity}: assumes {'; '.join(sentences)}", style="dim"), (0, 0, 0, 2))
+    for refusal in report.refusals:
+        yield Padding(Text(f"{refusal.engine}, {refusal.quantity}: {refusal.reason}", style="dim"), (0, 0, 0, 2))
     calibrations = dict.fromkeys(entry for bound in report.bounds for entry in bound.calibration)
     yield Padding(Text(f"calibration: {', '.join(calibrations)}", style="dim"), (0, 0, 1, 2))
 

@@ -12,7 +12,7 @@ from labqdl.facts.frame import (
     ShotNoise,
     VerificationPlan,
 )
-from labqdl.facts.leakage import Bound, LeakageReport, Quantity
+from labqdl.facts.leakage import Bound, LeakageReport, Quantity, Refusal
 from labqdl.facts.ledger import Component, Ledger, Owner, Place
 from labqdl.facts.monitor import MonitorReading
 from labqdl.facts.operating_point import OperatingPoint, TapKind, TapSetting
@@ -39,6 +39,7 @@ __all__ = [
     "Place",
     "Quantity",
     "Reason",
+    "Refusal",
     "ResidualSample",
     "ReturnedLight",
     "RowStatistics",

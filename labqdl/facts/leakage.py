@@ -42,6 +42,9 @@ class Bound:
         Sentences, at least one.
     calibration:
         Source and age of the calibration, one string a source.
+    best_overlap:
+        Largest mean squared overlap of any guess with the direction of the data, from the rows of the first layer;
+        for data only, and None where the engine says nothing about it.
     """
 
     quantity: Quantity
@@ -53,8 +56,11 @@ class Bound:
     samples: int
     assumptions: tuple[str, ...]
     calibration: tuple[str, ...]
+    best_overlap: float | None = None
 
     def __post_init__(self) -> None:
+        if self.best_overlap is not None and not (self.quantity is Quantity.DATA and 0 <= self.best_overlap <= 1):
+            raise ValueError(f"best_overlap is a number from 0 to 1 about data, got {self.best_overlap!r}")
         if math.isnan(self.bits) or self.bits < 0:
             raise ValueError(f"a bound must be >= 0 bits, got {self.bits!r}")
         if not self.engine or not self.assumptions or not self.calibration:
@@ -89,10 +95,23 @@ class Bound:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why an engine gives no bound, in words."""
+
+    quantity: Quantity
+    engine: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class LeakageReport:
-    """All bounds of one run or operating point: every engine, single use, certified and cumulative."""
+    """All bounds of one run or operating point: every engine, single use, certified and cumulative.
+
+    `refusals` says where an engine that was asked has no bound to give.
+    """
 
     bounds: tuple[Bound, ...]
+    refusals: tuple[Refusal, ...] = ()
 
     def select(
         self, quantity: Quantity, engine: str, *, certified: bool = False, cumulative: bool = False
@@ -134,7 +153,12 @@ class LeakageReport:
                         entry["cumulative_uses"] = bound.uses
                     entry["assumptions"] = list(dict.fromkeys([*entry.get("assumptions", []), *bound.assumptions]))
                     entry["calibration"] = list(bound.calibration)
+                    if bound.best_overlap is not None:
+                        entry[("cumulative_" if bound.uses > 1 else "") + "best_overlap"] = bound.best_overlap
                 engines[engine] = entry
+            for refusal in self.refusals:
+                if refusal.quantity is quantity:
+                    engines[refusal.engine] = {"refused": refusal.reason}
             result[str(quantity)] = engines
         return result
 
@@ -150,14 +174,19 @@ class LeakageReport:
             For anything but such an object; says what is wrong.
         """
         bounds = []
+        refusals = []
         try:
             for quantity, unit in ((Quantity.WEIGHTS, "bits_per_weight"), (Quantity.DATA, "bits_per_feature")):
                 for engine, entry in document[str(quantity)].items():
+                    if "refused" in entry:
+                        refusals.append(Refusal(quantity, engine, str(entry["refused"])))
+                        continue
                     for cumulative, certified in itertools.product((False, True), repeat=2):
                         prefix = ("cumulative_" if cumulative else "") + ("certified_" if certified else "")
                         if prefix + unit not in entry:
                             continue
                         per_mode = entry.get(prefix + "bits_per_mode")
+                        overlap = entry.get(("cumulative_" if cumulative else "") + "best_overlap")
                         bounds.append(
                             Bound(
                                 quantity=quantity,
@@ -169,8 +198,9 @@ class LeakageReport:
                                 samples=int(entry["samples"]) if certified else 0,
                                 assumptions=tuple(entry["assumptions"]),
                                 calibration=tuple(entry["calibration"]),
+                                best_overlap=None if overlap is None else float(overlap),
                             )
                         )
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"no leakage object: {type(error).__name__}: {error}") from None
-        return cls(tuple(bounds))
+        return cls(tuple(bounds), tuple(refusals))

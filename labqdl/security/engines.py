@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from labqdl.facts import Bound, LayerFrame, Ledger, Quantity, TapKind, TapSetting
 from labqdl.optics.gain_tap import tap_law
 from labqdl.security.channel import client_input, client_output, data_photons, honest_channel, trusted_parts
-from labqdl.security.data import data_leakage
+from labqdl.security.data import best_overlap, data_leakage
 from labqdl.security.holevo import weight_leakage
 from labqdl.security.spectrum import Spectrum
 
@@ -168,9 +168,11 @@ def data_bound(
     _check(layers, uses)
     first = layers[0]
     rows = sum(layer.rows for layer in layers)
+    overlap = None
     if engine == "labqdl":
         bits = math.fsum(layer_data_leakage(layer, setting, ledger, uses=uses) for layer in layers)
         bits /= first.n_features
+        overlap = layer_best_overlap(first, setting, ledger, uses=uses)
         assumptions = _data_assumptions(layers, setting, ledger, uses)
     elif not _published(engine, setting, uses):
         return None
@@ -188,7 +190,18 @@ def data_bound(
             " measurements as modes whatever the number of rows: not a bound",
             *_ignored(setting),
         )
-    return Bound(Quantity.DATA, engine, bits, None, uses, None, 0, assumptions, ledger.calibrations)
+    return Bound(Quantity.DATA, engine, bits, None, uses, None, 0, assumptions, ledger.calibrations, overlap)
+
+
+def layer_best_overlap(layer: LayerFrame, setting: TapSetting, ledger: Ledger, *, uses: int = 1) -> float | None:
+    """Largest mean squared overlap of any guess with one layer's data vector, from its own rows (security.data).
+
+    None at a net gain off 1, where displaced light is no number of copies.
+    """
+    law = tap_law(setting, ledger)
+    if abs(law.net_gain - 1.0) > 1e-12:
+        return None
+    return best_overlap(photons_per_row=data_photons(law, ledger), rows=layer.rows * uses, n_modes=layer.n_modes)
 
 
 def layer_data_leakage(layer: LayerFrame, setting: TapSetting, ledger: Ledger, *, uses: int = 1) -> float:
