@@ -22,7 +22,7 @@ from labqdl.api.experiment import Experiment, configure, resolve
 from labqdl.api.results import RunResult
 from labqdl.config import ExperimentConfig
 from labqdl.errors import InputError, RecordError, Stopped
-from labqdl.facts import FrameDescription, LeakageReport, Reason, TestResult, Verdict, VerdictKind
+from labqdl.facts import FrameDescription, Reason, TestResult, Verdict, VerdictKind
 from labqdl.link import EmulatedLink, parse_channel, parse_client, parse_server
 from labqdl.network import predictions
 from labqdl.plans.infer import InferenceHandlers, infer

@@ -155,9 +155,7 @@ def displaced_entropy_excess(*, photons: float, displacement: float) -> float:
     if displacement == 0.0:
         return 0.0
     variance = mean + photons * (photons + 2.0 * displacement)
-    ceiling = min(
-        thermal_entropy(mean), 0.5 * math.log2(2.0 * math.pi * math.e * (variance + 1.0 / 12.0))
-    )
+    ceiling = min(thermal_entropy(mean), 0.5 * math.log2(2.0 * math.pi * math.e * (variance + 1.0 / 12.0)))
     start = math.exp(-displacement / (1.0 + photons)) / (1.0 + photons)
     most = mean + 40.0 * math.sqrt(variance) + 80.0 * (1.0 + photons)
     if start < 1e-280 or most > _MOST_NUMBERS:
