@@ -36,6 +36,9 @@ class RowStatistics:
         imperfect extinction scales with; 0 for homodyned rows. float64.
     images:
         Images in the block (scalar).
+    vacuum_squares, vacuum_slots:
+        Sum of squares of the quadratures that were homodyned in vacuum slots beside the rows, in the unit in which the
+        receiver is calibrated, and their number (scalars); 0 where the shot-noise unit is known without them.
     """
 
     counted: NDArray[np.bool_]
@@ -49,6 +52,8 @@ class RowStatistics:
     slots: NDArray[np.int64]
     expected_photons_signal: NDArray[np.float64]
     images: int
+    vacuum_squares: float = 0.0
+    vacuum_slots: int = 0
 
     def __post_init__(self) -> None:
         for name in (

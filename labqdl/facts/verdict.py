@@ -26,6 +26,7 @@ class Reason(StrEnum):
     SAMPLES = "samples"
     BUDGET = "budget"
     CLIENT = "client"
+    SHOT_NOISE = "shot-noise"
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,8 +139,9 @@ def cross_use_law(layer: HonestLayer, totals: Totals, uses: CrossUseTotals, *, h
     totals: sums of the same blocks.
     """
     if not high:
-        top = layer.floor + min(layer.spike_x, layer.spike_p)
-        return QuadraticLaw(((uses.weights - uses.spikes_least, layer.floor), (uses.spikes_least, top)))
+        floor = layer.lowest_floor
+        top = floor + min(layer.spike_x, layer.spike_p)
+        return QuadraticLaw(((uses.weights - uses.spikes_least, floor), (uses.spikes_least, top)))
     top = layer.floor + max(layer.spike_x, layer.spike_p)
     strength = layer.phase + layer.flutter
     extra, bright = layer.phase_pairs(strength * uses.energy, strength, 1.0, uses.spikes_most)

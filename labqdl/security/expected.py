@@ -114,6 +114,8 @@ class Totals:
         Photons, mode slots, and (row, image) pairs of the counted rows.
     images:
         Images.
+    vacuum_squares, vacuum_slots:
+        Sum of squares and number of homodyned vacuum slots.
     """
 
     qq: float = 0.0
@@ -130,6 +132,8 @@ class Totals:
     slots: int = 0
     counted: int = 0
     images: int = 0
+    vacuum_squares: float = 0.0
+    vacuum_slots: int = 0
 
     @classmethod
     def from_rows(cls, rows: RowStatistics, row_energy: NDArray[np.float64]) -> Totals:
@@ -151,6 +155,8 @@ class Totals:
             slots=int(rows.slots.sum()),
             counted=counted * rows.images,
             images=rows.images,
+            vacuum_squares=rows.vacuum_squares,
+            vacuum_slots=rows.vacuum_slots,
         )
 
     @classmethod
@@ -179,6 +185,8 @@ class Totals:
             slots=whole("slots"),
             counted=whole("counted"),
             images=whole("images"),
+            vacuum_squares=real("vacuum_squares"),
+            vacuum_slots=whole("vacuum_slots"),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -226,8 +234,9 @@ class HonestLayer:
         See `LayerLight`.
     amplitude:
         sqrt(T eta_s): expected amplitude factor.
-    floor:
-        s2, variance of every homodyned quadrature without the client's spike.
+    floor, floor_least:
+        s2, variance of every homodyned quadrature without the client's spike: an upper and, where the shot-noise unit
+        is measured and so not quite known, a lower limit (None: the same).
     spike_x, spike_p:
         c along x and along Jx: T_2 eta_s D_X and D_P.
     phase, phase_least:
@@ -277,6 +286,12 @@ class HonestLayer:
     photons_dark: float
     counter_amplitude: float
     spectrum: Spectrum | None = None
+    floor_least: float | None = None
+
+    @property
+    def lowest_floor(self) -> float:
+        """The lower limit of the floor, for lower tails."""
+        return self.floor if self.floor_least is None else self.floor_least
 
     @property
     def spike(self) -> float:
@@ -323,9 +338,10 @@ class HonestLayer:
         spike = max(self.spike_x, self.spike_p) if high else min(self.spike_x, self.spike_p)
         phase = self.phase if high else self.phase_least
         extra, bright = self.phase_pairs(phase * (totals.energy - totals.qq), phase, 1.0, totals.homodyned)
-        top = self.floor + spike
+        floor = self.floor if high else self.lowest_floor
+        top = floor + spike
         terms = (
-            (float(totals.residuals) - totals.homodyned, self.floor),
+            (float(totals.residuals) - totals.homodyned, floor),
             (totals.homodyned - extra, top),
             (extra, top + bright),
         )
@@ -386,6 +402,8 @@ class HonestLayer:
             slots=round(factor * totals.slots),
             counted=round(factor * totals.counted),
             images=round(factor * totals.images),
+            vacuum_squares=factor * totals.vacuum_squares,
+            vacuum_slots=round(factor * totals.vacuum_slots),
         )
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from scipy.optimize import brentq
 from scipy.special import betaincinv, gammaincinv, ndtri, stdtrit
 
-from labqdl.facts import Bound, FrameDescription, Ledger, Place, Quantity
+from labqdl.facts import Bound, FrameDescription, Ledger, Place, Quantity, ShotNoise
 from labqdl.security.channel import trusted_parts
 from labqdl.security.cross_use import CrossUseTotals, pooled_law
 from labqdl.security.engines import ANISOTROPIC, directions_in_words, layer_data_leakage
@@ -31,10 +31,16 @@ from labqdl.security.expected import (
     receiver_trusted,
 )
 from labqdl.security.holevo import weight_leakage
+from labqdl.security.shot_noise import UNIT_SHARE, unit_limit
 
 ENGINE = "labqdl"
 THE_TAP, THE_LIGHT = "the tap itself", "light (mu)"
 
+_UNITS = {
+    ShotNoise.KNOWN: "shot-noise unit known",
+    ShotNoise.OWN: "shot-noise unit from vacuum slots with the server's own input blocked",
+    ShotNoise.CROSSED: "excess noise by counted rows alone: the shot-noise unit has crossed the client",
+}
 _MANY = 1e6
 _LEAST_TRANSMISSIVITY = 1e-12
 _SMALL_GAIN = 0.01
@@ -52,7 +58,8 @@ class ChannelLimits:
     excess:
         eps_max, SNU per quadrature and mode, pooled over layers.
     excess_homodyne, excess_counts:
-        The two limits of which `excess` is the smaller; None where there are no such rows.
+        The two limits of which `excess` is the smaller; None where there are no such rows, or where these cannot
+        witness the excess noise.
     samples:
         Measured mode slots behind them, homodyned and counted; 0 for honest expectations without statistics.
     symmetric_excess:
@@ -167,10 +174,14 @@ def channel_limits(
     ledger: Ledger,
     delta: float,
     cross_use: Sequence[CrossUseTotals] | None = None,
+    shot_noise: ShotNoise = ShotNoise.KNOWN,
 ) -> ChannelLimits:
     """All limits, jointly at 1 - delta, from the sums of all layers; at least one residual is needed.
 
-    cross_use: sums over the uses of every weight, layer by layer, if they were kept.
+    cross_use: sums over the uses of every weight, layer by layer, if they were kept. shot_noise: where the unit comes
+    from. One that the server measured itself enters with the least value that its own interval allows, at a share of
+    delta of its own; with one that crossed the client no homodyned row can witness excess noise, and counted rows have
+    to (ValueError where there are none; ask `certifiable` first).
 
     The standard error of the amplitude is the larger of the measured one and the honest envelope over all data
     vectors. Where the receiver is not in trusted hands, its loss and noise belong to the client, and the counter
@@ -180,9 +191,13 @@ def channel_limits(
     pooled = Totals.sum(totals)
     if pooled.residuals < 2 or pooled.qq <= 0:
         raise ValueError("finite-size limits need homodyned rows with light in them")
+    if not certifiable(ledger, shot_noise, pooled):
+        raise ValueError("nothing that the server vouches for witnesses the excess noise")
     trusted = receiver_trusted(ledger)
     efficiency = ledger.server_efficiency if trusted else 1.0
-    electronic = ledger.server_noise if trusted else 0.0
+    vacuum = _vacuum(ledger, shot_noise, pooled, delta)
+    if shot_noise is not ShotNoise.KNOWN:
+        delta *= 1 - UNIT_SHARE
     law = GainLaw.sum(layer.gain(part) for layer, part in zip(layers, totals, strict=True))
     square = max(pooled.rr - pooled.qr**2 / pooled.qq, 0.0) / pooled.residuals
     error = math.sqrt(max(square / pooled.qq, law.variance / pooled.qq**2))
@@ -194,16 +209,18 @@ def channel_limits(
         efficiency=efficiency,
         failure=delta / 2,
     )
-    counted = pooled.slots > 0 and trusted and counter_trusted(ledger)
+    counted = _counts_certify(ledger, pooled)
     share = delta / 2 / (1 + int(counted) + int(cross_use is not None))
-    homodyne = excess_limit_homodyne(
-        variance=square,
-        samples=pooled.residuals,
-        efficiency=efficiency,
-        electronic_noise=electronic,
-        failure=share,
-        degrees_fraction=_degrees_fraction(layers, totals),
-    )
+    homodyne = None
+    if vacuum is not None:
+        homodyne = excess_limit_homodyne(
+            variance=square,
+            samples=pooled.residuals,
+            efficiency=efficiency,
+            electronic_noise=vacuum - 1,
+            failure=share,
+            degrees_fraction=_degrees_fraction(layers, totals),
+        )
     counts = None
     if counted:
         counts = excess_limit_counts(
@@ -215,18 +232,36 @@ def channel_limits(
             chaotic=all(layer.photons_phase == 0 and layer.photons_x == layer.photons_p for layer in layers),
         )
     symmetric = None
-    if cross_use is not None:
+    if cross_use is not None and vacuum is not None:
         symmetric = symmetric_limit(
-            layers, totals, cross_use, efficiency=efficiency, electronic_noise=electronic, failure=share
+            layers, totals, cross_use, efficiency=efficiency, electronic_noise=vacuum - 1, failure=share
         )
     return ChannelLimits(
         max(transmissivity, _LEAST_TRANSMISSIVITY),
-        homodyne if counts is None else min(homodyne, counts),
+        min(limit for limit in (homodyne, counts) if limit is not None),
         homodyne,
         counts,
         pooled.residuals + pooled.slots,
         symmetric,
     )
+
+
+def certifiable(ledger: Ledger, shot_noise: ShotNoise, totals: Totals) -> bool:
+    """Whether anything that was measured can witness the excess noise: homodyned rows in a unit that the server vouches
+    for, or counted rows, which need no such unit."""
+    return _counts_certify(ledger, totals) or _vacuum(ledger, shot_noise, totals, 0.5) is not None
+
+
+def _counts_certify(ledger: Ledger, totals: Totals) -> bool:
+    return totals.slots > 0 and receiver_trusted(ledger) and counter_trusted(ledger)
+
+
+def _vacuum(ledger: Ledger, shot_noise: ShotNoise, totals: Totals, delta: float) -> float | None:
+    """Variance that vacuum has at least at the server's receiver, SNU; None where homodyned rows witness nothing."""
+    if receiver_trusted(ledger):
+        return unit_limit(ledger, shot_noise, totals, delta)
+    # Electronics in other hands: only calibrated shot noise can be taken out, and its noise belongs to the client.
+    return 1.0 if shot_noise is ShotNoise.KNOWN else None
 
 
 def _degrees_fraction(layers: Sequence[HonestLayer], totals: Sequence[Totals]) -> float:
@@ -340,7 +375,7 @@ def certified_bounds(
 
     uses: transmissions of the same weights; the images of the frame by default. cross_use: as for `channel_limits`.
     """
-    limits = channel_limits(layers, totals, frame.ledger, frame.plan.delta, cross_use)
+    limits = channel_limits(layers, totals, frame.ledger, frame.plan.delta, cross_use, frame.plan.shot_noise)
     count = frame.images if uses is None else uses
     engines = [(ENGINE, False)]
     if certifying_engine(layers) == ANISOTROPIC:
@@ -382,6 +417,7 @@ def _assumptions(
         "the client treats all layers alike: transmissivity and excess noise are pooled over layers",
         "parameter estimation, not a composable proof",
         "trusted receiver" if receiver_trusted(frame.ledger) else "receiver charged to the client",
+        _UNITS[frame.plan.shot_noise],
     ]
     parts = trusted_parts(frame.ledger)
     trusted = [c.name for c in (*parts.forward, *parts.back) if c.place is not Place.SERVER_RECEIVER]
@@ -414,7 +450,7 @@ def more_symbols(
         sums = (
             None if cross_use is None else [_more_uses(*pair, factor) for pair in zip(layers, cross_use, strict=True)]
         )
-        return bits(channel_limits(layers, parts, frame.ledger, frame.plan.delta, sums))
+        return bits(channel_limits(layers, parts, frame.ledger, frame.plan.delta, sums, frame.plan.shot_noise))
 
     if after(0.0) <= budget:
         return 0

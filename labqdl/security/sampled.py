@@ -136,7 +136,7 @@ def direction_law(layer: HonestLayer, sampled: SampledTotals, *, high: bool) -> 
     The honest noise on the addressed mode may lie along them as a whole, in one direction, or not at all.
     """
     if not high:
-        return QuadraticLaw(((float(sampled.degrees), layer.floor),))
+        return QuadraticLaw(((float(sampled.degrees), layer.lowest_floor),))
     top = layer.floor + max(layer.spike_x, layer.spike_p)
     strength = layer.phase + layer.flutter
     extra, bright = layer.phase_pairs(strength * sampled.light, strength, 1.0, sampled.pairs)

@@ -23,6 +23,7 @@ from labqdl.facts import (
     FrameDescription,
     Reason,
     ReturnedLight,
+    ShotNoise,
     Verdict,
     VerdictKind,
 )
@@ -33,6 +34,7 @@ from labqdl.security.expected import LayerLight, Totals, honest_layers
 from labqdl.security.finite import (
     ENGINE,
     ChannelLimits,
+    certifiable,
     certified_bounds,
     certifying_engine,
     channel_limits,
@@ -43,6 +45,7 @@ from labqdl.security.finite import (
     weight_bits_per_mode,
 )
 from labqdl.security.sampled import SampledTotals, inspect
+from labqdl.security.shot_noise import block_layer, measured_alpha, session_layers
 
 
 class Verifier:
@@ -89,7 +92,7 @@ class Verifier:
         if not 0 <= layer < len(self._laws):
             raise IndexError(f"layer {layer} of {len(self._laws)}")
         statistics, uses, sample = light.statistics, light.use_sums, light.sample
-        images = len(self._frame.block_images(block))
+        images = self._frame.block_vectors(block)
         law = self._laws[layer]
         if statistics.counted.shape != (law.rows,) or statistics.images != images:
             raise ValueError(
@@ -114,7 +117,7 @@ class Verifier:
             if sample.rows.size != np.count_nonzero(~statistics.counted):
                 raise ValueError(f"layer {layer}, block {block}: {sample.rows.size} sampled rows do not fit")
             principal = None if self._light is None else self._light[layer].principal
-            sampled = inspect(law, sample, pattern, principal)
+            sampled = inspect(block_layer(self._frame, law, totals), sample, pattern, principal)
         if uses is not None and pattern is not None:
             if uses.images != images:
                 raise ValueError(f"layer {layer}, block {block}: sums over {uses.images} uses, expected {images}")
@@ -132,7 +135,7 @@ class Verifier:
         in_order = not self._blocks or key > max(self._blocks)
         self._blocks[key], self._digests[key] = totals, digest
         if in_order and self._judged is not None:
-            self._evidence = self._evidence.after(log_increments(self._laws[key[1]], totals))
+            self._evidence = self._evidence.after(self._increments(key[1], totals))
         else:
             self._judged = None
 
@@ -178,17 +181,19 @@ class Verifier:
         if self._judged is None:
             self._evidence = Evidence.start()
             for (_, layer), part in sorted(self._blocks.items(), key=lambda item: item[0]):
-                self._evidence = self._evidence.after(log_increments(self._laws[layer], part))
+                self._evidence = self._evidence.after(self._increments(layer, part))
             self._judged = ()
         return self._evidence
+
+    def _increments(self, layer: int, totals: Totals) -> NDArray[np.float64]:
+        return log_increments(block_layer(self._frame, self._laws[layer], totals), totals)
 
     def running(self) -> Consistency:
         """Consistency so far, for use after every block: the e-process only, which may be looked at any time."""
         evidence = self.evidence()
-        alpha = self._frame.plan.alpha
         return Consistency(
-            passed=not evidence.exceeds(E_PROCESS_SHARE * alpha),
-            alpha=alpha,
+            passed=not evidence.exceeds(E_PROCESS_SHARE * measured_alpha(self._frame)),
+            alpha=self._frame.plan.alpha,
             tests=(),
             log10_e_value=evidence.log10_largest,
         )
@@ -200,8 +205,13 @@ class Verifier:
         each time; use `running` for that.
         """
         watched = self.running()
+        totals = self.totals()
         tests = session_checks(
-            self._laws, self.totals(), watched.alpha, cross_use=self.cross_use(), sampled=self.sampled()
+            session_layers(self._frame, self._laws, Totals.sum(totals)),
+            totals,
+            measured_alpha(self._frame),
+            cross_use=self.cross_use(),
+            sampled=self.sampled(),
         )
         return Consistency(
             passed=watched.passed and all(test.passed for test in tests),
@@ -211,11 +221,12 @@ class Verifier:
         )
 
     def limits(self) -> ChannelLimits | None:
-        """Worst-case transmissivity and excess noise at 1 - delta; None without homodyned rows."""
-        totals = self.totals()
-        if sum(part.residuals for part in totals) < 2:
+        """Worst-case transmissivity and excess noise at 1 - delta; None where nothing measured can witness them."""
+        totals, frame = self.totals(), self._frame
+        pooled, unit = Totals.sum(totals), frame.plan.shot_noise
+        if pooled.residuals < 2 or not certifiable(frame.ledger, unit, pooled):
             return None
-        return channel_limits(self._laws, totals, self._frame.ledger, self._frame.plan.delta, self.cross_use())
+        return channel_limits(self._laws, totals, frame.ledger, frame.plan.delta, self.cross_use(), unit)
 
     def bounds(self) -> tuple[Bound, ...]:
         """Certified weight bounds for one use and for all images together; none without homodyned rows."""
@@ -229,7 +240,7 @@ class Verifier:
         return max(1, *(part.images for part in self.totals()))
 
     def certificate(self) -> Certificate | None:
-        """Finite-size bounds against the agreed budgets; None without homodyned rows.
+        """Finite-size bounds against the agreed budgets; None where nothing measured can certify any.
 
         `bits_per_feature` is the asymptotic figure of the agreed tap: the client's tap fixes what the server can
         learn about the data, not what the server measured.
@@ -287,8 +298,7 @@ class Verifier:
             kind, reason = VerdictKind.ABORT, Reason.INCONSISTENT
             words = _explain_abort(consistency)
         elif certificate is None:
-            kind, reason = VerdictKind.UNDECIDED, Reason.SAMPLES
-            words = "No returned light has been homodyned yet, so nothing can be certified."
+            kind, reason, words = VerdictKind.UNDECIDED, *self._uncertified()
         elif certificate.passed:
             kind, reason = VerdictKind.ACCEPT, Reason.ACCEPTED
             words = (
@@ -311,6 +321,21 @@ class Verifier:
                     f"that they approach is limited by {certificate.limited_by}."
                 )
         return Verdict(kind, reason, words, consistency, certificate)
+
+    def _uncertified(self) -> tuple[Reason, str]:
+        """Why there is no certificate."""
+        if sum(part.residuals for part in self.totals()) < 2:
+            return Reason.SAMPLES, "No returned light has been homodyned yet, so nothing can be certified."
+        if self._frame.plan.shot_noise is ShotNoise.CROSSED:
+            return Reason.SHOT_NOISE, (
+                "The shot-noise unit was measured on vacuum slots that crossed the client, who may have filled them "
+                "with any noise that it adds to the light, and no row was counted. So nothing can be certified: take "
+                "the unit from vacuum slots with the server's own input blocked, or count a part of the rows."
+            )
+        return Reason.SHOT_NOISE, (
+            "The receiver's own noise is in other hands, so that vacuum slots do not give its shot-noise unit, and no "
+            "row was counted by a trusted counter. So nothing can be certified."
+        )
 
     def _budgets(self) -> str:
         budgets = self._frame.budgets
