@@ -134,7 +134,7 @@ def spectral_check(sampled: Sequence[SampledTotals], threshold: float, name: str
         statistic=worst.ratio,
         expected=1.0,
         unit=f"of the honest edge ({('first', 'second', 'third')[worst.rank - 1]} singular value)",
-        z=max(float(-ndtri(0.5 * p_value)), 0.0),
+        z=float(-ndtri(0.5 * p_value)) + 0.0,  # no negative zero
         p_value=p_value,
         threshold=threshold,
         samples=sum(spectrum.residuals for spectrum in spectra),
