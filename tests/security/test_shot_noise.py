@@ -88,11 +88,10 @@ def test_intervals_of_chi_square_have_their_tails(degrees: float, failure: float
     low, high = chi_square_interval(degrees, failure)
     # scipy's lower tail is wrong by a fifth at 1e8 degrees; the integral over the characteristic function is not.
     law = QuadraticLaw(((degrees, 1.0),))
-    assert law.lower_tail(low) == pytest.approx(failure / 2, rel=2e-4)
-    assert law.upper_tail(high) == pytest.approx(failure / 2, rel=2e-4)
-    if degrees < 1e6:
-        assert float(stats.chi2.cdf(low, degrees)) == pytest.approx(failure / 2, rel=2e-4)
-        assert float(stats.chi2.sf(high, degrees)) == pytest.approx(failure / 2, rel=2e-4)
+    below = law.lower_tail(low) if degrees > 1e6 else float(stats.chi2.cdf(low, degrees))
+    above = law.upper_tail(high) if degrees > 1e6 else float(stats.chi2.sf(high, degrees))
+    assert below == pytest.approx(failure / 2, rel=2e-4)
+    assert above == pytest.approx(failure / 2, rel=2e-4)
 
 
 def test_the_unit_lies_in_its_interval_as_often_as_stated() -> None:
