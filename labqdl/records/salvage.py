@@ -298,14 +298,14 @@ def _surveyed_head(path: Path, files: list[FileFate]) -> Head | None:
                 raise
             problems[name] = _without_path(str(error), path / name)
     if heads:
-        good, head = next(iter(heads.items()))
+        good, whole = next(iter(heads.items()))
         files.append(FileFate(good, Fate.SAVED))
         other = MANIFEST_COPY if good == MANIFEST else MANIFEST
         if other in heads:
             files.append(FileFate(other, Fate.SAVED))
         elif other == MANIFEST or (path / other).exists():  # runs of before had no copy
             files.append(FileFate(other, Fate.RESTORED, f"from {good}; {problems[other]}"))
-        return head
+        return whole
     for name in (MANIFEST, MANIFEST_COPY):
         head = _unchecked_head(path / name)
         if head is not None:
