@@ -54,13 +54,37 @@ def run_options(command: Command) -> Command:
         click.option(
             "--seed", type=int, help="Seed of all random numbers (simulation only); system entropy by default."
         ),
-        click.option("--channel", metavar="NAME[:X]", help="The fibre: honest, outside-tap[:fraction]."),
-        click.option("--server", metavar="NAME", help="The server: honest."),
+        click.option(
+            "--monitor-fraction",
+            type=float,
+            metavar="SHARE",
+            help="Share of the arriving light for the client's power meter. [default: off, with a cheating server on]",
+        ),
+        click.option(
+            "--check-vectors",
+            type=int,
+            metavar="N",
+            help="Vectors a block with which the client checks that outcomes repeat. [default: 0, with a cheating "
+            "server 4]",
+        ),
+        click.option(
+            "--vacuum-slots", type=int, metavar="N", help="Vacuum slots per homodyned row. [default: 16 if measured]"
+        ),
+        click.option(
+            "--shot-noise", metavar="SOURCE", help="The server's shot-noise unit: known (default), own, crossed."
+        ),
+        click.option("--channel", metavar="NAME[:X]", help="The fibre: honest, outside-tap[:fraction], lossless."),
+        click.option(
+            "--server",
+            metavar="NAME[:X]",
+            help="The server: honest, bright-probe[:energy], two-mode-squeezed[:photons], x-dependent[:energy].",
+        ),
         click.option(
             "--client",
             metavar="NAME[:X]",
             help="The client: honest, intercept-resend, intercept-resend-mmse, cloner[:noise], substitution, "
-            "over-amplification[:gain], passive-tap[:fraction].",
+            "estimate[:variance], over-amplification[:gain], passive-tap[:fraction], coherent[:variance], "
+            "spiking[:noise].",
         ),
         click.option("--images", type=int, help="How many data vectors, from the first on; all by default."),
         click.option("--labels", metavar="FILE", help="IDX file with the labels, where the data's file has none."),
