@@ -32,8 +32,9 @@ from labqdl.units import from_db
 
 DEFAULT_MODEL = "mnist-robust"
 DEFAULT_LINK = "ideal"
-DEFAULT_BLOCK = 256
-"""Images a block: larger ones pay less often for what a block costs beside light and random numbers."""
+DEFAULT_BLOCK = 250
+"""Images a block: larger ones pay less often for what a block costs beside light and random numbers, and of 250 the
+default plan keeps one in full."""
 RESIDUALS_BLOCK = 32
 """Images a block where every residual is kept: 784 rows of them take 40 MB in memory."""
 DEFAULT_OUT = "runs"

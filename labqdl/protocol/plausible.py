@@ -166,9 +166,11 @@ def nothing_measured(statistics: RowStatistics) -> bool:
     return not any(getattr(statistics, name).any() for name in names)
 
 
-def fingerprint(layer: int, block: int, light: ReturnedLight) -> bytes:
-    """BLAKE2b-256 of one record in a fixed layout: kept in its place, so that the record itself need not be."""
-    statistics, uses, sample = light.statistics, light.use_sums, light.sample
+def fingerprint(layer: int, block: int, statistics: RowStatistics) -> bytes:
+    """BLAKE2b-256 of one record in a fixed layout: kept in its place, so that the record itself need not be.
+
+    The verifier keeps one of sums over uses and single residuals itself.
+    """
     head = f"{layer},{block},{statistics.images},{statistics.counted.size};"
     if statistics.vacuum_slots:
         head += f"vacuum {statistics.vacuum_slots} {statistics.vacuum_squares.hex()};"
@@ -177,10 +179,4 @@ def fingerprint(layer: int, block: int, light: ReturnedLight) -> bytes:
         digest.update(getattr(statistics, name).astype("<f8").tobytes())
     for name in ("counted", "residuals", "photons", "slots"):
         digest.update(getattr(statistics, name).astype("<i8").tobytes())
-    if uses is not None:
-        digest.update(f"uses {uses.images};".encode())
-        digest.update(np.ascontiguousarray(uses.sums, dtype="<f4").data)
-    if sample is not None:
-        digest.update(f"sample {sample.images.tolist()};".encode())
-        digest.update(np.ascontiguousarray(sample.residuals, dtype="<f4").data)
     return digest.digest()

@@ -277,7 +277,7 @@ class Server:
         layer, block, light = returned.layer, returned.block, returned.light
         setting = self._check(layer, block, light)
         self._verifier.add(layer, block, light, setting.pattern)
-        self._records[(block, layer)] = fingerprint(layer, block, light)
+        self._records[(block, layer)] = fingerprint(layer, block, light.statistics)
         self._intents = None
         if layer + 1 < len(self._frame.layers):
             self._position = (layer + 1, block)
@@ -334,7 +334,7 @@ class Server:
                 raise ProtocolError(f"server: restored record of layer {layer}, block {block} is repeated")
             setting = self._check(layer, block, light)
             verifier.add(layer, block, light, setting.pattern)
-            prints[(block, layer)] = fingerprint(layer, block, light)
+            prints[(block, layer)] = fingerprint(layer, block, light.statistics)
             if last is None or (block, layer) > (last.block, last.layer):
                 last = Returned(layer, block, light.statistics, light.use_sums, light.sample)
         blocks = {block for block, _ in prints}
