@@ -21,11 +21,12 @@ from labqdl.security.published import CURVE_ACCURACY, CURVE_F2_DB
 from labqdl.units import from_db
 
 CURVE_SCHEMA = "labqdl.curve/1"
-F2_DB = (*(float(point) for point in range(-16, 13)), 14.0, 16.0, 20.0)
+F2_DB = tuple(float(point) for point in (-30, -27, -24, -21, -18, *range(-16, 13), 14, 16, 20))
 """Points that are measured, dB."""
 LAST_LAYER_DB = (-6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0, 9.0, 12.0)
 """Extra light of the last layer that is measured, dB."""
-DRAWS = 3
+LEAST_DRAWS, LEAST_LOOKS = 3, 20_000
+"""Noise draws for each datum: at least so many, and more for few data, so that a point has so many looks in all."""
 _CHUNK = 1000
 _DIGITS = 5
 
@@ -41,7 +42,7 @@ def measure_curve(
     held_out: bool = False,
     f2_db: tuple[float, ...] = F2_DB,
     last_layer_db: tuple[float, ...] = LAST_LAYER_DB,
-    draws: int = DRAWS,
+    draws: int | None = None,
     seed: int = 1,
     on_point: OnPoint | None = None,
 ) -> MeasuredCurve:
@@ -57,7 +58,7 @@ def measure_curve(
         The data are those that the model was trained on: take the part that its training set aside, which the
         model's notes tell.
     f2_db, last_layer_db, draws:
-        Points, and noise draws for each datum at each of them.
+        Points, and noise draws for each datum at each of them; by default 3, and more for fewer than 6,667 data.
     seed:
         Of the noise.
 
@@ -70,11 +71,13 @@ def measure_curve(
     dataset = load_dataset(data, labels=None if labels is None else Path(labels))
     if dataset.labels is None:
         raise InputError("has no labels", source=dataset.source, expected="labels (--labels FILE)")
-    if draws < 1:
+    if draws is not None and draws < 1:
         raise InputError(f"{draws} draws", source="--draws", expected="1 or more")
     part, where = _part(network, dataset) if held_out else (dataset, f"{dataset.name}, {len(dataset):,} data")
     assert part.labels is not None
     check_labels(network, part.data, part.labels)
+    if draws is None:
+        draws = max(LEAST_DRAWS, -(-LEAST_LOOKS // len(part)))
     splits = tuple(sorted({0.0, *last_layer_db})) if len(network.layers) > 1 else (0.0,)
     accuracy = _measured(network, part, f2_db, splits, draws, seed, on_point)
     return MeasuredCurve(

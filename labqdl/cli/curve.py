@@ -15,7 +15,7 @@ from labqdl.cli.output import Output, print_json
 @click.argument("data", metavar="DATA")
 @click.option("--labels", metavar="FILE", help="IDX file with the labels, where it is not found beside the data.")
 @click.option("--held-out", is_flag=True, help="DATA are the training data: take the part that the training set aside.")
-@click.option("--draws", type=int, help="Noise draws for each datum at each point. [default: 3]")
+@click.option("--draws", type=int, help="Noise draws for each datum at each point. [default: 3, more for few]")
 @click.option("--seed", type=int, default=1, help="Of the noise. [default: 1]")
 @click.option("--out", metavar="FILE", help="File of the curve. [default: MODEL-curve.json here]")
 @json_option
@@ -42,7 +42,7 @@ def command(
       labqdl curve mine.safetensors train-images-idx3-ubyte.gz --held-out
       labqdl curve breast-cancer breast-cancer-train --held-out --out breast-cancer.json
     """
-    from labqdl.api.curves import DRAWS, curve_to_json, measure_curve, save_curve
+    from labqdl.api.curves import curve_to_json, measure_curve, save_curve
 
     name = Path(model).stem if Path(model).suffix else Path(model).name
     target = Path(out or f"{name}-curve.json")
@@ -52,7 +52,7 @@ def command(
             data,
             labels=labels,
             held_out=held_out,
-            draws=DRAWS if draws is None else draws,
+            draws=draws,
             seed=seed,
             on_point=bar.update,
         )

@@ -33,34 +33,19 @@ class Obstacle:
     ----------
     part:
         Its name in the ledger, `tap build NAME`, `all parts of the light path`, `the limits` or `the network`.
-    now:
-        What it is today, in words with units.
-    needed:
-        What it would have to be, in words with units; None where even an ideal one would not do alone.
+    words:
+        What it is today and what it would have to be, as a sentence with units.
     factor:
-        The largest factor on its imperfections that opens the way; None as above.
+        The largest factor on its imperfections that opens the way; None where even an ideal one would not do alone.
     weights, data:
-        What would leak with an ideal one in its place; NaN where that is not defined.
+        What would leak at best with an ideal one in its place; infinite where F^2 stays out of reach.
     """
 
     part: str
-    now: str
-    needed: str | None
+    words: str
     factor: float | None
     weights: float
     data: float
-
-    @property
-    def words(self) -> str:
-        """One sentence."""
-        if self.needed is None:
-            if math.isnan(self.weights):
-                return f"{self.part}: {self.now}"
-            return (
-                f"{self.part} ({self.now}): even an ideal one leaves {self.weights:.3g} bit per weight and "
-                f"{self.data:.3g} per feature"
-            )
-        return f"{self.part}: {self.now} would have to be {self.needed}"
 
 
 def violation(point: Point | None, question: Question) -> float:
@@ -189,9 +174,11 @@ def obstacles(question: Question, solve: Solve) -> tuple[Obstacle, ...]:
         weights, data = (math.inf, math.inf) if ideal is None else (ideal.weights, ideal.data)
         if best <= 1.0:
             factor = _largest(lambda value, change=change: violation(solve(change(value)), question) <= 1.0)
-            enough.append((factor, Obstacle(part, now, then(factor), factor, weights, data)))
+            words = f"{part}: {now} would have to be {then(factor)}"
+            enough.append((factor, Obstacle(part, words, factor, weights, data)))
         else:
-            others.append((best, Obstacle(part, now, None, None, weights, data)))
+            words = f"{part} ({now}): even an ideal one leaves {_bits(weights, data)}"
+            others.append((best, Obstacle(part, words, None, weights, data)))
     # least asked for first: a factor near 1 is a small improvement
     found = [obstacle for _, obstacle in sorted(enough, key=lambda pair: -pair[0])]
     if not found:
@@ -224,21 +211,24 @@ def _together(question: Question, solve: Solve) -> Obstacle:
     """All parts improved alike, or the limits if even that does not do."""
     bare = replace(question, stages=tuple(dict.fromkeys(Stage(stage.kind) for stage in question.stages)))
     ideal = solve(with_all_parts(bare, 0.0))
-    now = f"loss {-to_db(question.ledger.total):.3g} dB in all"
-
-    def then(factor: float) -> str:
-        return (
-            f"loss {-to_db(question.ledger.total) * factor:.3g} dB, and every noise and defect {factor:.2g} of today's"
-        )
-
+    if ideal is None:
+        return Obstacle("the limits", "the limits: even ideal parts do not reach F²", None, math.inf, math.inf)
     if violation(ideal, question) > 1.0:
-        if ideal is None:
-            return Obstacle("the limits", "F² is out of reach", None, None, math.nan, math.nan)
-        limits = f"{question.weight_limit:.3g} bit per weight and {question.data_limit:.3g} per feature"
-        return Obstacle("the limits", f"{limits}; with ideal parts", None, None, ideal.weights, ideal.data)
-    assert ideal is not None
+        words = f"the limits: even ideal parts leave {_bits(ideal.weights, ideal.data)}"
+        return Obstacle("the limits", words, None, ideal.weights, ideal.data)
     factor = _largest(lambda value: violation(solve(_everything(question, value)), question) <= 1.0)
-    return Obstacle(ALL_PARTS, now, then(factor), factor, ideal.weights, ideal.data)
+    loss = -to_db(question.ledger.total)
+    words = (
+        f"{ALL_PARTS} together: {loss:.3g} dB of loss would have to be {factor * loss:.3g} dB, and every noise and "
+        f"defect {factor:.2g} of today's"
+    )
+    return Obstacle(ALL_PARTS, words, factor, ideal.weights, ideal.data)
+
+
+def _bits(weights: float, data: float) -> str:
+    if math.isinf(weights):
+        return "F² out of reach"
+    return f"{weights:.3g} bit per weight and {data:.3g} per feature"
 
 
 def _everything(question: Question, factor: float) -> Question:

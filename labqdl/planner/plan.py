@@ -46,12 +46,15 @@ class Answer:
         The best of every stage, the chosen one first.
     obstacles:
         What stands in the way, where the target is not reached.
+    reachable:
+        The brightest point within the limits, where the target is not reached; None where the limits allow no light.
     """
 
     question: Question
     best: Candidate | None
     alternatives: tuple[Candidate, ...]
     obstacles: tuple[Obstacle, ...]
+    reachable: Candidate | None = None
 
     @property
     def feasible(self) -> bool:
@@ -77,7 +80,18 @@ def answer(question: Question, *, explain: bool = True) -> Answer:
     best = found[0] if found else None
     if best is not None and best.allowed:
         return Answer(question, best, found, ())
-    return Answer(question, best, found, explain_failure(question) if explain else ())
+    if not explain:
+        return Answer(question, best, found, ())
+    return Answer(question, best, found, explain_failure(question), brightest(question))
+
+
+def brightest(question: Question) -> Candidate | None:
+    """The most accurate point within the limits, whatever the target; None without a limit, or without such a point."""
+    if question.bits_per_weight is None and question.bits_per_feature is None:
+        return None
+    free = replace(question, accuracy=None, f2_db=None, aim=Aim.ACCURACY)
+    best = min(_candidates(free), key=lambda entry: _rank(free, entry), default=None)
+    return best if best is not None and best.allowed else None
 
 
 def explain_failure(question: Question) -> tuple[Obstacle, ...]:
@@ -86,10 +100,10 @@ def explain_failure(question: Question) -> tuple[Obstacle, ...]:
     if question.accuracy is not None and curve is not None and not any(True for _ in _targets(question)):
         best = max(curve.best(split) for split in _splits(question))
         low = curve.interval(best)[0]
-        now = f"reaches {100 * best:.2f} % at most, however bright the light"
+        words = f"the network reaches {100 * best:.2f} % at most, however bright the light"
         if question.assured:
-            now += f" ({100 * low:.2f} % at the lower end of its interval)"
-        return (Obstacle("the network", now, None, None, math.nan, math.nan),)
+            words += f" ({100 * low:.2f} % at the lower end of its interval)"
+        return (Obstacle("the network", words, None, math.inf, math.inf),)
     if question.aim is Aim.ACCURACY:  # any light at all: the weakest measured target shows what is in the way
         question = replace(question, aim=Aim.MARGIN if _both(question) else Aim.WEIGHTS, f2_db=_LEAST_F2_DB)
     # what stands in the way is looked for at the split that came closest

@@ -25,7 +25,7 @@ from labqdl.security.expected import HonestLayer, LayerLight, Totals, honest_lay
 from labqdl.security.finite import ChannelLimits, channel_limits, honest_limits, weight_bits_per_mode
 from labqdl.security.sample_size import Test, symbols_needed
 
-COUNTED = (0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9)
+COUNTED = (0.02, 0.1, 0.25, 0.5, 0.75)
 """Shares of counted rows that are tried."""
 POWER = 0.99
 _BASE = 1000
