@@ -24,9 +24,8 @@ from labqdl.optics.modes import layer_amplitudes
 from labqdl.plots import fit_outcomes, normal_deviate
 from labqdl.protocol import Server
 from labqdl.report.content import CheckPath, Evidence, LayerOutcomes, Missing
-from labqdl.security.acceptance import accepted_range
-from labqdl.security.checks import E_PROCESS_SHARE, TESTS
-from labqdl.security.expected import LayerLight, honest_layers, layer_light
+from labqdl.security.checks import TESTS
+from labqdl.security.expected import LayerLight, layer_light
 from labqdl.security.verification import Verifier
 from labqdl.units import to_db
 
@@ -143,7 +142,7 @@ def gather_evidence(
         For records that do not fit the frame.
     """
     light = None if network is None else layer_lights(network, frame)
-    laws, verifier = honest_layers(frame, light), Verifier(frame, light)
+    verifier = Verifier(frame, light)
     looks: dict[str, list[_Look]] = {}
     symbols, log10_e = [0.0], [0.0]
     last: tuple[TestResult, ...] = ()
@@ -155,12 +154,10 @@ def gather_evidence(
 
     def look() -> tuple[TestResult, ...]:
         note_evidence()
-        totals, tests = verifier.totals(), verifier.consistency().tests
-        uses, sampled = verifier.cross_use(), verifier.sampled()
+        tests = verifier.consistency().tests
         for test in tests:
             if test.name in TESTS:
-                edges = accepted_range(test.name, laws, totals, test.threshold, cross_use=uses, sampled=sampled)
-                looks.setdefault(test.name, []).append(_Look(float(verifier.samples), test, edges))
+                looks.setdefault(test.name, []).append(_Look(float(verifier.samples), test, verifier.accepted(test)))
         return tests
 
     stride, looked = max(1, -(-count // MOST_LOOKS)), 0
@@ -187,7 +184,7 @@ def gather_evidence(
         final=recorded is not None,
         symbols=np.array(symbols),
         log10_e=np.array(log10_e),
-        threshold=-math.log10(E_PROCESS_SHARE * frame.plan.alpha),
+        threshold=verifier.log10_abort,
         alpha=frame.plan.alpha,
         certified=verifier.bounds(),
         worst_case=light is None,

@@ -232,10 +232,16 @@ class _Gatherer:
 
     def _result(self) -> dict[str, Any] | None:
         try:
-            return self.record.result if self.record.finished else None
+            if not self.record.finished:
+                return None
+            result = self.record.result
         except RecordError as error:
             self._remember(error)
             return None
+        if not isinstance(result, dict) or result.get("verdict") not in set(VerdictKind):
+            self.problems.append("world/result.json: this version of labqdl does not read it")
+            return None
+        return result
 
     def _network(self) -> tuple[Network | None, str]:
         """The network with the recorded fingerprint, and why it is not there if it is not."""
@@ -363,7 +369,7 @@ class _Gatherer:
     def _headline(self, result: Mapping[str, Any] | None, blocks: Mapping[int, bool]) -> say.Headline:
         if result is not None:
             reason = result.get("reason", {})
-            kind = VerdictKind(result["verdict"])
+            kind = VerdictKind(str(result["verdict"]))
             line = _line(kind, str(reason.get("kind")), _certificate(result.get("certificate")))
             return say.Headline(say.Lamp(kind.value), line, str(reason.get("explanation", "")))
         verdict = next((event for event in reversed(self.record.events()) if event.kind == "verdict"), None)
@@ -437,7 +443,7 @@ class _Gatherer:
             ("frame digest", str(manifest.get("frame_digest"))),
             ("report by", f"labqdl {__version__}"),
         ]
-        if result is not None:
+        if result is not None and "seconds" in result:
             facts.insert(4, ("time", f"{float(result['seconds']):.1f} s of this machine"))
         return tuple(facts)
 
@@ -488,7 +494,9 @@ def _accuracy(
     if result is not None:
         interval = result.get("accuracy_interval")
         return say.Accuracy(
-            int(result["images"]), result.get("accuracy"), None if interval is None else (interval[0], interval[1])
+            int(result.get("images", images)),
+            result.get("accuracy"),
+            None if interval is None else (interval[0], interval[1]),
         )
     if isinstance(found, say.Missing):
         return say.Missing(found.reason) if images else say.Missing("no image came through all layers.")

@@ -24,9 +24,11 @@ from labqdl.facts import (
     Reason,
     ReturnedLight,
     ShotNoise,
+    TestResult,
     Verdict,
     VerdictKind,
 )
+from labqdl.security.acceptance import accepted_range
 from labqdl.security.checks import E_PROCESS_SHARE, session_checks
 from labqdl.security.cross_use import CrossUseTotals, UseAccumulator
 from labqdl.security.eprocess import Evidence, log_increments
@@ -187,6 +189,26 @@ class Verifier:
 
     def _increments(self, layer: int, totals: Totals) -> NDArray[np.float64]:
         return log_increments(block_layer(self._frame, self._laws[layer], totals), totals)
+
+    @property
+    def log10_abort(self) -> float:
+        """Base-10 logarithm of the e-value at which the server aborts."""
+        return -math.log10(E_PROCESS_SHARE * measured_alpha(self._frame))
+
+    def accepted(self, test: TestResult) -> tuple[float, float] | None:
+        """Lowest and highest statistic with which a test of `consistency`, pooled over layers, passes as things stand.
+
+        None for a test that has no edges in the unit of its statistic; see `acceptance.accepted_range`.
+        """
+        totals = self.totals()
+        return accepted_range(
+            test.name,
+            session_layers(self._frame, self._laws, Totals.sum(totals)),
+            totals,
+            test.threshold,
+            cross_use=self.cross_use(),
+            sampled=self.sampled(),
+        )
 
     def running(self) -> Consistency:
         """Consistency so far, for use after every block: the e-process only, which may be looked at any time."""
