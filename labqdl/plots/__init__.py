@@ -11,9 +11,11 @@ from labqdl.plots.bounds import leakage, leakage_key
 from labqdl.plots.classification import accuracy_curve, accuracy_path, confusion_matrix
 from labqdl.plots.evidence import check_summary, deviations, e_value_path, normal_deviate, residual_path
 from labqdl.plots.ledger import ledger_waterfall
+from labqdl.plots.maps import MapPanel, leakage_map, leakage_maps
 from labqdl.plots.outcomes import OutcomeFit, fit_outcomes, outcomes
 
 __all__ = [
+    "MapPanel",
     "OutcomeFit",
     "accuracy_curve",
     "accuracy_path",
@@ -24,6 +26,8 @@ __all__ = [
     "fit_outcomes",
     "leakage",
     "leakage_key",
+    "leakage_map",
+    "leakage_maps",
     "ledger_waterfall",
     "normal_deviate",
     "outcomes",
