@@ -94,9 +94,6 @@ def run_options(command: Command) -> Command:
     command = click.option(
         "--last-layer-db", type=float, metavar="DB", help="Light of the last layer on top of its share. [default: 0]"
     )(command)
-    command = click.option(
-        "--last-layer-db", type=float, metavar="DB", help="Light of the last layer on top of its share. [default: 0]"
-    )(command)
     command = point_options(command)
     for option in (
         click.option("--link", metavar="NAME|FILE", help="Light path: ideal, paper, metro-10km, lab-bench, or a file."),
