@@ -11,7 +11,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test soak mutants bench lint types docs constraints format clean
+.PHONY: help demo test soak mutants bench lint types docs gallery constraints format clean
 
 help: ## print this help
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -39,6 +39,9 @@ types: $(FULL) ## mypy --strict on sources and tests
 
 docs: $(FULL) ## build the documentation into docs/_build/html, warnings as errors
 	@$(BIN)/python .ci/check.py docs
+
+gallery: $(FULL) ## make the pictures of docs/plots.md from the code that stands there
+	@$(BIN)/python docs/gallery.py
 
 format: $(FULL) ## rewrite the sources in the house's format
 	$(BIN)/ruff check --quiet --select I --fix .

@@ -24,7 +24,14 @@ def _python(*arguments: str) -> list[str]:
     return [sys.executable, "-m", *arguments]
 
 
-TOOLS = (".ci/check.py", ".ci/pins.py", "docs/conf.py", "docs/_ext/mathml.py", "docs/_ext/schema_tables.py")
+TOOLS = (
+    ".ci/check.py",
+    ".ci/pins.py",
+    "docs/conf.py",
+    "docs/gallery.py",
+    "docs/_ext/mathml.py",
+    "docs/_ext/schema_tables.py",
+)
 """Python files outside of the packages."""
 # Without its cache: one that was made in the middle of an edit reports imports that are long mended.
 LINT_IMPORTS = [

@@ -79,7 +79,7 @@ def leakage(
                 zorder=3,
             )
             ax.annotate(
-                _figure(bound.bits),
+                style.short(bound.bits),
                 (place, position),
                 (5, 0),
                 textcoords="offset points",
@@ -146,9 +146,3 @@ def _handles(kinds: Collection[tuple[bool, bool]]) -> list[Any]:
         for kind, (words, marker, filled) in _KINDS.items()
         if kind in kinds
     ]
-
-
-def _figure(bits: float) -> str:
-    if bits == 0:
-        return "0"
-    return f"{bits:.3g}" if 1e-4 <= bits < 1e4 else style.power_of_ten(bits)

@@ -113,6 +113,8 @@ def accuracy_curve(
     index:
         Which series of the house style.
     """
+    from matplotlib.ticker import MaxNLocator
+
     ax = style.axes(ax)
     place, share = np.asarray(f2_db, float), 100 * np.asarray(accuracy, float)
     series = style.series(index)
@@ -134,6 +136,7 @@ def accuracy_curve(
             va="bottom",
             color=style.GREY,
         )
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 3, 5, 10]))
     ax.set_xlabel("signal-to-noise F² (dB)")
     ax.set_ylabel("accuracy (%)")
     style.legend(ax, loc="lower right")

@@ -200,7 +200,7 @@ def _symbols_axis(ax: Axes, symbols: ArrayLike) -> tuple[NDArray[np.float64], fl
 
 def _signed_axis(axis: Axis, values: NDArray[np.float64], limit: float, floor: float | None = None) -> None:
     """Axis that shows `values` and +-`limit` (or from `floor` up), logarithmic away from 0 where that is needed."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
     which, ax = style.name_of(axis), axis.axes
     linear = max(10.0, 1.5 * limit)
@@ -208,6 +208,7 @@ def _signed_axis(axis: Axis, values: NDArray[np.float64], limit: float, floor: f
     high = max(float(values.max()), limit)
     if max(high, -low) <= 3 * linear:
         getattr(ax, f"set_{which}lim")(low - 0.08 * (high - low), high + 0.08 * (high - low))
+        axis.set_major_locator(MaxNLocator(nbins=7, steps=[1, 2, 5, 10]))
         return
     bottom, top = ((3 if abs(end) > linear else 1.3) * end for end in (low, high))
     getattr(ax, f"set_{which}scale")("symlog", linthresh=linear, linscale=1.0)

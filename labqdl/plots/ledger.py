@@ -108,10 +108,11 @@ def _words(component: Component) -> str:
         (component.electronic_noise, "{:.3g} SNU electronic"),
         (component.excess, "{:.3g} SNU excess"),
         (component.phase_noise, "{:.3g} rad"),
-        (component.dark_counts, "{:.0e} darks a slot"),
     ):
         if value:
             parts.append(words.format(value))
+    if component.dark_counts:
+        parts.append(f"{style.short(component.dark_counts)} darks a slot")
     if component.n_sp != 1.0:
         parts.append(f"$n_\\mathrm{{sp}}$ = {component.n_sp:.3g}")
     if component.extinction:

@@ -356,6 +356,17 @@ def raised(exponent: int) -> str:
     return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
+def short(value: float, digits: int = 3) -> str:
+    """A number with so many digits; a true minus sign, and a power of ten as such: 2 × 10⁻⁶."""
+    if value == 0:
+        return "0"
+    mantissa, _, exponent = f"{value:.{digits}g}".replace("-", "−").partition("e")
+    if not exponent:
+        return mantissa
+    power = raised(int(exponent.replace("−", "-")))
+    return power if mantissa == "1" else f"{mantissa} × {power}"
+
+
 def every(points: int, most: int = 25) -> int:
     """Every how manieth point of a line gets a marker, so that markers do not run into each other."""
     return max(1, -(-points // most))

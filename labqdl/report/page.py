@@ -14,7 +14,7 @@ from typing import Any
 
 from labqdl.errors import InputError
 from labqdl.facts import Bound, Component, Quantity, TestResult
-from labqdl.plots.style import raised
+from labqdl.plots.style import short
 from labqdl.report.content import Accuracy, Content, Evidence, Lamp, LayerOutcomes, Leaks, Missing
 from labqdl.report.cost import WAVELENGTH, Cost
 from labqdl.report.pictures import Picture
@@ -113,15 +113,8 @@ def _sections(content: Content, pictures: dict[str, dict[str, Any]]) -> dict[str
 
 
 def number(value: float, digits: int = 4) -> str:
-    """A number for people: so many significant digits, a true minus sign, powers of ten as such."""
-    if value == 0:
-        return "0"
-    text = f"{value:.{digits}g}"
-    mantissa, _, exponent = text.partition("e")
-    if exponent:
-        power = raised(int(exponent))
-        text = power if mantissa == "1" else f"{mantissa} × {power}"
-    return text.replace("-", "−")
+    """A number for people, see `labqdl.plots.style.short`."""
+    return short(value, digits)
 
 
 def with_error(value: float, error: float) -> str:
