@@ -64,14 +64,15 @@ class Phases:
     total: NDArray[Real]
 
     @classmethod
-    def draw(cls, law: LinkLaw, shape: tuple[int, ...], streams: Streams) -> Phases:
+    def draw(cls, law: LinkLaw, shape: tuple[int, ...], streams: Streams, dtype: Any) -> Phases:
         """Of the light against the client's oscillator and of the returned light against the server's."""
-        generator = streams("phase")
-        common = generator.standard_normal(shape) * law.common_phase_noise
-        own = generator.standard_normal((2, *shape))
-        forward = math.sqrt(max(law.forward_phase_noise**2 - law.common_phase_noise**2, 0.0))
-        total = math.sqrt(max(law.total_phase_noise**2 - law.common_phase_noise**2, 0.0))
-        return cls(common + forward * own[0], common + total * own[1])
+        common, forward, total = normals(streams("phase"), (3, *shape), dtype)
+        common *= law.common_phase_noise
+        forward *= math.sqrt(max(law.forward_phase_noise**2 - law.common_phase_noise**2, 0.0))
+        total *= math.sqrt(max(law.total_phase_noise**2 - law.common_phase_noise**2, 0.0))
+        forward += common
+        total += common
+        return cls(forward, total)
 
     def at(self, images: NDArray[np.intp]) -> Phases:
         """Of these images."""
@@ -214,7 +215,7 @@ class Joint:
         plane = Plane.plain(a, b) if plain else Plane.basis(a, b)
 
         score = normals(streams("outcome"), (rows, images), dtype)
-        phases = Phases.draw(law, (rows, images), streams) if law.has_phase_noise else None
+        phases = Phases.draw(law, (rows, images), streams, dtype) if law.has_phase_noise else None
         shaped = phases is not None or law.client.directed_gain != 0
         shaped |= bool(counted.any()) and law.counter.mismatch() != 0
         along: NDArray[Real] | None = None
@@ -299,7 +300,7 @@ class Joint:
         if self.phases is not None and self.law.forward_phase_noise > 0:
             assert self.p_b is not None
             forward = self.phases.forward
-            values += gain * (self.x_b * np.cos(forward) - self.p_b * np.sin(forward)).astype(self.q.dtype)
+            values += gain * (self.x_b * np.cos(forward) - self.p_b * np.sin(forward))
         else:
             values += gain * self.x_b
         return values
@@ -318,18 +319,22 @@ class Joint:
                 along_x = along_x + (signal.real * x_b - signal.imag * p_b)
                 along_p = along_p + (signal.real * p_b + signal.imag * x_b)
             return along_x, along_p
-        total = self.phases.total[rows]
-        shift = kappa * score.astype(np.float64) * np.exp(1j * (total - self.phases.forward[rows]))
+        total = self.phases.total[rows].astype(kind, copy=False)
+        turned = total - self.phases.forward[rows]
+        if signal == 0 and kappa.imag == 0:
+            score = score * kind(kappa.real)
+            return score * np.cos(turned), score * np.sin(turned)
+        shift = kappa * score.astype(kind, copy=False) * np.exp(1j * turned)
         if signal != 0:
             assert self.p_b is not None
-            shift += signal * np.exp(1j * total) * (self.x_b[rows] + 1j * self.p_b[rows].astype(np.float64))
+            shift += signal * np.exp(1j * total) * (self.x_b[rows] + 1j * self.p_b[rows].astype(kind, copy=False))
         return shift.real, shift.imag
 
     def isotropic(self, light: ReturnedLight, rows: NDArray[np.intp]) -> tuple[Shift, Shift]:
         """Amplitudes of q and of Jq in the residual's mean: numbers, or (rows, images) with phase noise."""
         if self.phases is None:
             return light.mismatch(), 0.0
-        total = self.phases.total[rows].astype(np.float64)
+        total = self.phases.total[rows].astype(self.precision, copy=False)
         loss = -2.0 * np.sin(0.5 * total) ** 2  # cos - 1 without cancellation
         return light.isotropic_signal * loss + light.mismatch(), light.isotropic_signal * np.sin(total)
 
@@ -343,7 +348,8 @@ class Joint:
         cosine: Shift = math.cos(angle)
         sine: Shift = math.sin(angle)
         if self.phases is not None and first != second:
-            turned = angle + self.phases.total[rows] - self.phases.forward[rows]
+            turned = self.phases.total[rows].astype(self.precision, copy=False) - self.phases.forward[rows]
+            turned += angle
             cosine, sine = np.cos(turned), np.sin(turned)
         xx = first * cosine**2 + second * sine**2
         pp = first * sine**2 + second * cosine**2

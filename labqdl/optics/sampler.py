@@ -89,7 +89,7 @@ def sample_outcomes(law: LinkLaw, q: NDArray[Real], x: NDArray[Real], streams: S
     noise = normals(streams("outcome"), (q.shape[0], x.shape[0]), q.dtype)
     noise *= q.dtype.type(sigma)
     if law.forward_phase_noise > 0:
-        phases = Phases.draw(law, noise.shape, streams)
+        phases = Phases.draw(law, noise.shape, streams, q.dtype)
         noise += (q @ (x * q.dtype.type(gain)).T) * np.cos(phases.forward)
         noise -= (q @ (rotate_j(x) * q.dtype.type(gain)).T) * np.sin(phases.forward)
     else:
