@@ -12,7 +12,12 @@ import click
 from labqdl.cli.options import json_option
 from labqdl.cli.output import Output, print_json
 
-EXTRAS = {"train": ("jax", "optax", "sklearn")}
+EXTRAS = {
+    "train": ("jax", "optax", "sklearn"),
+    "report": ("matplotlib", "jinja2"),
+    "export": ("h5py", "h5netcdf"),
+    "onnx": ("onnx",),
+}
 
 
 @click.command("doctor")

@@ -299,7 +299,7 @@ def log_axis(axis: Axis, low: float, high: float) -> None:
         axis.set_major_formatter(FixedFormatter([f"{value:g}" for value in locator]))
         axis.set_minor_locator(FixedLocator([]))
         return
-    plain = low >= 0.9e-3 and high <= 2e4
+    plain = 10.0 ** math.ceil(math.log10(low) - 1e-9) >= 0.9e-3 and high <= 2e4  # of the labels that are shown
     steps = (1.0, 2.0, 5.0) if decades < 2.2 else (1.0,)
     axis.set_major_locator(LogLocator(base=10, subs=steps, numticks=8 if decades > 2.2 else 20))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}" if plain else power_of_ten(value)))

@@ -21,6 +21,7 @@ ABSENT = (
     "click",
     "h5py",
     "jax",
+    "jinja2",
     "matplotlib",
     "pyqtgraph",
     "pyvisa",
