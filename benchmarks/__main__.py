@@ -23,11 +23,12 @@ VERSION = 1
 
 def benchmarks() -> dict[str, Benchmark]:
     """All benchmarks by name, in the order in which they run."""
-    from benchmarks import end_to_end, passes, scaling, simulators, torch_peer
+    from benchmarks import depths, end_to_end, passes, scaling, simulators, torch_peer
 
     every = (
         passes.GENERATOR,
         passes.PASS,
+        depths.DEPTH,
         torch_peer.TORCH,
         simulators.GAUSSIAN,
         scaling.SCALING,

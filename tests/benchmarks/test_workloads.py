@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import passes, scaling, simulators, torch_peer
+from benchmarks import depths, passes, scaling, simulators, torch_peer
 from benchmarks.harness import Figure, Note, Options, Ratio
 from benchmarks.workload import BLOCK, between, digits, over_blocks
 from labqdl.optics.sampler import sample_outcomes
@@ -55,6 +55,26 @@ def test_passes_run_and_report(monkeypatch: pytest.MonkeyPatch) -> None:
     ratios = [result for result in results if isinstance(result, Ratio)]
     assert {ratio.target for ratio in ratios} >= {1.2, 1.5, 3.0}
     assert all(ratio.ratio.median > 0 for ratio in ratios)
+
+
+def test_every_depth_is_measured_against_its_floor() -> None:
+    results = list(depths.measure(Options(repeats=1, scale=1e-9)))
+    assert [result.case for result in results if isinstance(result, Ratio)] == [
+        f"{depth.name}, {where}" for where in ("ideal link", "metro-10km, with phase noise") for depth in depths.DEPTHS
+    ]
+
+
+def test_floors_count_what_the_depths_draw() -> None:
+    layer = digits().layers[0]
+    homodyned = int((~layer.counted).sum())
+    outcomes, statistics, uses, plan, every = depths.DEPTHS
+    assert outcomes.normals(layer, 250, phases=False) == 784 * 250
+    assert statistics.normals(layer, 250, phases=False) == 784 * 250 + homodyned * 503
+    assert uses.normals(layer, 250, phases=False) == 784 * 250 + homodyned * (500 + 392)
+    assert plan.kept(250) == 1
+    assert plan.normals(layer, 250, phases=True) == 4 * 784 * 250 + homodyned * (500 + 2 * 392)
+    assert every.normals(layer, 32, phases=False) == 784 * 32 + homodyned * 32 * 392
+    assert sum(a * b * c for a, b, c in uses.products(layer, 250, phases=False)) == (784 + homodyned) * 784 * 250
 
 
 def test_generators_are_all_measured() -> None:
