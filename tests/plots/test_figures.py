@@ -59,13 +59,14 @@ def test_confusion_matrices_of_any_size() -> None:
 def test_accuracy_is_in_per_cent_with_its_bars() -> None:
     ax = plots.accuracy_curve([-3.0, 0.0], [0.9, 0.95], ([0.88, 0.94], [0.92, 0.96]), label="ours", target=0.96)
     ax = plots.accuracy_curve([-3.0, 0.0], [0.5, 0.6], label="theirs", index=1, line=False, ax=ax)
-    line, _, (bars,) = ax.containers[0].lines
+    containers: list[Any] = list(ax.containers)
+    line, _, (bars,) = containers[0].lines
     assert list(line.get_ydata()) == pytest.approx([90.0, 95.0])
     assert [segment[:, 1].tolist() for segment in bars.get_segments()] == [
         pytest.approx([88.0, 92.0]),
         pytest.approx([94.0, 96.0]),
     ]
-    assert ax.containers[1].lines[0].get_linestyle() == "None"
+    assert containers[1].lines[0].get_linestyle() == "None"
     assert texts(ax) == ["96 %"]
     path = plots.accuracy_path([10, 20], [0.5, 0.75], ([0.4, 0.6], [0.6, 0.9]))
     assert list(np.asarray(path.lines[0].get_ydata())) == [50.0, 75.0]
@@ -127,7 +128,7 @@ def test_residual_path_draws_statistic_expectation_and_band() -> None:
     assert ax.get_xlabel() == "measured symbols (million)"
     assert list(np.asarray(measured.get_ydata())) == [1.1, 1.0, 1.05]
     assert list(np.asarray(expected.get_ydata())) == [1.0, 1.0, 1.0]
-    corners = ax.collections[0].get_paths()[0].vertices
+    corners: Any = ax.collections[0].get_paths()[0].vertices
     assert {0.8, 1.2, 0.92, 1.08} <= {round(float(value), 6) for value in corners[:, 1]}
 
 
@@ -173,7 +174,8 @@ def test_check_summary_has_a_row_for_every_test() -> None:
     assert [label.get_text() for label in ax.get_yticklabels()] == ["gain", "noise", "count, layer 2"]
     drawn = [float(np.asarray(line.get_xdata())[0]) for line in ax.lines[:3]]
     assert drawn == pytest.approx([stats.norm.isf(0.3), 40.0, -stats.norm.isf(0.15)])
-    limits = [patch.get_width() / 2 for patch in ax.patches]
+    patches: Any = ax.patches
+    limits = [patch.get_width() / 2 for patch in patches]
     assert limits == pytest.approx([stats.norm.isf(0.5e-6)] * 3)
 
 
@@ -240,7 +242,8 @@ def test_waterfall_follows_the_light() -> None:
         "fibre back",
         "counter",
     ]
-    bars = [patch for patch in ax.patches if patch.get_height() == pytest.approx(0.62)]
+    patches: Any = ax.patches
+    bars = [patch for patch in patches if patch.get_height() == pytest.approx(0.62)]
     starts = [bar.get_x() for bar in bars]
     # The client's receiver branches off at the tap, the counter at the end; in dB.
     assert starts == pytest.approx([0.0, 1.0, 1.0, 1.0, 3.0])
@@ -284,3 +287,36 @@ def test_every_figure_draws_into_the_axes_that_it_is_given(name: str) -> None:
     width = style.figure_of(made).get_size_inches()[0] * 25.4
     assert min(abs(width - style.COLUMN), abs(width - style.PAGE)) < 1e-6
     assert ax.get_xlabel() or name == "ledger_waterfall"
+
+
+# -- power ------------------------------------------------------------------------------------------------------------
+
+
+def test_power_curves_have_a_panel_for_each_test_and_theory_through_their_points() -> None:
+    def attack(title: str, test: str, scale: int, drawn: bool) -> dict[str, Any]:
+        theory = [0.05, 0.4, 0.9, 0.999]
+        points = [
+            {
+                "symbols": scale * 2**k,
+                "theory": theory[k],
+                "counted": theory[k] if drawn else None,
+                "interval": (0.9 * theory[k], 0.5 + 0.5 * theory[k]) if drawn else None,
+            }
+            for k in range(4)
+        ]
+        return {"title": title, "test": test, "points": points}
+
+    figure = plots.power_curves(
+        [attack("late", "noise", 1000, False), attack("soon", "noise", 10, True), attack("faint", "gain", 500, True)],
+        wanted=0.9,
+    )
+    noise, gain = figure.axes
+    assert [noise.get_title("left"), gain.get_title("left")] == ["noise test", "gain test"]
+    key = noise.get_legend()
+    assert key is not None
+    assert [text.get_text() for text in key.get_texts()] == ["soon", "late (theory)"]  # from left to right
+    curve = next(line for line in noise.lines if line.get_label() == "soon (theory)")
+    place, power = np.asarray(curve.get_xdata(), float), np.asarray(curve.get_ydata(), float)
+    assert (np.diff(power) > 0).all()
+    assert np.interp(20.0, place, power) == pytest.approx(0.4, abs=0.01)
+    style.render(figure)
