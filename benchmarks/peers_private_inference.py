@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -55,27 +56,34 @@ def of_peer(name: str, python: str | None, inputs: Path, images: int, timeout: f
     script = Path(__file__).with_name("private_peers.py")
     single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
     try:
-        done = subprocess.run(
+        # A group of its own, so that a peer that hangs leaves none of its parties behind (POSIX).
+        started = subprocess.Popen(
             [python, str(script), name, str(inputs), str(images)],
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            timeout=timeout,
-            check=False,
             env={**os.environ, **single},
+            start_new_session=True,
         )
-    except subprocess.TimeoutExpired:
-        return {"skipped": f"not finished after {timeout:g} s"}
     except OSError as error:
         return {"skipped": f"the interpreter does not start: {error.strerror}"}
-    lines = done.stdout.strip().splitlines()
-    if done.returncode != 0 or not lines or not lines[-1].startswith("{"):
-        words = done.stderr.strip().splitlines()
-        return {"skipped": f"ended with code {done.returncode}: {words[-1] if words else 'no words'}"}
+    try:
+        words, complaints = started.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        if hasattr(os, "killpg"):
+            os.killpg(started.pid, signal.SIGKILL)
+        started.kill()
+        started.communicate()
+        return {"skipped": f"not finished after {timeout:g} s"}
+    lines = words.strip().splitlines()
+    if started.returncode != 0 or not lines or not lines[-1].startswith("{"):
+        last = complaints.strip().splitlines()
+        return {"skipped": f"ended with code {started.returncode}: {last[-1] if last else 'no words'}"}
     answer: dict[str, Any] = json.loads(lines[-1])
     if "missing" in answer:
         return {"skipped": f"not installed there: {answer['missing']}"}
-    if name == "spu" and (sent := spu_bytes(done.stdout + done.stderr)) is not None:
+    if name == "spu" and (sent := spu_bytes(words + complaints)) is not None:
         answer["bytes"] = 2 * sent  # both parties
     return {**answer, "rests_on": LEFT[name]}
 
