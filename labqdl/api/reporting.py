@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.text import Text
 from scipy import stats
+from threadpoolctl import threadpool_limits
 
 from labqdl import __version__
 from labqdl.api.blocks import finished_blocks, load_light, load_logits, load_outcomes
@@ -154,7 +155,9 @@ def gather(run: str | Path, *, symbol_rate: float = SYMBOL_RATE) -> say.Content:
         record = open_run(run)
     except RecordError as error:
         raise RecordError(f"{error}. 'labqdl recover {run}' saves what can be saved") from None
-    return _Gatherer(record).content(symbol_rate)
+    # One BLAS thread, as in the run itself: every bit then depends on the shapes alone.
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _Gatherer(record).content(symbol_rate)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

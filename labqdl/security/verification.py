@@ -206,8 +206,8 @@ class Verifier:
             session_layers(self._frame, self._laws, Totals.sum(totals)),
             totals,
             test.threshold,
-            cross_use=self.cross_use(),
-            sampled=self.sampled(),
+            cross_use=self.cross_use() if test.name == "cross-use" else None,
+            sampled=self.sampled() if test.name == "direction" else None,
         )
 
     def running(self) -> Consistency:
