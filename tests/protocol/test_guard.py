@@ -22,6 +22,7 @@ from labqdl.facts import (
     Owner,
     Place,
     TapSetting,
+    TestResult,
     VerificationPlan,
 )
 from labqdl.facts.monitor import POWER_MONITOR
@@ -210,6 +211,79 @@ def test_false_alarms_stay_below_the_agreed_rate(sessions: int, ledger: Ledger) 
             degrees = 2 * 24
             louder = stats.chi2.sf(1.05 * stats.chi2.isf(values, degrees), degrees)
             assert stats.kstest(louder, "uniform").pvalue < 1e-7
+
+
+def test_what_all_tests_of_a_session_may_spend_adds_up_to_at_most_alpha(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test that is made, of single blocks and of all blocks so far, at the threshold that it was given."""
+    spent: list[float] = []
+    made = Guard._tests
+
+    def tests(self: Guard, sums: GuardRecord, blocks: int) -> tuple[TestResult, ...]:
+        results = made(self, sums, blocks)
+        spent.extend(result.threshold for result in results)
+        return results
+
+    monkeypatch.setattr(Guard, "_tests", tests)
+    layers = (FRAME.layers[0], replace(FRAME.layers[0], rows=10, n_features=24))
+    visit(3, frame=replace(FRAME, layers=layers, images=24, ledger=LEDGER), settings=GuardSettings(alpha=0.01))
+    assert len(spent) == 2 * (6 * 5 + 5 * 4)
+    assert 0.005 < math.fsum(spent) <= 0.01
+
+
+@pytest.mark.parametrize(("brightness", "seen"), [(1.03, False), (1.09, True)])
+def test_the_power_meter_is_believed_as_far_as_it_is_calibrated(brightness: float, seen: bool) -> None:
+    """63,000 photons: 3 % more are eight standard deviations off, as far as 9 % are from what the tolerance allows."""
+    layer = replace(FRAME.layers[0], mu=100.0)
+    frame = replace(FRAME, layers=(layer,), images=400, block=100)
+    guard = visit(4, f"bright-probe:{brightness}", frame, GuardSettings(alpha=0.4, power_tolerance=0.05))
+    (power,) = [test for test in guard.findings if test.name == "power, layer 1"]
+    assert power.z > 5
+    assert power.passed is not seen
+
+
+def test_the_brightest_of_many_rows_is_judged_as_that() -> None:
+    """P(one of 24 rows has so many photons) is at most 24 times that of one row, at the crest that is allowed."""
+    light = 0.5 * 7 * (4.0 * 16 / 2 * LEDGER.transmissivity(Place.FORWARD) + LEDGER.forward_excess * 8 / 2)
+    photons = np.full(24, round(light))
+    photons[5] = round(2 * light + 3 * math.sqrt(2 * light))
+    guard = Guard(GuardSettings(row_crest=2.0), FRAME, Roots.from_seed(1).client)
+    guard.take(0, 0, np.zeros((7, 24)), MonitorReading(photons, 0.5, 0))
+    (row,) = [test for test in guard.findings if test.name == "row power, layer 1"]
+    assert row.statistic == photons[5]
+    assert row.p_value == pytest.approx(24 * float(stats.poisson.sf(photons[5] - 1, 2 * light)), rel=1e-9)
+    assert 1e-3 < row.p_value < 1
+
+
+def test_what_failed_once_stays_failed() -> None:
+    """A bright block among honest ones: the last blocks' own tests pass, and do not wipe out what was found."""
+    guard = Guard(GuardSettings(), replace(FRAME, images=400, check_vectors=0), Roots.from_seed(1).client)
+    found = []
+    for block in range(100):
+        values = np.full((4, 24), 60.0 if block == 0 else 0.0)
+        found.append([test.name for test in guard.take(0, block, values)])
+    assert found[0] == found[1] == ["outcome energy, layer 1"]
+    assert not found[-1]
+    (test,) = guard.findings
+    assert not test.passed
+
+
+def test_phase_noise_that_was_agreed_is_no_entangled_light() -> None:
+    """Bright light whose phase wanders makes repeated outcomes differ by three times the noise of a quiet path."""
+    frame = replace(FRAME, ledger=SHAKY, layers=(replace(FRAME.layers[0], mu=400.0),), images=40)
+    guard = visit(5, frame=frame)
+    (repeat,) = [test for test in guard.findings if test.name == "repeat, layer 1"]
+    assert repeat.passed
+    assert repeat.statistic > 1.5
+    assert repeat.z > 6
+
+
+def test_dark_counts_of_the_watchdog_are_those_of_all_slots() -> None:
+    """7 vectors, 24 rows and 8 modes of 0.05 darks each."""
+    guard = Guard(GuardSettings(), FRAME, Roots.from_seed(1).client)
+    guard.take(0, 0, np.zeros((7, 24)), MonitorReading(np.zeros(24, np.int64), 0.0, 80, dark_counts=0.05))
+    (dark,) = [test for test in guard.findings if test.name == "out of band, layer 1"]
+    assert dark.expected == pytest.approx(67.2)
+    assert dark.p_value == pytest.approx(float(stats.poisson.sf(79, 67.2)), rel=1e-9)
 
 
 def test_nothing_is_judged_that_was_not_measured() -> None:

@@ -191,6 +191,7 @@ def test_choices_are_keyed_fair_and_as_frequent_as_agreed() -> None:
     assert abs(quadratures.mean() - 0.5) < 5 * 0.5 / np.sqrt(quadratures.size)
     assert abs(rows.mean() - 0.3) < 5 * np.sqrt(0.21 / rows.size)
     assert len({pattern.tobytes() for pattern in patterns}) == 400
+    assert len({row.tobytes() for row in counted}) == 400
     np.testing.assert_array_equal(intents(server)[1].pattern, patterns[0])
     np.testing.assert_array_equal(intents(server)[1].counted, counted[0])
     other = Server(network, frame, Roots.from_seed(2).server)

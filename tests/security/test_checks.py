@@ -136,9 +136,10 @@ def test_without_the_alignment_envelope_aligned_weights_would_raise_false_alarms
     aligned = replace(honest_layers(frame, [layer_light(q)])[0], spike_x=9.0, spike_p=9.0)
     naive = replace(aligned, alignment=1 / 16)
     assert aligned.alignment == pytest.approx(1.0, rel=1e-5)
-    assert_rate(sum(not gain_check([aligned], [part], 0.05).passed for part in light), 600, 0.05)
-    with pytest.raises(AssertionError, match="expected"):
-        assert_rate(sum(not gain_check([naive], [part], 0.05).passed for part in light), 600, 0.05)
+    for check in (gain_check, phase_check):
+        assert_rate(sum(not check([aligned], [part], 0.05).passed for part in light), 600, 0.05)
+        with pytest.raises(AssertionError, match="expected"):
+            assert_rate(sum(not check([naive], [part], 0.05).passed for part in light), 600, 0.05)
 
 
 # ---- powers of the named attacks, mu = 4, G = 2, n_modes = 392, T = 1, one-sided false-alarm rate 1e-6 ----
@@ -311,6 +312,39 @@ def test_an_unbalanced_net_gain_widens_the_envelope_to_what_any_data_can_do() ->
         high: QuadraticLaw = law_of(part, high=True)
         low: QuadraticLaw = law_of(part, high=False)
         assert high.mean > low.mean
+
+
+@pytest.mark.parametrize("along", [True, False], ids=["data along the light", "data across the light"])
+def test_no_data_raise_an_alarm_at_an_unbalanced_net_gain(along: bool) -> None:
+    """The missing light is (1 - t)^2 |x.q|^2: all there is, or none. Noise and photons lie at an end of the envelope.
+
+    More than eight standard deviations from the other end; false-alarm rate of each of the three tests 1e-9.
+    """
+    tap = TapSetting.amplifier(2.0, 0.45)
+    generator = np.random.default_rng(91)
+    rows, n_modes, images, mu = 16, 4, 2000, 160.0
+    axis = np.zeros((2, 2 * n_modes))
+    axis[0, :n_modes], axis[1, n_modes:] = generator.normal(size=n_modes), generator.normal(size=n_modes)
+    axis /= np.linalg.norm(axis, axis=1, keepdims=True)
+    q = np.outer(generator.choice([-1.0, 1.0], size=rows), axis[0]) * math.sqrt(4 * mu * n_modes)
+    frame = make_frame(shapes=((rows, 2 * n_modes),), tap=tap, mu=mu)
+    law = honest_layers(frame, [layer_light(q)])[0]
+    x = np.tile(axis[0 if along else 1], (images, 1))
+    _, light = sample_statistics(
+        LinkLaw.from_ledger(IDEAL, honest(IDEAL, tap)),
+        q,
+        x,
+        generator.random(n_modes) < 0.5,
+        first_counted(rows, 8),
+        lambda purpose: np.random.default_rng([92, *purpose.encode()]),
+    )
+    part = Totals.from_rows(light.statistics, np.sum(q**2, axis=1))
+    for check in (gain_check, noise_check, count_check):
+        assert check([law], [part], 1e-9).passed, check.__name__
+    # Not idle: the other end of the envelope would be blamed.
+    for law_of, value in ((law.noise, part.rr), (law.count, part.photons)):
+        other: QuadraticLaw = law_of(part, high=not along)
+        assert abs(value - other.mean) > 8 * math.sqrt(other.variance)
 
 
 def test_frames_and_light_must_fit() -> None:

@@ -20,6 +20,7 @@ from labqdl.security.finite import (
     channel_limits,
     chi_square_quantile,
     data_bits,
+    excess_limit_counts,
     excess_limit_homodyne,
     honest_excess,
     honest_limits,
@@ -83,6 +84,21 @@ def test_chi_square_quantile_keeps_its_tail_where_scipy_loses_it() -> None:
 def test_photon_limit_inverts_the_negative_binomial(photons: int, sources: int) -> None:
     limit = photon_limit(photons=photons, sources=sources, failure=1e-6)
     assert float(stats.nbinom.cdf(photons, sources, 1 / (1 + limit))) == pytest.approx(1e-6, rel=1e-5)
+
+
+@pytest.mark.parametrize("chaotic", [True, False], ids=["one mode a row", "one quadrature a row"])
+def test_light_of_one_quadrature_is_allowed_to_bunch_more(chaotic: bool) -> None:
+    """Rows of m (z1^2 + z2^2)/2 photons, or of m z^2: 90 photons or fewer are by chance as rare as stated."""
+    generator = np.random.default_rng(12)
+    photons, pairs, slots, efficiency, failure = 90, 200, 1600, 0.7, 0.02
+    limit = excess_limit_counts(
+        photons=photons, pairs=pairs, slots=slots, efficiency=efficiency, failure=failure, chaotic=chaotic
+    )
+    mean = 0.5 * limit * efficiency * slots / pairs
+    normals = 2 if chaotic else 1
+    light = mean * generator.chisquare(pairs * normals, 400_000) / normals
+    rare = int(np.sum(generator.poisson(light) <= photons))
+    assert abs(rare - 8000) < 5 * math.sqrt(8000 * (1 - failure)) + 0.01 * 8000
 
 
 def test_photon_limit_without_a_source_to_speak_of_is_huge() -> None:

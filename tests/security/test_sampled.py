@@ -17,7 +17,7 @@ from labqdl.optics.sampler import sample_residuals
 from labqdl.security.checks import direction_check, noise_check, session_checks, spectral_check
 from labqdl.security.cross_use import CrossUseTotals
 from labqdl.security.expected import HonestLayer, LayerLight, Totals, honest_layers, layer_light
-from labqdl.security.sampled import SampledTotals, combined_p_value, direction_law, inspect
+from labqdl.security.sampled import ImageSpectrum, SampledTotals, combined_p_value, direction_law, inspect
 from labqdl.security.singular import spiked_edge
 from tests.security.light import BENCH, IDEAL, Reals, assert_rate, assert_uniform, make_frame, make_light
 from tests.security.test_cross_use import KINDS, data, streams
@@ -312,6 +312,20 @@ def test_combined_p_values_of_independent_tests_are_valid_and_find_both_kinds_of
     assert combined_p_value([0.5] * 100) > 0.5
     assert combined_p_value([]) == 1.0
     assert combined_p_value([1e-100] * 40) == 2e-100
+
+
+def test_the_worst_of_many_images_is_no_finding_by_itself() -> None:
+    """A p-value of 1e-3 among a hundred is expected every tenth time."""
+    dull = [ImageSpectrum(1.0 + 0.01 * k, 1, 0.6, 64) for k in range(99)]
+    spectra = (*dull, ImageSpectrum(0.9, 2, 1e-3, 64))
+    found = spectral_check([SampledTotals(spectra=spectra)], 0.01)
+    assert found.statistic == 0.9
+    assert found.samples == 6400
+    assert "second" in found.unit
+    assert 0.1 < found.p_value < 0.4
+    assert found.passed
+    alone = spectral_check([SampledTotals(spectra=spectra[-1:])], 0.01)
+    assert not alone.passed
 
 
 def test_p_values_that_depend_on_the_past_are_combined_validly() -> None:

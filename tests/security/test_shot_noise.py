@@ -205,6 +205,21 @@ def test_certificates_charge_an_uncertain_unit_to_the_client() -> None:
     assert "server's own input blocked" in few.bounds()[0].assumptions[-1] + few.bounds()[0].assumptions[-2]
 
 
+def test_what_a_certificate_with_a_measured_unit_spends_adds_up_to_delta() -> None:
+    """A tenth goes to the unit's own lower limit, nine tenths to what the limits of a known unit may spend."""
+    frame = measured(ShotNoise.OWN, slots=20, ledger=NOISY, counting=0.0)
+    (totals,) = session(frame, 6).totals()
+    layers = honest_layers(frame)
+    delta = 1e-3
+    own = channel_limits(layers, [totals], NOISY, delta, None, ShotNoise.OWN)
+    known = channel_limits(layers, [totals], NOISY, 0.9 * delta, None, ShotNoise.KNOWN)
+    assert own.transmissivity == pytest.approx(known.transmissivity, rel=1e-12)
+    least = totals.vacuum_squares / float(stats.chi2.isf(0.1 * delta, totals.vacuum_slots))
+    assert own.excess_homodyne is not None
+    assert known.excess_homodyne is not None
+    assert own.excess_homodyne == pytest.approx(known.excess_homodyne + (1.1 - least) / 0.9, rel=1e-9)
+
+
 def test_a_certificate_from_an_uncertain_unit_covers_the_truth() -> None:
     """At 90 % confidence the limit is below the true excess in at most a tenth of the sessions; 100 of them."""
     truth, misses = 0.02 + 0.8 / 8, 0

@@ -197,6 +197,27 @@ def test_a_gap_in_the_order_is_judged_as_if_it_had_not_been() -> None:
     assert late.running() == in_time.running()
 
 
+def test_the_largest_evidence_of_any_moment_counts_in_whatever_order_blocks_arrive() -> None:
+    frame, lights, drawn = session()
+    _, _, loud = session(noise_error=0.3)
+    parts = [(key, block_of(loud if key[1] == 1 else drawn, *key)) for key in keys()]
+
+    def watch(order: list[int]) -> Verifier:
+        verifier = Verifier(frame, lights)
+        for index in order:
+            (layer, block), light = parts[index]
+            verifier.add(layer, block, light)
+        return verifier
+
+    in_time = watch(list(range(len(parts))))
+    # What was found after the second block fades under honest light, and is not forgotten.
+    assert in_time.evidence().log10_largest > in_time.evidence().log10_now + 1
+    assert in_time.running().log10_e_value == in_time.evidence().log10_largest
+    assert in_time.consistency().log10_e_value == in_time.evidence().log10_largest
+    late = watch([*range(4, len(parts)), *range(4)])
+    assert late.running() == in_time.running()
+
+
 def test_the_same_block_twice_counts_once_and_must_agree() -> None:
     frame, lights, drawn = session()
     verifier = run(frame, lights, drawn, keys()[:2])
