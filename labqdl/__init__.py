@@ -1,8 +1,8 @@
 """labqdl: quantum-secure deep learning on the bench.
 
 `labqdl.run` performs a secure inference, `labqdl.bound` says what an operating point leaks, `labqdl.plan` finds the
-point that reaches a target, and `labqdl.open_run` reads a run folder. Names load lazily: importing labqdl itself
-needs numpy and the standard library only.
+point that reaches a target, `labqdl.power` says how soon a cheat is found, and `labqdl.open_run` reads a run folder.
+Names load lazily: importing labqdl itself needs numpy and the standard library only.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from labqdl.api import bound, open_run, plan, run
+    from labqdl.api import bound, open_run, plan, power, run
 
-_LAZY = {"run": "labqdl.api", "bound": "labqdl.api", "open_run": "labqdl.api", "plan": "labqdl.api"}
+_LAZY = dict.fromkeys(("run", "bound", "open_run", "plan", "power"), "labqdl.api")
 
-__all__ = ["__version__", "bound", "open_run", "plan", "run"]
+__all__ = ["__version__", "bound", "open_run", "plan", "power", "run"]
 
 
 def __getattr__(name: str) -> Any:

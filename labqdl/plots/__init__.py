@@ -13,6 +13,7 @@ from labqdl.plots.evidence import check_summary, deviations, e_value_path, norma
 from labqdl.plots.ledger import ledger_waterfall
 from labqdl.plots.maps import MapPanel, leakage_map, leakage_maps
 from labqdl.plots.outcomes import OutcomeFit, fit_outcomes, outcomes
+from labqdl.plots.power import power_curves
 
 __all__ = [
     "MapPanel",
@@ -31,6 +32,7 @@ __all__ = [
     "ledger_waterfall",
     "normal_deviate",
     "outcomes",
+    "power_curves",
     "residual_path",
     "style",
 ]
