@@ -86,7 +86,7 @@ def ledger_waterfall(ledger: Ledger, *, ax: Axes | None = None) -> Axes:
             facecolor=_LOOKS[owner][0],
             hatch=_LOOKS[owner][1],
             edgecolor="white",
-            label=f"{owner}: {_owned(ledger, owner):.3g} dB",
+            label=f"{owner}: {style.short(_owned(ledger, owner))} dB",
         )
         for owner in Owner
         if owner in seen
@@ -103,14 +103,14 @@ def _owned(ledger: Ledger, owner: Owner) -> float:
 
 def _words(component: Component) -> str:
     """Loss and noise of a component, as short as they can be told."""
-    parts = [f"{abs(to_db(component.transmissivity)):.3g} dB"] if component.transmissivity < 1 else []
+    parts = [f"{style.short(abs(to_db(component.transmissivity)))} dB"] if component.transmissivity < 1 else []
     for value, words in (
-        (component.electronic_noise, "{:.3g} SNU electronic"),
-        (component.excess, "{:.3g} SNU excess"),
-        (component.phase_noise, "{:.3g} rad"),
+        (component.electronic_noise, "SNU electronic"),
+        (component.excess, "SNU excess"),
+        (component.phase_noise, "rad"),
     ):
         if value:
-            parts.append(words.format(value))
+            parts.append(f"{style.short(value)} {words}")
     if component.dark_counts:
         parts.append(f"{style.short(component.dark_counts)} darks a slot")
     if component.n_sp != 1.0:

@@ -284,7 +284,7 @@ def save(drawn: Figure | Axes, path: str | Path) -> Path:
 def log_axis(axis: Axis, low: float, high: float) -> None:
     """Make an axis logarithmic from `low` to `high` (both > 0), with labels that a person can read.
 
-    Few decades get labels at 2 and 5 as well; figures between 0.001 and 10,000 are written as such, others as powers
+    Few decades get labels at 2 and 5 as well; figures between 0.001 and 100,000 are written as such, others as powers
     of ten; unlabelled minor ticks stand at every integer where there is room.
     """
     from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullFormatter
@@ -299,7 +299,7 @@ def log_axis(axis: Axis, low: float, high: float) -> None:
         axis.set_major_formatter(FixedFormatter([f"{value:g}" for value in locator]))
         axis.set_minor_locator(FixedLocator([]))
         return
-    plain = 10.0 ** math.ceil(math.log10(low) - 1e-9) >= 0.9e-3 and high <= 2e4  # of the labels that are shown
+    plain = 10.0 ** math.ceil(math.log10(low) - 1e-9) >= 0.9e-3 and high <= 2e5  # of the labels that are shown
     steps = (1.0, 2.0, 5.0) if decades < 2.2 else (1.0,)
     axis.set_major_locator(LogLocator(base=10, subs=steps, numticks=8 if decades > 2.2 else 20))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}" if plain else power_of_ten(value)))

@@ -209,17 +209,17 @@ def _pair(measured: float, expected: float) -> tuple[str, str]:
 def _leaks(leaks: Leaks) -> Table:
     rows: list[tuple[str, ...]] = []
     over: list[int] = []
+    engines = tuple(dict.fromkeys(bound.engine for bound in leaks.report.bounds))
     ordered = sorted(
         leaks.report.bounds,
-        key=lambda b: (
-            b.quantity is Quantity.DATA,
-            b.engine in leaks.for_comparison,
-            b.uses > 1,
-            b.confidence is not None,
+        key=lambda bound: (
+            bound.quantity is Quantity.DATA,
+            bound.engine in leaks.for_comparison,
+            engines.index(bound.engine),
+            bound.uses > 1,
+            bound.confidence is not None,
         ),
     )
-    engines = tuple(dict.fromkeys(bound.engine for bound in ordered))
-    ordered.sort(key=lambda b: (b.quantity is Quantity.DATA, engines.index(b.engine)))
     for bound in ordered:
         budget = _budget(leaks, bound)
         if bound.engine in leaks.for_comparison:
