@@ -38,6 +38,8 @@ default plan keeps one in full."""
 RESIDUALS_BLOCK = 32
 """Images a block where every residual is kept: 784 rows of them take 40 MB in memory."""
 DEFAULT_OUT = "runs"
+DEFAULT_ACCOUNTS = "accounts"
+"""Folder beside a run in which accounts are kept where a cumulative budget is set."""
 DEFAULT_VACUUM_SLOTS = 16
 """Vacuum slots per homodyned row where the server measures its shot-noise unit."""
 DEFAULT_CHECK_VECTORS = 4
@@ -94,6 +96,7 @@ class Experiment:
     server: str
     seed: int | None
     out: Path
+    accounts: Path | None
     depth: Depth
     block: int
     plan: VerificationPlan
@@ -127,6 +130,13 @@ class Experiment:
         """BLAKE2b-256 of the prepared data, hexadecimal."""
         return hashlib.blake2b(np.ascontiguousarray(self.prepared).data, digest_size=32).hexdigest()
 
+    def accounts_beside(self, run: Path) -> Path | None:
+        """Folder of the accounts of a run in this folder; None where none are kept."""
+        cumulative = (self.budgets.cumulative_bits_per_weight, self.budgets.cumulative_bits_per_feature)
+        if self.accounts is not None or cumulative == (None, None):
+            return self.accounts
+        return run.absolute().parent / DEFAULT_ACCOUNTS
+
     def to_json(self) -> dict[str, Any]:
         """What a resumed run needs to build the same experiment again; the frame is recorded beside it."""
         return {
@@ -146,6 +156,7 @@ class Experiment:
             "monitor_fraction": self.monitor_fraction,
             "seed": self.seed,
             "depth": self.depth.value,
+            "accounts": None if self.accounts is None else str(self.accounts),
         }
 
 
@@ -163,7 +174,7 @@ def configure(file: str | Path | None, overrides: dict[str, Any]) -> ExperimentC
             raise InputError(f"unknown setting '{name}'", expected="one of " + ", ".join(sorted(known)))
     config = load_experiment(file) if file is not None else ExperimentConfig()
     given = {name: value for name, value in overrides.items() if value is not None}
-    for name in ("model", "data", "labels", "link", "out"):
+    for name in ("model", "data", "labels", "link", "out", "accounts"):
         if name not in given and getattr(config, name) is not None and config.folder is not None:
             given[name] = _from_file(config, name)
     plain: dict[str, Any] = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
@@ -174,7 +185,8 @@ def _from_file(config: ExperimentConfig, name: str) -> str:
     """A file's value: a path counts from the file's folder if something lies there, else it is a name."""
     value: str = getattr(config, name)
     path = config.path(value)
-    looks_like_path = name == "out" or bool(Path(value).suffix) or len(Path(value).parts) > 1 or path.exists()
+    folder = name in ("out", "accounts")
+    looks_like_path = folder or bool(Path(value).suffix) or len(Path(value).parts) > 1 or path.exists()
     return str(path) if looks_like_path else value
 
 
@@ -251,6 +263,7 @@ def resolve(config: ExperimentConfig) -> Experiment:
         server=server.word,
         seed=config.seed,
         out=Path(config.out or DEFAULT_OUT),
+        accounts=None if config.accounts is None else Path(config.accounts).absolute(),
         depth=depth,
         block=block,
         plan=plan,

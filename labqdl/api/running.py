@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from labqdl import __version__
+from labqdl.api.accounting import RunAccounts
 from labqdl.api.agreement import compare_documents, figures_of
 from labqdl.api.blocks import RunRecorder, check_outcomes, finished_blocks, load_checks, load_light, load_logits
 from labqdl.api.bounding import f2_db, with_any_probe
@@ -31,7 +33,6 @@ from labqdl.protocol.client import PARTING
 from labqdl.protocol.guard import Guard, GuardSettings, complaint
 from labqdl.records import Party, RunFolder, provenance
 from labqdl.rng import Roots
-from labqdl.security.accountant import Accountant
 from labqdl.security.engines import anisotropic_bound, asymptotic_bounds
 from labqdl.security.spectrum import Spectrum
 from labqdl.sequencer import Engine, EngineState, print_plan, stop_on_signals
@@ -67,9 +68,9 @@ def run(
         The run folder itself; by default a new one with the time and the names in it, in the folder `out`.
     settings:
         Keys of the experiment file, which win over it: model, data, labels, images, link, mu, amplifier_gain, tap,
-        tap_transmissivity, last_layer_db, client, server, channel, seed, out, depth, block, counting_fraction, alpha, delta,
-        cross_use, residual_share, bits_per_weight, bits_per_feature, cumulative_bits_per_weight,
-        cumulative_bits_per_feature.
+        tap_transmissivity, last_layer_db, client, server, channel, seed, out, accounts, depth, block,
+        counting_fraction, alpha, delta, cross_use, residual_share, bits_per_weight, bits_per_feature,
+        cumulative_bits_per_weight, cumulative_bits_per_feature.
 
     Returns
     -------
@@ -217,6 +218,7 @@ def _recorded_config(record: RunFolder) -> ExperimentConfig:
         vacuum_slots=frame["vacuum_slots"],
         check_vectors=frame["check_vectors"],
         monitor_fraction=recorded["monitor_fraction"],
+        accounts=recorded.get("accounts"),
         **frame["plan"],
         **frame["budgets"],
     )
@@ -258,15 +260,27 @@ def _carry_out_blocks(
             on_block(count, total)
 
     if not server.aborted and len(done) < total:
-        accountant = Accountant(frame)
-        for block in done:
-            for layer in range(len(frame.layers)):
-                accountant.record(layer, block)
-        handlers = InferenceHandlers(
-            server, client, link, RunRecorder(record), accountant=accountant, on_block=finished
-        )
-        engine = Engine(handlers.table())
-        with stop_on_signals(engine):
+        with ExitStack() as stack:
+            folder = experiment.accounts_beside(record.path)
+            accounts = None
+            if folder is not None:
+                accounts = stack.enter_context(
+                    RunAccounts(
+                        folder,
+                        record.run_id,
+                        record.path.name,
+                        frame,
+                        experiment.network,
+                        server.light,
+                        experiment.dataset.data,
+                        finished=done,
+                    )
+                )
+            handlers = InferenceHandlers(
+                server, client, link, RunRecorder(record), accountant=accounts, on_block=finished
+            )
+            engine = Engine(handlers.table())
+            stack.enter_context(stop_on_signals(engine))
             engine.run(infer(frame, finished=done))
         if engine.state is EngineState.STOPPED:
             record.commit("stopped", blocks=count)
@@ -281,11 +295,7 @@ def restored_server(
 ) -> Server:
     """The server as it stands after these blocks, from its own records and from what the client told it."""
     server = Server(experiment.network, frame, record.party(Party.SERVER).root())
-    records = (
-        (layer, block, light)
-        for block in blocks
-        for layer, light in load_light(record, frame, block).items()
-    )
+    records = ((layer, block, light) for block in blocks for layer, light in load_light(record, frame, block).items())
     alarmed = not all(test.passed for test in client_findings(frame, record))
     server.restore(records, ended=PARTING if alarmed else None)
     return server
@@ -314,9 +324,7 @@ def joined_result(
     # Light that an aborted block sent has been used as well.
     uses = max(1, sum(frame.block_vectors(block) for block in blocks))
     tested = server.verifier.cross_use() is not None
-    bounds = asymptotic_bounds(
-        frame.layers, frame.tap, frame.ledger, weight_uses=uses, cross_use_tested=tested
-    )
+    bounds = asymptotic_bounds(frame.layers, frame.tap, frame.ledger, weight_uses=uses, cross_use_tested=tested)
     certified = server.verifier.bounds()
     spectra = [light.spectrum or Spectrum.unknown() for light in server.light]
     steered = tuple(

@@ -36,6 +36,12 @@ def run_options(command: Command) -> Command:
     """Options of a run; each wins over the experiment file."""
     for option in (
         json_option,
+        click.option(
+            "--accounts",
+            metavar="FOLDER",
+            help="Folder of the accounts over runs. [default: 'accounts' beside the run where a cumulative budget is "
+            "set]",
+        ),
         click.option("--out", metavar="FOLDER", help="Folder in which the run's folder is made. [default: runs]"),
         click.option(
             "--depth", metavar="DEPTH", help="What is drawn of the returned light: outcomes, statistics, residuals."

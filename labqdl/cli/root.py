@@ -15,7 +15,7 @@ from labqdl.cli.output import Output, discard_output
 from labqdl.errors import LabqdlError
 
 COMMANDS = (
-    "demo", "run", "resume", "runs", "report", "replay", "recover", "export",
+    "demo", "run", "resume", "runs", "accounts", "report", "replay", "recover", "export",
     "bound", "plan", "curve", "reproduce", "train", "models", "doctor",
 )  # fmt: skip
 

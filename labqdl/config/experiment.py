@@ -57,6 +57,12 @@ SCHEMA = Section(
         Field("channel", Kind.TEXT, "The channel that is emulated", choices=CHANNELS, numbered=True),
         Field("seed", Kind.INTEGER, "Seed of all random numbers, for simulations only", minimum=0, maximum=2**63 - 1),
         Field("out", Kind.TEXT, "Folder in which the run's folder is made"),
+        Field(
+            "accounts",
+            Kind.TEXT,
+            "Folder of the accounts, which follow weights and data over runs and refuse what a cumulative budget does "
+            "not allow; by default 'accounts' beside the run where such a budget is set, else none",
+        ),
         Field("depth", Kind.TEXT, "How much of the returned light is sampled", choices=DEPTHS),
         Field("block", Kind.INTEGER, "Images per block of work", minimum=1, maximum=65536),
     ),
@@ -157,6 +163,7 @@ class ExperimentConfig:
     channel: str | None = None
     seed: int | None = None
     out: str | None = None
+    accounts: str | None = None
     depth: str | None = None
     block: int | None = None
     counting_fraction: float | None = None

@@ -19,7 +19,6 @@ from labqdl.link import Link
 from labqdl.protocol import Client, Server
 from labqdl.protocol.guard import GuardRecord
 from labqdl.protocol.intents import Outcomes, Returned
-from labqdl.security.accountant import Accountant
 from labqdl.sequencer import Checkpoint, Command, StopRequested
 
 
@@ -155,6 +154,14 @@ def infer(frame: FrameDescription, finished: Iterable[int] = ()) -> Generator[Co
     return True
 
 
+class Charging(Protocol):
+    """Who charges uses of weights and data before light flows."""
+
+    def record(self, layer: int, block: int) -> None:
+        """Charge one (layer, block), once in a process; raises to refuse it."""
+        ...
+
+
 class BlockRecorder(Protocol):
     """Where finished blocks go; each party's part into its own folder."""
 
@@ -207,7 +214,7 @@ class InferenceHandlers:
         link: Link,
         recorder: BlockRecorder,
         *,
-        accountant: Accountant | None = None,
+        accountant: Charging | None = None,
         on_block: Callable[[int], None] | None = None,
     ) -> None:
         self._accountant = accountant

@@ -1,20 +1,25 @@
-"""Accountants: how often weights and data were used, and what all uses together may have leaked.
+"""Accountants: what all uses of the same weights, or of the same datum, may have leaked together.
 
-Pure bookkeeping on public facts. A block is counted once however often it is reported, so that resuming a run
-does not charge it twice; a block that would exceed an agreed cumulative budget is refused before light flows.
+Pure: an accountant says what one block adds to a spending and what a spending amounts to; who keeps the sums, and for
+how long, is not its business (`labqdl.records.accounts`). The server's accountant knows weights, the client's data.
+Bits are asymptotic, at the agreed operating point: accountants refuse before anything is measured. Derivation of the
+sums over unequal runs: docs/physics.md, "Accounts over runs".
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Callable, Sequence
 
 from labqdl.errors import LabqdlError
-from labqdl.facts import FrameDescription
-from labqdl.security.expected import honest_layers
-from labqdl.security.finite import data_bits, honest_limits, weight_bits_per_mode
-
-SCHEMA = 1
+from labqdl.facts import FrameDescription, LayerFrame
+from labqdl.facts.spending import Spending
+from labqdl.optics.gain_tap import tap_law
+from labqdl.security.channel import client_input, client_output, data_photons, honest_channel
+from labqdl.security.data import data_leakage
+from labqdl.security.engines import layer_data_leakage
+from labqdl.security.expected import LayerLight
+from labqdl.security.holevo import weight_leakage
 
 
 class BudgetExceeded(LabqdlError):
@@ -23,141 +28,161 @@ class BudgetExceeded(LabqdlError):
     exit_code = 4
 
 
-class Accountant:
-    """Uses of the weights of every layer and of every data vector of a session.
+class WeightsAccountant:
+    """What the uses of each layer's weights add up to; the server's.
 
     Parameters
     ----------
     frame:
-        What both parties agreed on; its cumulative budgets are enforced.
-    earlier_weight_uses:
-        Uses of the same weights in earlier sessions, one number a layer.
-    earlier_data_uses:
-        Uses of the same data vectors in earlier sessions, by index of the image; absent ones are new.
-
-    Bits are those of the engine `labqdl` at the agreed operating point (asymptotic): an accountant refuses before
-    anything is measured.
+        What both parties agreed on; its cumulative budget for weights is enforced.
+    light:
+        What the server's own weights say about their directions; None takes them as equally bright.
     """
 
-    def __init__(
-        self,
-        frame: FrameDescription,
-        earlier_weight_uses: Sequence[int] | None = None,
-        earlier_data_uses: Mapping[int, int] | None = None,
-    ) -> None:
+    def __init__(self, frame: FrameDescription, light: Sequence[LayerLight] | None = None) -> None:
         self._frame = frame
-        self._laws = honest_layers(frame)
-        self._limits = honest_limits(self._laws, frame.ledger)
-        self._earlier = (0,) * len(frame.layers) if earlier_weight_uses is None else tuple(earlier_weight_uses)
-        if len(self._earlier) != len(frame.layers) or min(self._earlier) < 0:
-            raise ValueError(f"earlier_weight_uses must be {len(frame.layers)} numbers >= 0, got {self._earlier!r}")
-        self._earlier_data = dict(earlier_data_uses or {})
-        if any(uses < 0 for uses in self._earlier_data.values()):
-            raise ValueError("earlier_data_uses must be >= 0")
-        self._counted: set[tuple[int, int]] = set()
-        self._weight_memo: dict[int, tuple[float, ...]] = {}
-        self._data_memo: dict[int, float] = {}
+        self._spectra = [None] * len(frame.layers) if light is None else [entry.spectrum for entry in light]
+        self._channels = [
+            honest_channel(mu=layer.mu, n_modes=layer.n_modes, setting=frame.tap, ledger=frame.ledger)
+            for layer in frame.layers
+        ]
+        self._measured = (1.0 - frame.plan.counting_fraction) / 2.0 if frame.plan.cross_use else None
 
-    def record(self, layer: int, block: int) -> bool:
-        """Charge one (layer, block); False if it was charged before.
+    @property
+    def budget(self) -> float | None:
+        """Bits per weight that all uses together may reach, or None."""
+        return self._frame.budgets.cumulative_bits_per_weight
+
+    def price(self, layer: int, block: int, own_uses: int) -> Spending:
+        """What sending one (layer, block) adds, after `own_uses` uses in this session."""
+        channel = self._channels[layer]
+        uses = self._frame.block_vectors(block)
+        return Spending(
+            uses=uses,
+            photons=uses * channel.mu,
+            lost=uses * channel.mu * (1.0 - channel.transmissivity),
+            noise=self._noise(layer, own_uses + uses) - self._noise(layer, own_uses),
+        )
+
+    def _noise(self, layer: int, uses: int) -> float:
+        """Noise that a session of so many uses may have put on their symmetric mode, SNU."""
+        excess = self._channels[layer].excess
+        return uses * excess if self._measured is None else min(uses * excess, excess / self._measured)
+
+    def bits(self, layer: int, total: Spending) -> float:
+        """Bits per real weight that a spending on this layer's weights amounts to."""
+        if total.photons == 0.0:
+            return 0.0
+        spectrum = self._spectra[layer]
+        leak = weight_leakage if spectrum is None else spectrum.leakage
+        transmissivity = min(max(1.0 - total.lost / total.photons, 0.0), 1.0)
+        return leak(mu=total.photons, transmissivity=transmissivity, excess=total.noise) / 2.0
+
+    def judge(
+        self, layer: int, block: int, earlier: Spending, own_uses: int, spenders: Callable[[], str]
+    ) -> tuple[Spending, float]:
+        """(what the block adds, bits per weight after it).
 
         Raises
         ------
         BudgetExceeded
-            If a cumulative budget would be exceeded; nothing is charged then.
+            If that is above the agreed budget; `spenders` says what was spent by whom.
         """
-        self._key(layer, block)
-        if (layer, block) in self._counted:
-            return False
-        self.require(layer, block)
-        self._counted.add((layer, block))
-        return True
+        added = self.price(layer, block, own_uses)
+        total = earlier + added
+        bits = self.bits(layer, total)
+        if self.budget is not None and bits > self.budget:
+            raise BudgetExceeded(
+                f"block {block} of layer {layer + 1} would bring its weights to {total.uses:,} uses and "
+                f"{bits:.4g} bit per weight (asymptotic), above the agreed cumulative budget of {self.budget:.4g}; "
+                f"spent so far: {self.bits(layer, earlier):.4g} bit by {spenders() or 'nobody'}"
+            )
+        return added, bits
 
-    def require(self, layer: int, block: int) -> None:
-        """Raise `BudgetExceeded` if charging this (layer, block) would exceed a budget; charge nothing."""
-        images = self._key(layer, block)
-        if (layer, block) in self._counted:
-            return
-        budgets = self._frame.budgets
-        if budgets.cumulative_bits_per_weight is not None:
-            uses = self.weight_uses(layer) + self._frame.block_vectors(block)
-            bits = self._weight_bits(layer, uses)
-            if bits > budgets.cumulative_bits_per_weight:
-                raise BudgetExceeded(
-                    f"block {block} of layer {layer + 1} would bring its weights to {uses:,} uses and "
-                    f"{bits:.4g} bit per weight (engine labqdl, asymptotic), above the agreed cumulative budget of "
-                    f"{budgets.cumulative_bits_per_weight:.4g}"
-                )
-        if budgets.cumulative_bits_per_feature is not None:
-            uses = 1 + max(self._earlier_data.get(image, 0) for image in images)
-            bits = self._data_bits(uses)
-            if bits > budgets.cumulative_bits_per_feature:
-                raise BudgetExceeded(
-                    f"block {block} would use a data vector for the {uses}. time and bring it to {bits:.4g} bit per "
-                    f"feature (engine labqdl, asymptotic), above the agreed cumulative budget of "
-                    f"{budgets.cumulative_bits_per_feature:.4g}"
-                )
 
-    def weight_uses(self, layer: int) -> int:
-        """Uses of a layer's weights, earlier sessions included."""
-        return self._earlier[layer] + sum(
-            self._frame.block_vectors(block) for index, block in self._counted if index == layer
+class DataAccountant:
+    """What the probes of each data vector add up to; the client's.
+
+    Parameters
+    ----------
+    frame:
+        What both parties agreed on; its cumulative budget for data is enforced.
+
+    The rows of the first layer return copies of the vector's direction, and their photons add up. The rows of later
+    layers carry hidden vectors, which differ from session to session: what they tell is added bit by bit.
+    """
+
+    def __init__(self, frame: FrameDescription) -> None:
+        self._frame = frame
+        self._first = frame.layers[0]
+        photons = data_photons(tap_law(frame.tap, frame.ledger), frame.ledger)
+        later = math.fsum(layer_data_leakage(layer, frame.tap, frame.ledger) for layer in frame.layers[1:])
+        self._price = Spending(
+            uses=self._first.rows,
+            photons=self._first.rows * photons,
+            bits=later + mismatch_bits(frame, self._first),
         )
+        self._memo: dict[Spending, float] = {}
 
-    def data_uses(self, image: int) -> int:
-        """Uses of a data vector, earlier sessions included; it is used once its block's first light has flowed."""
-        now = image // self._frame.block in {block for _, block in self._counted}
-        return self._earlier_data.get(image, 0) + int(now)
+    @property
+    def budget(self) -> float | None:
+        """Bits in total that all uses of a vector together may reach, or None."""
+        per_feature = self._frame.budgets.cumulative_bits_per_feature
+        return None if per_feature is None else per_feature * self._first.n_features
 
-    def bits_per_weight(self) -> float:
-        """What all uses so far leak, the largest over layers, bits per weight; 0 before any use."""
-        return max(self._weight_bits(layer, self.weight_uses(layer)) for layer in range(len(self._laws)))
+    def price(self, times: int = 1) -> Spending:
+        """What a block adds to each of its data vectors that it holds so many times."""
+        return sum((self._price for _ in range(times)), Spending())
 
-    def bits_per_feature(self) -> float:
-        """What all uses so far leak of the data vector that was used most, bits per feature; 0 before any use."""
-        begun = {block for _, block in self._counted}
-        block = self._frame.block
-        uses = (self._earlier_data.get(i, 0) + int(i // block in begun) for i in range(self._frame.images))
-        return self._data_bits(max(uses))
+    def bits(self, total: Spending) -> float:
+        """Bits in total that a spending on one direction amounts to.
 
-    def state_dict(self) -> dict[str, Any]:
-        """What was charged, as plain JSON."""
-        return {
-            "schema": SCHEMA,
-            "frame": self._frame.digest,
-            "earlier_weight_uses": list(self._earlier),
-            "earlier_data_uses": [[image, uses] for image, uses in sorted(self._earlier_data.items())],
-            "counted": [list(key) for key in sorted(self._counted)],
-        }
+        Rows of unequal photons are taken as equal ones of the same sum, for which the bound is largest.
+        """
+        if total not in self._memo:
+            bits = total.bits
+            if total.photons > 0.0:
+                bits += data_leakage(
+                    photons_per_row=total.photons / total.uses, rows=total.uses, n_modes=self._first.n_modes
+                )
+            self._memo[total] = bits
+        return self._memo[total]
 
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take over the state of an accountant of the same frame."""
-        if state["schema"] != SCHEMA:
-            raise ValueError(f"accountant state has schema {state['schema']!r}, expected {SCHEMA}")
-        if state["frame"] != self._frame.digest:
-            raise ValueError("accountant state belongs to another frame description")
-        counted = {(int(layer), int(block)) for layer, block in state["counted"]}
-        for layer, block in counted:
-            self._key(layer, block)
-        self._earlier = tuple(int(uses) for uses in state["earlier_weight_uses"])
-        self._earlier_data = {int(image): int(uses) for image, uses in state["earlier_data_uses"]}
-        self._counted = counted
+    def judge(
+        self, images: Sequence[int], earlier: Spending, elsewhere: float, spenders: Callable[[], str]
+    ) -> tuple[Spending, float]:
+        """(what a block adds to one of its vectors, bits in total after it, those from elsewhere not included).
 
-    def _key(self, layer: int, block: int) -> range:
-        if not 0 <= layer < len(self._laws):
-            raise IndexError(f"layer {layer} of {len(self._laws)}")
-        return self._frame.block_images(block)
+        Parameters
+        ----------
+        images:
+            Where in the data the vector stands; more than one place if a block holds it several times.
+        elsewhere:
+            Bits that the same datum lost in other shapes (another pipeline, another padding), which are added.
 
-    def _weight_bits(self, layer: int, uses: int) -> float:
-        if uses == 0:
-            return 0.0
-        if uses not in self._weight_memo:
-            self._weight_memo[uses] = weight_bits_per_mode(self._frame, self._laws, self._limits, uses=uses)
-        return self._weight_memo[uses][layer] / 2
+        Raises
+        ------
+        BudgetExceeded
+            If the sum is above the agreed budget; `spenders` says what was spent by whom.
+        """
+        added = self.price(len(images))
+        bits = self.bits(earlier + added)
+        if self.budget is not None and bits + elsewhere > self.budget:
+            features = self._first.n_features
+            before = (self.bits(earlier) + elsewhere) / features
+            raise BudgetExceeded(
+                f"data vector {images[0]} would come to {(bits + elsewhere) / features:.4g} bit per feature "
+                f"(asymptotic), above the agreed cumulative budget of {self.budget / features:.4g}; spent so far: "
+                f"{before:.4g} bit by {spenders() or 'nobody'}"
+            )
+        return added, bits
 
-    def _data_bits(self, uses: int) -> float:
-        if uses == 0:
-            return 0.0
-        if uses not in self._data_memo:
-            self._data_memo[uses] = data_bits(self._frame, uses=uses)
-        return self._data_memo[uses]
+
+def mismatch_bits(frame: FrameDescription, layer: LayerFrame) -> float:
+    """What a net gain off 1 adds to one layer's bound on the data, bits in total; 0 at unit gain."""
+    stray = abs(tap_law(frame.tap, frame.ledger).net_gain - 1.0) ** 2
+    if stray * layer.mu * client_input(frame.ledger) * client_output(frame.ledger) == 0.0:
+        return 0.0
+    photons = data_photons(tap_law(frame.tap, frame.ledger), frame.ledger)
+    at_unit_gain = data_leakage(photons_per_row=photons, rows=layer.rows, n_modes=layer.n_modes)
+    return layer_data_leakage(layer, frame.tap, frame.ledger) - at_unit_gain

@@ -292,7 +292,7 @@ def test_a_cumulative_budget_refuses_the_next_block(tmp_path: Path) -> None:
     from labqdl.security.accountant import BudgetExceeded
 
     # At the paper's point six uses leak 2.19 bit per weight, seven 2.37: the third block does not fit.
-    budget: dict[str, Any] = {"cumulative_bits_per_weight": 2.3}
+    budget: dict[str, Any] = {"cumulative_bits_per_weight": 2.3, "cross_use": False}
     with pytest.raises(BudgetExceeded, match="above the agreed cumulative budget") as caught:
         run(folder=tmp_path / "run", **SETTINGS, **budget)
     assert caught.value.exit_code == 4

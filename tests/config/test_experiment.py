@@ -26,6 +26,7 @@ server = "honest"
 channel = "honest"
 seed = 1
 out = "runs"
+accounts = "kept"
 depth = "residuals"
 block = 64
 

@@ -1,0 +1,184 @@
+"""Accounts of a run: charges each block to server and client before its light flows.
+
+In a simulation one process plays both parties, so this module opens both accounts. It hands each accountant only what
+its party knows: the server weights and light, the client data vectors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labqdl.facts import FrameDescription
+from labqdl.facts.spending import Spending
+from labqdl.network import Network
+from labqdl.optics.modes import layer_amplitudes
+from labqdl.records.accounts import Accounts, Charge
+from labqdl.security.accountant import DataAccountant, WeightsAccountant
+from labqdl.security.expected import LayerLight
+
+_SHOWN = 4
+"""Runs that a refusal names before it sums up the rest."""
+
+
+def weight_digests(network: Network) -> tuple[str, ...]:
+    """By what each layer's weights are known: BLAKE2b-128 of the amplitudes at one photon per two modes.
+
+    The light's brightness does not matter, nor a factor common to all weights of a layer: what is sent has none.
+    Weights that differ at all are other weights.
+    """
+    digests = []
+    for layer in network.layers:
+        amplitudes, _ = layer_amplitudes(layer.weights, layer.bias, 0.5)
+        head = f"{amplitudes.shape};".encode()
+        content = np.ascontiguousarray(amplitudes, dtype="<f4").tobytes()
+        digests.append(hashlib.blake2b(head + content, digest_size=16).hexdigest())
+    return tuple(digests)
+
+
+def data_shape(network: Network) -> str:
+    """In which shape a datum meets the light: digest of the public pipeline and of the first layer's padding."""
+    first = network.layers[0]
+    head = {
+        "input": list(network.pipeline.input_shape),
+        "steps": network.pipeline.to_json(),
+        "bias": first.bias is not None,
+        "centred": first.centred,
+    }
+    digest = hashlib.blake2b(json.dumps(head, sort_keys=True).encode(), digest_size=16)
+    for name, array in sorted(network.pipeline.tensors().items()):
+        digest.update(f"{name}{array.shape};".encode())
+        digest.update(np.ascontiguousarray(array, dtype="<f4").data)
+    return digest.hexdigest()
+
+
+class RunAccounts:
+    """Both parties' accounts during one run.
+
+    Parameters
+    ----------
+    folder:
+        Where the accounts are kept, one file for each party.
+    run, name:
+        Identity of the run and what people call it.
+    frame, network, light:
+        What is sent; `light` is the server's own knowledge of it.
+    data:
+        Raw data vectors, (images, ...): what a datum is known by.
+    finished:
+        Blocks that an earlier process finished; they are charged unless they were.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        run: str,
+        name: str,
+        frame: FrameDescription,
+        network: Network,
+        light: Sequence[LayerLight],
+        data: NDArray[np.generic],
+        *,
+        finished: Iterable[int] = (),
+    ) -> None:
+        self._run, self._name, self._frame, self._data = run, name, frame, data
+        self._weights_accountant = WeightsAccountant(frame, light)
+        self._data_accountant = DataAccountant(frame)
+        self._layers = tuple(
+            Charge(digest, f"{network.name}, layer {index + 1}") for index, digest in enumerate(weight_digests(network))
+        )
+        self._shape = data_shape(network)
+        self._weights = Accounts.of_weights(folder)
+        try:
+            self._vectors = Accounts.of_data(folder)
+        except BaseException:
+            self._weights.close()
+            raise
+        self._attempt = 1 + max(self._weights.attempts(run), self._vectors.attempts(run))
+        try:
+            for block in finished:
+                self._charge(block, None)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give both files back."""
+        self._weights.close()
+        self._vectors.close()
+
+    def record(self, layer: int, block: int) -> None:
+        """Charge a block to both parties, before the light of its first layer flows; once in this process.
+
+        All layers at once, so that no block is refused half way through.
+
+        Raises
+        ------
+        BudgetExceeded
+            If a cumulative budget would be exceeded; nothing is charged then, to neither party.
+        """
+        if layer == 0:
+            self._charge(block, self._attempt)
+
+    def _charge(self, block: int, attempt: int | None) -> None:
+        # Always the client's first, so that two runs never wait for each other in a circle.
+        with self._vectors.transaction():
+            self._charge_data(block, attempt)
+            with self._weights.transaction():
+                for layer in range(len(self._layers)):
+                    self._charge_weights(layer, block, attempt)
+
+    def _charge_weights(self, layer: int, block: int, attempt: int | None) -> None:
+        accountant = self._weights_accountant
+
+        def judge(charge: Charge, spent: Spending, own_uses: int, elsewhere: float) -> tuple[Spending, float]:
+            return accountant.judge(layer, block, spent, own_uses, lambda: _words(self._weights, charge))
+
+        self._weights.charge(
+            self._run, self._name, block, [self._layers[layer]], judge, budget=accountant.budget, attempt=attempt
+        )
+
+    def _charge_data(self, block: int, attempt: int | None) -> None:
+        accountant = self._data_accountant
+        images: dict[Charge, list[int]] = {}
+        for image in self._frame.block_images(block):
+            owner = self._vectors.keyed_digest(_content(self._data[image]))
+            images.setdefault(Charge(owner, "data vector", self._shape), []).append(image)
+
+        def judge(charge: Charge, spent: Spending, own_uses: int, elsewhere: float) -> tuple[Spending, float]:
+            return accountant.judge(images[charge], spent, elsewhere, lambda: _words(self._vectors, charge))
+
+        self._vectors.charge(
+            self._run, self._name, block, list(images), judge, budget=accountant.budget, attempt=attempt
+        )
+
+
+def _content(vector: NDArray[Any]) -> bytes:
+    """A datum's bytes with its type and shape."""
+    plain = np.ascontiguousarray(vector)
+    return f"{plain.dtype.str}{plain.shape};".encode() + plain.tobytes()
+
+
+def _words(accounts: Accounts, charge: Charge) -> str:
+    """Who has spent on this, most uses first."""
+    spenders = sorted(accounts.spenders(charge.owner), key=lambda entry: (-entry[1], entry[0]))
+    shown = [f"run {name} ({uses:,} uses)" for name, uses in spenders[:_SHOWN]]
+    rest = spenders[_SHOWN:]
+    if rest:
+        shown.append(f"{len(rest)} more runs ({sum(uses for _, uses in rest):,} uses)")
+    return ", ".join(shown)
