@@ -86,6 +86,7 @@ def _limits(result: PlanResult) -> dict[str, Any]:
         "counting_fraction": shares[0] if shares else None,
         "alpha": result.plan.alpha,
         "delta": result.plan.delta,
+        "cross_use": question.cross_use_tested if several else None,
         "cumulative_bits_per_weight" if several else "bits_per_weight": weights,
         "cumulative_bits_per_feature" if question.data_uses > 1 else "bits_per_feature": features,
     }

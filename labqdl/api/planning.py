@@ -233,7 +233,7 @@ def plan(
     assured: bool = False,
     uses: int = 1,
     data_uses: int = 1,
-    cross_use: bool = False,
+    cross_use: bool = True,
     last_layer_db: float | str = 0.0,
     curve: str | Path | None = None,
     modes: Sequence[int] = (),

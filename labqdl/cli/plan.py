@@ -26,7 +26,7 @@ from labqdl.cli.output import Output
 @click.option("--assured", is_flag=True, help="The lower end of the accuracy's interval has to reach the target.")
 @click.option("--uses", type=int, default=1, help="Uses of the same weights that the limit covers. [default: 1]")
 @click.option("--data-uses", type=int, default=1, help="Uses of the same data vector. [default: 1]")
-@click.option("--cross-use", is_flag=True, help="The cross-use test is in force (with --uses).")
+@click.option("--cross-use/--no-cross-use", default=True, help="The cross-use test is in force. [default: on]")
 @click.option(
     "--last-layer-db", metavar="DB", default="0", help="Extra light of the last layer, or choose. [default: 0]"
 )

@@ -15,10 +15,10 @@ from labqdl.planner.stage import Stage, from_logit, logit
 from labqdl.units import from_db, to_db
 
 _COARSE_DB, _FINE_DB = 3.0, 0.25
-_ALLOWED = 1.0 + 1e-6
-"""Limits are met to the fineness of the search."""
 _TRADE_POINTS = 13
 _LEAST_F2_DB, _MOST_F2_DB = -40.0, 40.0
+_FINE_F2_DB, _CLOSE, _MOST_TURNS = 1e-5, 2e-6, 60
+"""The largest F^2 is found to 1e-5 dB, or until the limit is used up but for 2e-6 of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,31 +210,39 @@ def _at_split(question: Question, stage: Stage, split: float) -> Iterator[Candid
         return
     point = Search(question, stage, split).best(from_db(f2_db))
     if point is not None:
-        yield Candidate(point, f2_db, split, point.violation(question) <= _ALLOWED)
+        yield Candidate(point, f2_db, split, point.violation(question) <= 1.0)
 
 
 def _brightest(question: Question, stage: Stage, split: float) -> Iterator[Candidate]:
-    """The largest F^2 within the limits, by bisection: every leakage grows with the light."""
+    """The largest F^2 within the limits: every leakage grows with the light, smoothly on logarithmic scales."""
     search = Search(question, stage, split)
 
-    def allowed(f2_db: float) -> Point | None:
+    def at(f2_db: float) -> tuple[Point | None, float]:
         point = search.best(from_db(f2_db))
-        return point if point is not None and point.violation(question) <= _ALLOWED else None
+        return point, math.inf if point is None else math.log(point.violation(question))
 
     low, high = _LEAST_F2_DB, min(_MOST_F2_DB, to_db(search.largest_f2))
-    best = allowed(low)
-    if best is None:
-        point = search.best(from_db(low))
-        if point is not None:
-            yield Candidate(point, low, split, False)
+    best, below = at(low)
+    if best is None or below > 0.0:
+        if best is not None:
+            yield Candidate(best, low, split, False)
         return
-    while high - low > 1e-4:
+    _, above = at(high)
+    if above <= 0.0:
+        low = high
+    # regula falsi, with bisection where it would creep
+    for turn in range(_MOST_TURNS):
+        if high - low <= _FINE_F2_DB or below > -_CLOSE:
+            break
         middle = 0.5 * (low + high)
-        point = allowed(middle)
-        if point is None:
-            high = middle
+        if turn % 3 < 2 and math.isfinite(above):
+            share = below / (below - above)
+            middle = low + (high - low) * min(max(share - 1e-6, 1e-6), 1.0 - 1e-6)
+        point, value = at(middle)
+        if point is None or value > 0.0:
+            high, above = middle, value
         else:
-            low, best = middle, point
+            low, below, best = middle, value, point
     yield Candidate(best, low, split, True)
 
 

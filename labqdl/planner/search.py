@@ -28,7 +28,9 @@ _OFF_GAIN_GRID = 49
 """Points of the first grid where the data bound has to be summed at each."""
 _REACH = 6.0
 """Around the optimum for equal directions, the ratio of the two bounds is sampled so far on the logit scale."""
-_SAMPLES = 5
+_SAMPLES = 3
+_WITHIN = 1.0 - 2e-6
+"""What the search takes as within the limits: less than 1 by more than its interpolations are off."""
 _VIOLATED = 1e9
 """Added to the objective of what exceeds a limit, so that the least violation is found where nothing is allowed."""
 
@@ -171,7 +173,7 @@ class Search:
             weights = weights * ratio(positions)
             violation = np.maximum(weights / question.weight_limit, data / question.data_limit)
             wanted = {Aim.WEIGHTS: weights, Aim.DATA: data}.get(question.aim, violation)
-            cost = np.where(violation <= 1.0, wanted, _VIOLATED * (1.0 + violation))
+            cost = np.where(violation <= _WITHIN, wanted, _VIOLATED * (1.0 + violation))
             index = int(np.argmin(cost))
             best = float(positions[index])
             step = (high - low) / (count - 1)

@@ -19,7 +19,7 @@ from labqdl.optics.expectation import mean_gain, mean_photons_per_row, mean_squa
 from labqdl.optics.law import LinkLaw
 from labqdl.planner.question import Question
 from labqdl.planner.search import Point
-from labqdl.security.checks import E_PROCESS_SHARE
+from labqdl.security.checks import E_PROCESS_SHARE, TESTS
 from labqdl.security.cross_use import CrossUseTotals
 from labqdl.security.expected import HonestLayer, LayerLight, Totals, honest_layers
 from labqdl.security.finite import ChannelLimits, channel_limits, honest_limits, weight_bits_per_mode
@@ -186,7 +186,7 @@ def _detection(name: str, cheat: ClientLaw, point: Point, alpha: float, counted:
     expected = LinkLaw.from_ledger(point.ledger, honest(point.ledger, point.setting))
     actual = LinkLaw.from_ledger(point.ledger, cheat)
     # shares of alpha as `security.checks.session_checks` deals them out, two-sided
-    share = (1.0 - E_PROCESS_SHARE) * alpha / (3.0 if len(point.layers) == 1 else 6.0)
+    share = (1.0 - E_PROCESS_SHARE) * alpha / len(TESTS) / (1.0 if len(point.layers) == 1 else 2.0)
     residuals = layer.rows * n * (1.0 - counted)
     before, after = mean_square_residual(expected, n, mu), mean_square_residual(actual, n, mu)
     shift = mean_gain(actual, n) - mean_gain(expected, n)
