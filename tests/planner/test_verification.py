@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import ndtri
 
-from labqdl.facts import Component, Ledger, Owner, Place
+from labqdl.facts import Budgets, Component, FrameDescription, Ledger, Owner, Place, VerificationPlan
 from labqdl.optics.client_law import over_amplification
 from labqdl.optics.law import LinkLaw
-from labqdl.planner.question import Aim, Question
+from labqdl.planner.question import Aim, Question, Subject
 from labqdl.planner.search import Point, Search
-from labqdl.planner.verification import best_certification, certification, detections, symbols_per_image
+from labqdl.planner.verification import POWER, best_certification, certification, detections, symbols_per_image
+from labqdl.security.checks import session_checks
+from labqdl.security.expected import Totals, honest_layers
 from tests.planner.subjects import AMPLIFIER, IDEAL, ISOTROPIC, bench, layers
 
 
@@ -92,6 +96,25 @@ def test_detection_of_named_cheats() -> None:
         assert low < images < high, name
 
 
+@pytest.mark.parametrize("sizes", [((784, 392),), ((784, 392), (10, 392))], ids=["one layer", "two layers"])
+def test_cheats_are_sought_with_the_shares_of_the_session_s_tests(sizes: tuple[tuple[int, int], ...]) -> None:
+    """Residuals that show a tap of 1 %, from the thresholds that the server's tests of a finished session have."""
+    question = Question(
+        Subject("s", layers(*sizes), (None,) * len(sizes)), IDEAL, (AMPLIFIER,), f2_db=6.0, aim=Aim.WEIGHTS
+    )
+    point = Search(question, AMPLIFIER).point(4.0, 0.5)
+    frame = FrameDescription("t", point.layers, 1, 1, point.setting, IDEAL, VerificationPlan(), Budgets())
+    measured = Totals(qq=1.0, rr=100.0, jj=1.0, residuals=100, homodyned=10, images=1)
+    gain = session_checks(honest_layers(frame), [measured] * len(sizes), 1e-6)[0]
+    assert gain.name == "gain"
+    sigma = float(ndtri(POWER) - ndtri(gain.threshold / 2))
+    mu, excess, shift = point.layers[0].mu, 1.0 / 392, 1.0 - math.sqrt(0.99)
+    needed = sigma**2 * (1.0 + excess) / (2.0 * mu * shift**2) / (784 * 392)
+    (found,) = [each for each in detections(point, alpha=1e-6, counting_fraction=0.0) if "passive" in each.cheat]
+    assert found.test == "gain"
+    assert found.images == pytest.approx(needed, rel=0.01)
+
+
 def test_counts_of_a_cheat_are_seen_with_the_power_that_is_promised() -> None:
     """Monte Carlo of geometric counts: over-amplification is found with 99 %, within what 600 trials can tell."""
     shape = replace(ISOTROPIC, layers=layers((784, 8)), spectra=(None,))
@@ -107,8 +130,8 @@ def test_counts_of_a_cheat_are_seen_with_the_power_that_is_promised() -> None:
     honest = (few - 1) / few
     generator = np.random.Generator(np.random.SFC64(11))
     quiet = generator.negative_binomial(rows, 1 / (1 + honest), 200_000)
-    # threshold of the count test: alpha (1 - e-process) / 3 tests / 2 sides
-    threshold = np.quantile(quiet, 1 - 1e-2 * 0.5 / 3 / 2)
+    # threshold of the count test: alpha (1 - e-process) / 7 tests / 2 sides
+    threshold = np.quantile(quiet, 1 - 1e-2 * 0.5 / 7 / 2)
     loud = generator.negative_binomial(rows, 1 / (1 + many), 600)
     assert np.mean(loud > threshold) > 0.97
 
