@@ -21,7 +21,7 @@ from labqdl.facts import (
     TapSetting,
     VerificationPlan,
 )
-from labqdl.link import Depth, EmulatedLink, parse_channel, parse_client
+from labqdl.link import Depth, EmulatedLink, parse_channel, parse_client, parse_server
 from labqdl.rng import Roots
 
 ROWS, MODES, IMAGES, MU = 40, 8, 4000, 4.0
@@ -152,6 +152,48 @@ def test_a_coherent_meter_leaves_the_same_noise_in_every_use(depth: Depth) -> No
     plain = honest.server_port.returned(0, 0).use_sums
     assert plain is not None
     assert abs(np.corrcoef(sums[0], plain.sums[~counted].ravel())[0, 1]) < 5.5 / math.sqrt(sums[0].size)
+
+
+def test_a_coherent_meter_has_noise_of_its_own_for_every_layer() -> None:
+    """Sums over uses of two layers of equal size: 800 pairs, uncorrelated within 5.5 deviations."""
+    layer = FRAME.layers[0]
+    square = replace(layer, n_features=ROWS)
+    link = EmulatedLink(LEDGER, Roots.from_seed(8).world, client=parse_client("coherent:0.05"))
+    link.prepare(replace(FRAME, layers=(square, square), images=400, block=400))
+    generator = np.random.default_rng(4)
+    sums = []
+    for index in (0, 1):
+        q = generator.standard_normal((ROWS, ROWS)) * math.sqrt(2 * MU)
+        x = generator.standard_normal((400, ROWS))
+        x /= np.linalg.norm(x, axis=1, keepdims=True)
+        link.server_port.send_rows(index, 0, q, 400)
+        amplitude = math.sqrt(LEDGER.total * LEDGER.server_efficiency)
+        link.server_port.set_receiver(
+            index, 0, np.zeros(ROWS // 2, np.bool_), np.zeros(ROWS, np.bool_), amplitude, use_sums=True
+        )
+        link.client_port.set_data(index, 0, x)
+        link.transmit(index, 0)
+        uses = link.server_port.returned(index, 0).use_sums
+        assert uses is not None
+        sums.append(uses.sums.ravel())
+    assert abs(np.corrcoef(*sums)[0, 1]) < 5.5 / math.sqrt(sums[0].size)
+
+
+@pytest.mark.parametrize("energy", [1.0, 4.0])
+def test_a_bright_probe_is_that_much_brighter_in_energy(energy: float) -> None:
+    """Slope of 160,000 outcomes on x.q against that of the agreed light; 2 % is more than 5.5 standard errors."""
+    honest, bright = (
+        EmulatedLink(LEDGER, Roots.from_seed(9).world, server=parse_server(word))
+        for word in ("honest", f"bright-probe:{energy}")
+    )
+    q, x, _, _ = light()
+    slopes = []
+    for link in (honest, bright):
+        shine(link)
+        y = np.asarray(link.client_port.outcomes(0, 0), dtype=np.float64)
+        inner = x @ q.T
+        slopes.append(float(np.sum(y * inner) / np.sum(inner**2)))
+    assert slopes[1] / slopes[0] == pytest.approx(math.sqrt(energy), rel=0.02)
 
 
 def test_streams_make_blocks_independent_of_order() -> None:

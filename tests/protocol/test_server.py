@@ -321,6 +321,8 @@ def test_statistics_that_cannot_be() -> None:
         (with_entry("sum_jr", counted, 1.0), "a counted row has no residuals"),
         (with_entry("sum_jj", homodyned, 1.0), "sum_jj is not that of the rows that were sent"),
         (with_entry("sum_rr", homodyned, 1e31), "beyond any receiver"),
+        (changed(good, vacuum_slots=2, vacuum_squares=2.0), "2 vacuum slots are not those that were asked for"),
+        (changed(good, vacuum_squares=2.0), "sum of squares is not possible"),
     ]
     for name in ("sum_qq", "sum_qr", "sum_rr", "sum_jj", "sum_jr", "expected_photons_signal"):
         for value in (np.nan, np.inf, -np.inf):
