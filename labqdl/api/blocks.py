@@ -155,6 +155,7 @@ def check_block(folder: RunFolder, frame: FrameDescription, block: int, complete
     load_outcomes(folder, frame, block, complete=complete)
     load_checks(folder, [block])
     if complete:
+        load_check_outcomes(folder, frame, block)
         load_logits(folder, frame, block)
 
 
@@ -240,6 +241,19 @@ def load_outcomes(
             f"{folder.path}/client/{name}.npy: expected {images} rows of outcomes, got {outcomes.dtype} of shape "
             f"{outcomes.shape}"
         )
+    return outcomes
+
+
+def load_check_outcomes(folder: RunFolder, frame: FrameDescription, block: int) -> NDArray[np.floating[Any]]:
+    """Outcomes of the client's check vectors of a complete block; (check vectors, rows of all layers), none of them
+    where the frame has none. Errors as `load_statistics`."""
+    rows = sum(layer.rows for layer in frame.layers)
+    if not frame.check_vectors:
+        return np.zeros((0, rows), np.float32)
+    name = _name(block, "check-outcomes")
+    outcomes = folder.party(Party.CLIENT).load_array(name)
+    if outcomes.shape != (frame.check_vectors, rows) or not np.issubdtype(outcomes.dtype, np.floating):
+        raise RecordError(f"{folder.path}/client/{name}.npy: {outcomes.dtype} of shape {outcomes.shape} do not fit")
     return outcomes
 
 

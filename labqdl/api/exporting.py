@@ -16,7 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labqdl import __version__
-from labqdl.api.blocks import STATISTICS_DTYPE, finished_blocks, load_checks, load_light, load_logits, load_outcomes
+from labqdl.api.blocks import (
+    STATISTICS_DTYPE,
+    finished_blocks,
+    load_check_outcomes,
+    load_checks,
+    load_light,
+    load_logits,
+    load_outcomes,
+)
 from labqdl.api.export_files import Description, Pieces, Variable, check_target, write
 from labqdl.api.reading import RecordedRun, open_run
 from labqdl.errors import InputError
@@ -203,30 +211,35 @@ def _server_variables(run: RecordedRun, blocks: Mapping[int, bool], sizes: dict[
             )
         if sampled[index]:
             axis = f"{name}_sample"
-            variables.append(_axis(axis, len(sampled[index]), f"sampled image {words}", sizes))
-            variables.append(_whole(f"{axis}_image", (axis,), sampled[index], "1", "index of the data vector"))
+            variables.append(_axis(axis, len(sampled[index]), f"sampled vector {words}", sizes))
+            numbers, places = zip(*sampled[index], strict=True)
+            words = "place among the block's vectors, check vectors included"
+            variables.append(_whole(f"{axis}_block", (axis,), numbers, "1", "its block"))
+            variables.append(_whole(f"{axis}_place", (axis,), places, "1", words))
             variables.append(
                 Variable(
                     f"{axis}_residual",
                     (axis, row, mode),
                     np.dtype("<f4"),
                     "SNU^(1/2)",
-                    "every residual of a sampled image; NaN where the row was counted",
+                    "every residual of a sampled vector; NaN where the row was counted",
                     _samples(run, blocks, index),
                 )
             )
     return variables
 
 
-def _sampled(run: RecordedRun, blocks: Mapping[int, bool]) -> list[list[int]]:
-    """Indices of the images of which the server kept every residual, by layer."""
-    found: list[list[int]] = [[] for _ in run.frame.layers]
+def _sampled(run: RecordedRun, blocks: Mapping[int, bool]) -> list[list[tuple[int, int]]]:
+    """Block and place of the vectors of which the server kept every residual, by layer.
+
+    The server cannot tell images from check vectors, so neither can its file.
+    """
+    found: list[list[tuple[int, int]]] = [[] for _ in run.frame.layers]
     if run.frame.plan.residual_share:
         for block in blocks:
-            images = run.frame.block_images(block)
             for layer, light in load_light(run.folder, run.frame, block).items():
                 if light.sample is not None:
-                    found[layer] += [images[int(place)] for place in light.sample.images]
+                    found[layer] += [(block, int(place)) for place in light.sample.images]
     return found
 
 
@@ -291,6 +304,19 @@ def _client_variables(run: RecordedRun, blocks: Mapping[int, bool], sizes: dict[
                 _outcomes(run, blocks, start, start + layer.rows),
             )
         )
+        if run.frame.check_vectors:
+            if "check" not in sizes:
+                variables.append(_axis("check", run.frame.check_vectors, "check vector of a block", sizes))
+            variables.append(
+                Variable(
+                    f"{name}_check_outcome",
+                    ("block", "check", row),
+                    np.dtype("<f4"),
+                    "SNU^(1/2)",
+                    "outcome of a check vector of the client; NaN where the session had ended",
+                    _check_outcomes(run, blocks, start, start + layer.rows),
+                )
+            )
         start += layer.rows
     variables.append(_axis("output", run.frame.layers[-1].rows, "output of the network", sizes))
     scale = run.frame.layers[-1].published_scale
@@ -337,6 +363,16 @@ def _outcomes(run: RecordedRun, blocks: Mapping[int, bool], low: int, high: int)
             outcomes = load_outcomes(run.folder, run.frame, block, complete=complete)
             if outcomes.shape[1] >= high:
                 yield place, outcomes[:, low:high].astype(np.float32)
+
+    return pieces
+
+
+def _check_outcomes(run: RecordedRun, blocks: Mapping[int, bool], low: int, high: int) -> Pieces:
+    def pieces() -> Iterator[tuple[slice, NDArray[Any]]]:
+        for place, (block, complete) in enumerate(blocks.items()):
+            if complete:
+                outcomes = load_check_outcomes(run.folder, run.frame, block)
+                yield slice(place, place + 1), outcomes[None, :, low:high].astype(np.float32)
 
     return pieces
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,17 +22,15 @@ from rich.text import Text
 from threadpoolctl import threadpool_limits
 
 from labqdl import __version__
-from labqdl.api.agreement import ABSENT, ROUNDING, Figure, Leaf, compare_documents, figures_of
-from labqdl.api.blocks import finished_blocks, load_logits, load_outcomes
+from labqdl.api.agreement import ABSENT, ROUNDING, Figure, Leaf, compare_documents, figures_of, same
+from labqdl.api.blocks import finished_blocks, load_checks, load_logits
 from labqdl.api.experiment import Experiment
 from labqdl.api.reading import RecordedRun, open_run
 from labqdl.api.results import Printable
+from labqdl.api.retracing import Retraced, retrace
 from labqdl.api.running import OnBlock, carry_out, experiment_of, joined_result, restored_server
-from labqdl.errors import InputError, LabqdlError, ProtocolError, RecordError
+from labqdl.errors import InputError, LabqdlError, RecordError
 from labqdl.facts import FrameDescription
-from labqdl.protocol import Client
-from labqdl.protocol.intents import Outcomes
-from labqdl.protocol.messages import Proposal
 from labqdl.records import Party, RunFolder, StoreView
 from labqdl.records.encoding import parse
 from labqdl.rng import Roots
@@ -192,11 +189,11 @@ def replay(path: str | Path, *, light: bool = False, on_block: OnBlock | None = 
     # As in the run itself: one BLAS thread, or sums would not come out to the bit.
     with threadpool_limits(limits=1, user_api="blas"):
         sections = [_files(record.folder), _settings(record, chosen)]
-        logits, section = _logits(record, chosen)
+        retraced, section = _client(record, chosen)
         sections.append(section)
         if light:
             sections.append(_light(record, chosen, on_block))
-        sections += _result(record, chosen, logits)
+        sections += _result(record, chosen, retraced.logits)
     return Replay(record.path, tuple(sections), _changed(record.manifest))
 
 
@@ -261,57 +258,45 @@ def _equal(name: str, recorded: Leaf, recomputed: Leaf, note: str = "") -> Figur
 # -- outcomes to outputs -------------------------------------------------------------------------------------------
 
 
-def _logits(record: RecordedRun, chosen: Experiment) -> tuple[dict[int, NDArray[np.floating[Any]]], Section]:
-    """Outputs of every complete block from the client's outcomes, by the client's code; and how they compare."""
+def _client(record: RecordedRun, chosen: Experiment) -> tuple[Retraced, Section]:
+    """Outputs of every complete block from the client's outcomes, and sums of its checks; and how they compare."""
     complete = [block for block, whole in finished_blocks(record.folder).items() if whole]
-    outcomes, figures = {}, []
-    for block in complete:
-        try:
-            outcomes[block] = load_outcomes(record.folder, record.frame, block)
-        except RecordError as error:
-            figures.append(Figure(f"outputs of block {block}", "there", None, False, False, str(error)))
-    made = outputs_from_outcomes(record.folder, record.frame, chosen, outcomes)
+    found = retrace(record.folder, record.frame, chosen, complete)
+    figures = [
+        Figure(f"outputs of block {block}", "there", None, False, False, problem)
+        for block, problem in found.problems.items()
+    ]
     equal = 0
-    for block, values in made.items():
+    for block, values in found.logits.items():
         figure = _compare_logits(record, block, values)
         equal += figure.exact
         if not figure.exact:
             figures.append(figure)
     total = Figure("blocks whose outputs come out to the bit", len(complete), equal, True, equal == len(complete))
-    return made, Section("Outcomes, activations, outputs", (total, *figures))
+    figures += _compare_checks(record, found)
+    return found, Section("Outcomes, activations, outputs", (total, *figures))
 
 
-def outputs_from_outcomes(
-    folder: RunFolder, frame: FrameDescription, chosen: Experiment, outcomes: Mapping[int, NDArray[np.floating[Any]]]
-) -> dict[int, NDArray[np.floating[Any]]]:
-    """The network's outputs (images, outputs) of blocks, from their outcomes (images, rows of all layers).
-
-    The client's own code walks through every layer again: activations set the norm of the next layer's vectors, by
-    which its outcomes count.
-
-    Raises
-    ------
-    RecordError
-        For outcomes that the client would refuse.
-    """
-    client = Client(chosen.prepared, folder.party(Party.CLIENT).root())
-    absent = (block for block in range(frame.n_blocks) if block not in outcomes)
-    client.restore(
-        (block, np.zeros((len(frame.block_images(block)), frame.layers[-1].rows), np.float32)) for block in absent
-    )
-    client.receive(Proposal(frame))
-    made = {}
-    edges = np.cumsum([0, *(layer.rows for layer in frame.layers)])
-    for block in sorted(outcomes):
-        for layer, (low, high) in enumerate(pairwise(edges)):
-            client.next_intent()
-            try:
-                result = client.outcomes(Outcomes(layer, block, outcomes[block][:, low:high]))
-            except ProtocolError as error:
-                raise RecordError(f"{folder.path}: block {block} of the client's outcomes: {error}") from None
-            if result is not None:
-                made[block] = result.logits
-    return made
+def _compare_checks(record: RecordedRun, found: Retraced) -> list[Figure]:
+    """Sums of the client's own checks that follow from its outcomes; the power monitors' do not."""
+    figures: list[Figure] = []
+    exact = 0
+    for block in found.logits:
+        try:
+            recorded = {(one.block, one.layer): one for one in load_checks(record.folder, [block])}
+        except RecordError as error:
+            figures.append(Figure(f"checks of block {block}", "there", None, False, False, str(error)))
+            continue
+        for layer in range(len(record.frame.layers)):
+            old, new = recorded.get((block, layer)), found.checks.get((block, layer))
+            for name in ("vectors", "energy", "repeats", "degrees"):
+                first, second = (ABSENT if one is None else getattr(one, name) for one in (old, new))
+                exact += first == second
+                if first != second:
+                    label = f"checks of block {block}, layer {layer + 1}: {name}"
+                    figures.append(Figure(label, first, second, same(first, second), False))
+    count = len(found.logits) * len(record.frame.layers) * 4
+    return [Figure("sums of the client's own checks", count, exact, True, exact == count), *figures]
 
 
 def _compare_logits(record: RecordedRun, block: int, values: NDArray[np.floating[Any]]) -> Figure:
@@ -334,7 +319,8 @@ def _light(record: RecordedRun, chosen: Experiment, on_block: OnBlock | None) ->
     with tempfile.TemporaryDirectory(prefix="labqdl-replay-") as place:
         roots = [record.folder.party(party).root() for party in Party]
         with RunFolder.create(Path(place) / "run", record.manifest, roots=roots) as scratch:
-            carry_out(chosen, record.frame, scratch, on_block)
+            # No light flows: nothing may be charged to anybody's account.
+            carry_out(replace(chosen, accounts=None), record.frame, scratch, on_block)
             again = scratch.simulation_view()
         found = record.folder.simulation_view()
         figures: list[Figure] = []

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -59,10 +60,10 @@ def test_xarray_reads_every_number(exported: Path, whole: Path) -> None:
             assert np.array_equal(sums[~statistics.counted], light.use_sums.sums[~statistics.counted])
             assert np.isnan(sums[statistics.counted]).all()
             assert light.sample is not None
-            samples = data.isel({f"{name}_sample": data[f"{name}_sample_image"].values // 3 == block})
+            samples = data.isel({f"{name}_sample": data[f"{name}_sample_block"].values == block})
             residuals = samples[f"{name}_sample_residual"].values[:, light.sample.rows]
             assert np.array_equal(residuals, light.sample.residuals.astype(np.float32))
-            assert samples[f"{name}_sample_image"].values.tolist() == [block * 3 + i for i in light.sample.images]
+            assert samples[f"{name}_sample_place"].values.tolist() == light.sample.images.tolist()
 
 
 def test_axes_units_and_words(exported: Path, whole: Path) -> None:
@@ -196,6 +197,25 @@ def test_a_plain_plan(tmp_path: Path) -> None:
     )
     names = {str(name) for name in opened(export(tmp_path / "r", tmp_path / "r.nc")).variables}
     assert not any("use_sum" in name or "sample" in name for name in names)
+
+
+def test_check_vectors(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {
+        "model": "breast-cancer",
+        "link": "paper",
+        "images": 5,
+        "block": 3,
+        "seed": 1,
+        "check_vectors": 4,
+    }
+    run(folder=tmp_path / "r", **settings)
+    data = opened(export(tmp_path / "r", tmp_path / "r.h5", party="client"))
+    assert data["layer1_check_outcome"].dims == ("block", "check", "layer1_row")
+    recorded = open_run(tmp_path / "r").folder.party(Party.CLIENT).load_array("blocks/000001-check-outcomes")
+    found = np.concatenate([data[f"layer{n}_check_outcome"].sel(block=1).values for n in (1, 2)], axis=1)
+    assert np.array_equal(found, recorded.astype(np.float32))
+    assert data["check_vectors"].sel(layer=1).values.tolist() == [7, 6]
+    assert "check" not in opened(export(tmp_path / "r", tmp_path / "s.h5", party="server")).variables
 
 
 def test_mistakes(whole: Path, copied: Copy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

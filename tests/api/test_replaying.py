@@ -22,6 +22,8 @@ from labqdl.records.encoding import checked_file
 
 Copy = Callable[..., Path]
 
+SETTINGS: dict[str, Any] = {"model": "breast-cancer", "link": "paper", "images": 7, "block": 3, "seed": 5}
+
 
 def disagreeing(found: Replay) -> dict[str, str]:
     """Names of the figures that do not agree, and why."""
@@ -93,6 +95,35 @@ def test_a_run_without_a_seed(tmp_path: Path) -> None:
     run(model="breast-cancer", link="paper", images=2, folder=tmp_path / "run")
     found = replay(tmp_path / "run", light=True)
     assert found.agrees, disagreeing(found)
+
+
+def test_check_vectors_go_back_to_their_places(tmp_path: Path) -> None:
+    from labqdl.api import run
+
+    run(folder=tmp_path / "run", **{**SETTINGS, "check_vectors": 4})
+    found = replay(tmp_path / "run")
+    assert found.agrees, disagreeing(found)
+
+    def change(outcomes: np.ndarray[Any, Any]) -> None:
+        outcomes[2] += 0.5
+
+    edit_array(tmp_path / "run", Party.CLIENT, "blocks/000001-check-outcomes", change)
+    wrong = disagreeing(replay(tmp_path / "run"))
+    assert "checks of block 1, layer 1: repeats" in wrong
+    (tmp_path / "run" / "client" / "blocks" / "000001-check-outcomes.npy").unlink()
+    assert "outputs of block 1" in disagreeing(replay(tmp_path / "run"))
+
+
+def test_light_that_only_is_emulated_again_is_charged_to_nobody(tmp_path: Path) -> None:
+    from labqdl.api import run
+
+    budget = {"cumulative_bits_per_weight": 100.0, "accounts": tmp_path / "accounts"}
+    run(folder=tmp_path / "run", **{**SETTINGS, **budget})
+    before = {file: file.read_bytes() for file in (tmp_path / "accounts").rglob("*") if file.is_file()}
+    assert before
+    found = replay(tmp_path / "run", light=True)
+    assert found.agrees, disagreeing(found)
+    assert {file: file.read_bytes() for file in (tmp_path / "accounts").rglob("*") if file.is_file()} == before
 
 
 # -- what was edited --------------------------------------------------------------------------------------------------
