@@ -20,7 +20,7 @@ from labqdl.planner.light import Path, data_bits, data_bits_off_gain, photons_pe
 from labqdl.planner.question import Aim, Judge, Question
 from labqdl.planner.stage import MOST_TAPPED, Array, Stage, from_logit, logit
 from labqdl.security.channel import honest_channel
-from labqdl.security.engines import layer_data_leakage
+from labqdl.security.engines import network_data_leakage
 from labqdl.units import from_db
 
 _GRID, _ZOOM, _ROUNDS = 241, 33, 6
@@ -206,7 +206,7 @@ def exact_point(
             )
         steered.append(bits / 2.0)
     features, uses = layers[0].n_features, question.data_uses
-    ideal = math.fsum(layer_data_leakage(layer, setting, ledger, uses=uses) for layer in layers) / features
+    ideal = network_data_leakage(layers, setting, ledger, uses=uses) / features
     data = ideal
     if stage.gain_accuracy > 0.0:
         path = Path.of(ledger)

@@ -170,8 +170,7 @@ def data_bound(
     rows = sum(layer.rows for layer in layers)
     overlap = None
     if engine == "labqdl":
-        bits = math.fsum(layer_data_leakage(layer, setting, ledger, uses=uses) for layer in layers)
-        bits /= first.n_features
+        bits = network_data_leakage(layers, setting, ledger, uses=uses) / first.n_features
         overlap = layer_best_overlap(first, setting, ledger, uses=uses)
         assumptions = _data_assumptions(layers, setting, ledger, uses)
     elif not _published(engine, setting, uses):
@@ -191,6 +190,19 @@ def data_bound(
             *_ignored(setting),
         )
     return Bound(Quantity.DATA, engine, bits, None, uses, None, 0, assumptions, ledger.calibrations, overlap)
+
+
+def network_data_leakage(
+    layers: Sequence[LayerFrame], setting: TapSetting, ledger: Ledger, *, uses: int = 1
+) -> float:
+    """Exact bound on a data vector after `uses` uses, all layers together, bits in total.
+
+    The first layer returns copies of the same direction at every use. Hidden vectors carry the client's own noise and
+    differ from use to use, so that what they tell is added.
+    """
+    first, *later = layers
+    hidden = math.fsum(layer_data_leakage(layer, setting, ledger) for layer in later)
+    return layer_data_leakage(first, setting, ledger, uses=uses) + uses * hidden
 
 
 def layer_best_overlap(layer: LayerFrame, setting: TapSetting, ledger: Ledger, *, uses: int = 1) -> float | None:

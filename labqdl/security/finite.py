@@ -20,7 +20,7 @@ from scipy.special import betaincinv, gammaincinv, ndtri, stdtrit
 from labqdl.facts import Bound, FrameDescription, Ledger, Place, Quantity, ShotNoise
 from labqdl.security.channel import trusted_parts
 from labqdl.security.cross_use import CrossUseTotals, pooled_law
-from labqdl.security.engines import ANISOTROPIC, directions_in_words, layer_data_leakage
+from labqdl.security.engines import ANISOTROPIC, directions_in_words, network_data_leakage
 from labqdl.security.expected import (
     GainLaw,
     HonestLayer,
@@ -356,8 +356,7 @@ def data_bits(frame: FrameDescription, *, uses: int = 1) -> float:
     It is fixed by the client's tap, not by what the server measured: sum over layers of the exact bound, with the
     whole fibre in the server's hands (T_2 = 1), over the features of the first layer.
     """
-    total = math.fsum(layer_data_leakage(layer, frame.tap, frame.ledger, uses=uses) for layer in frame.layers)
-    return total / frame.layers[0].n_features
+    return network_data_leakage(frame.layers, frame.tap, frame.ledger, uses=uses) / frame.layers[0].n_features
 
 
 def certified_bounds(

@@ -75,8 +75,9 @@ def any_probe_bound(
     if math.isinf(photons):
         return Refusal(Quantity.DATA, ANY_PROBE, NO_ATTENUATOR)
     first = layers[0]
-    bits = math.fsum(
-        data_leakage(photons_per_row=photons, rows=layer.rows * uses, n_modes=layer.n_modes) for layer in layers
+    bits = data_leakage(photons_per_row=photons, rows=first.rows * uses, n_modes=first.n_modes)
+    bits += uses * math.fsum(
+        data_leakage(photons_per_row=photons, rows=layer.rows, n_modes=layer.n_modes) for layer in layers[1:]
     )
     before, behind = client_attenuator(ledger), client_output(ledger)
     words = [
