@@ -147,13 +147,17 @@ def test_honest_sessions_are_blamed_no_more_often_than_agreed(name: str, count: 
 
 def uniform(values: NDArray[np.float64], test: str) -> None:
     found = stats.kstest(values, "uniform")
-    assert found.pvalue > TAIL, (
-        f"{test}: largest distance {found.statistic:.4f} from uniform at {found.statistic_location}"
-    )
-    if values.size > 5000 and test in ("gain", "noise"):
-        # Planted: deviates a twentieth too large, as from a variance that is taken a tenth too small.
-        wide = 2 * stats.norm.sf(1.05 * stats.norm.isf(values / 2))
-        assert stats.kstest(wide, "uniform").pvalue < TAIL
+    assert found.pvalue > TAIL, f"{test}: largest distance from uniform {found.statistic:.4f}"
+    # As normal deviates, with their sum of squares as chi-square: this sees a wrong variance sooner.
+    deviates = stats.norm.isf(values / 2)
+    assert chi_square(deviates) > TAIL, f"{test}: mean square {np.mean(deviates**2):.4f} of the deviates"
+    if values.size > 5000:
+        assert chi_square(1.05 * deviates) < TAIL  # planted: deviates 5 % too large
+
+
+def chi_square(deviates: NDArray[np.float64]) -> float:
+    value, degrees = float(deviates @ deviates), deviates.size
+    return float(2 * min(stats.chi2.cdf(value, degrees), stats.chi2.sf(value, degrees)))
 
 
 @ROUNDS
