@@ -123,6 +123,21 @@ def test_sums_are_those_of_every_residual_in_any_order() -> None:
     assert found[0].energy == np.count_nonzero(measured.any(axis=1))
 
 
+def test_what_stands_in_counted_rows_is_no_residual() -> None:
+    generator = np.random.default_rng(2)
+    counted, pattern = np.arange(5) == 3, generator.random(4) < 0.5
+    sums = generator.normal(size=(5, 4)).astype(np.float32)
+    found = []
+    for rubbish in (0.0, 100.0):
+        sums[3] = rubbish
+        accumulator = UseAccumulator(5, 4)
+        accumulator.add(UseSums(sums.copy(), 3), pattern, counted)
+        accumulator.add(UseSums(np.ones((5, 4), dtype=np.float32), 3), pattern, np.zeros(5, dtype=np.bool_))
+        found.append(accumulator.totals(np.ones(5)))
+    assert found[0] == found[1]
+    assert found[0].weights == 20
+
+
 def test_sums_that_no_receiver_gives_are_refused() -> None:
     accumulator = UseAccumulator(2, 3)
     pattern, counted = np.zeros(3, dtype=np.bool_), np.zeros(2, dtype=np.bool_)
@@ -283,3 +298,38 @@ def test_a_net_gain_off_one_shifts_the_sums_by_at_most_its_allowance() -> None:
     allowed = cross_use_law(law, part, uses, high=True)
     assert allowed.shifts[0][0] >= 50 * float(np.sum(mean**2))
     assert allowed.shifts[0][0] < 10 * 50 * float(np.sum(mean**2))
+
+
+def test_what_phase_noise_and_a_net_gain_off_one_take_adds_up() -> None:
+    """All rows along one direction that is measured as a whole: the sums miss both shares of the same light."""
+    ledger = Ledger("shaky", (Component("fibre", Place.RETURN, Owner.CHANNEL, phase_noise=0.3),))
+    generator = np.random.default_rng(10)
+    x = np.zeros(2 * N_MODES)
+    x[0::2] = generator.normal(size=N_MODES)
+    x /= np.linalg.norm(x)
+    q = np.outer(generator.choice([-1.0, 1.0], size=ROWS), x) * math.sqrt(8.0 * 2 * N_MODES)
+    tap = replace(make_frame().tap, tap_transmissivity=0.45)
+    law = honest_layers(make_frame(ledger=ledger, shapes=(q.shape,), tap=tap), [layer_light(q)])[0]
+    net_gain = math.sqrt(2.0 * 0.45)
+    assert law.mismatch == pytest.approx(1 - net_gain)
+    missing = 1.0 - net_gain * math.exp(-0.5 * 0.3**2)
+    uses, energy = 50, float(np.sum(q**2))
+    sums = CrossUseTotals(1.0, ROWS * N_MODES, uses, uses, ROWS, ROWS, energy)
+    part = Totals(qq=uses * energy, residuals=uses * ROWS * N_MODES, homodyned=uses * ROWS, images=uses)
+    allowed = cross_use_law(law, part, sums, high=True).shifts[0][0]
+    assert uses * missing**2 * energy <= allowed < 1.2 * uses * missing**2 * energy
+
+
+def test_quiet_sums_are_judged_with_the_fewest_spikes() -> None:
+    """A hundredth of the weights surely carries the client's noise, a tenth may: either sum is honest."""
+    law = make_law(make_light(np.random.default_rng(11), ROWS, N_MODES, 4.0), IDEAL)
+    law = replace(law, spike_x=9.0, spike_p=9.0)
+    generator = np.random.default_rng(12)
+    part = Totals(qq=1.0, images=1)
+    for spikes in (100, 1000):
+        loud = 9.0 * float(generator.chisquare(spikes))
+        uses = CrossUseTotals(float(generator.chisquare(10_000)) + loud, 10_000, 1.0, 1, 1000, 100.0, 1.0)
+        assert cross_use_check([law], [part], [uses], 1e-6).passed
+    for squares in (9_000.0, 22_000.0):
+        uses = CrossUseTotals(squares, 10_000, 1.0, 1, 1000, 100.0, 1.0)
+        assert not cross_use_check([law], [part], [uses], 1e-6).passed

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import special, stats
 
 from labqdl.facts import Activation, Bound, Component, LayerFrame, Ledger, Owner, Place, Refusal, TapSetting
 from labqdl.optics.gain_tap import tap_law
@@ -131,6 +132,17 @@ def test_gain_mismatch_with_a_power_monitor() -> None:
         stray = mismatch_photons(gain_error=0.01, energy=energy)
         assert previous < found <= data_leakage(photons_per_row=0.5, rows=784, n_modes=392, gain_mismatch_photons=stray)
         previous = found
+
+
+def test_every_row_adds_the_uncertainty_of_its_own_photon_number() -> None:
+    """Without the tap's noise the photons of a row are Poisson: a binomial coefficient and R entropies."""
+    rows, n_modes, stray = 5, 8, 0.6
+    probabilities = stats.poisson.pmf(np.arange(60), stray)
+    entropy = -float(np.sum(special.xlogy(probabilities, probabilities))) / math.log(2.0)
+    total = rows * stray
+    choices = special.gammaln(total + n_modes) - special.gammaln(total + 1.0) - special.gammaln(float(n_modes))
+    found = gain_mismatch_leakage(photons=0.0, gain_error=0.1, energy=60.0, rows=rows, n_modes=n_modes)
+    assert found == pytest.approx(float(choices) / math.log(2.0) + rows * entropy, rel=1e-9)
 
 
 def test_uneven_transmission_by_sampling() -> None:

@@ -18,7 +18,7 @@ from labqdl.security.checks import direction_check, noise_check, session_checks,
 from labqdl.security.cross_use import CrossUseTotals
 from labqdl.security.expected import HonestLayer, LayerLight, Totals, honest_layers, layer_light
 from labqdl.security.sampled import ImageSpectrum, SampledTotals, combined_p_value, direction_law, inspect
-from labqdl.security.singular import spiked_edge
+from labqdl.security.singular import noise_norm_tail, spiked_edge
 from tests.security.light import BENCH, IDEAL, Reals, assert_rate, assert_uniform, make_frame, make_light
 from tests.security.test_cross_use import KINDS, data, streams
 
@@ -123,6 +123,20 @@ def test_a_singular_value_is_reported_over_its_edge() -> None:
     assert spectrum.residuals == sample.residuals[0].size
 
 
+def test_three_singular_values_cost_three_times_the_p_value_of_one() -> None:
+    """Without any spike the first singular value is the most telling one, by its own bound."""
+    generator = np.random.default_rng(6)
+    law = honest_layers(make_frame(shapes=((ROWS, 2 * N_MODES),)))[0]
+    law = replace(law, spike_x=0.0, spike_p=0.0)
+    noise = 1.25 * generator.normal(size=(1, ROWS, N_MODES))
+    sample = ResidualSample(np.arange(1), np.arange(ROWS), noise)
+    (spectrum,) = inspect(law, sample, np.zeros(N_MODES, dtype=np.bool_)).spectra
+    first = float(np.linalg.svd(noise[0], compute_uv=False)[0])
+    assert spectrum.rank == 1
+    assert spectrum.p_value < 0.3
+    assert spectrum.p_value == pytest.approx(3 * noise_norm_tail(first, ROWS, N_MODES), rel=1e-9)
+
+
 def test_samples_that_do_not_fit_are_refused() -> None:
     law, light, sample, pattern = sample_of(6)
     with pytest.raises(ValueError, match="pattern"):
@@ -220,6 +234,20 @@ def test_an_unbalanced_tap_raises_no_alarm() -> None:
         part = inspect(law, ResidualSample(np.arange(2), np.arange(ROWS), drawn.residuals), pattern, light.principal)
         assert spectral_check([part], 0.01).passed
         assert direction_check([law], [part], 0.01).passed
+
+
+def test_bright_light_at_an_unbalanced_net_gain_raises_no_alarm() -> None:
+    """What is missing of 400 photons a mode stands out of the noise, and no honest client can help it."""
+    tap = TapSetting.amplifier(2.0, 0.45)
+    generator = np.random.default_rng(12)
+    q = trained_light(generator) * math.sqrt(400.0 / 4.0)
+    law = honest_layers(make_frame(shapes=(q.shape,), tap=tap, mu=400.0), [layer_light(q)])[0]
+    link = LinkLaw.from_ledger(IDEAL, honest(IDEAL, tap))
+    pattern, none = generator.random(N_MODES) < 0.5, np.zeros(ROWS, dtype=np.bool_)
+    drawn = sample_residuals(link, q, data("strongest", generator, 2, q), pattern, none, streams(12))
+    sample = ResidualSample(np.arange(2), np.arange(ROWS), drawn.residuals)
+    assert spectral_check([inspect(law, sample, pattern)], 0.01).passed
+    assert not spectral_check([inspect(replace(law, mismatch=0.0), sample, pattern)], 1e-6).passed
 
 
 # ---- attacks ----

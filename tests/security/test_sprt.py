@@ -46,6 +46,15 @@ def test_errors_stay_within_walds_limits_whatever_the_block(block: int) -> None:
     assert_rate(missed, trials, 0.1 / 0.95)
 
 
+def test_boundaries_are_walds() -> None:
+    """Decisions at likelihood ratios of (1 - beta)/alpha = 800 and beta/(1 - alpha) = 0.2002."""
+    start = Sprt(0.001, 0.2)
+    assert start.after(math.log(799)).decision is Decision.UNDECIDED
+    assert start.after(math.log(801)).decision is Decision.CHEAT
+    assert start.after(math.log(0.201)).decision is Decision.UNDECIDED
+    assert start.after(math.log(0.2)).decision is Decision.HONEST
+
+
 def test_a_wrong_honest_variance_accuses_honest_clients() -> None:
     """A planted mistake of 5 % in the honest variance raises the false alarms beyond the limit."""
     generator = np.random.default_rng(2)
