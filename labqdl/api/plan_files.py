@@ -83,7 +83,7 @@ def _limits(result: PlanResult) -> dict[str, Any]:
     features = question.bits_per_feature or _rounded(MARGIN * best.point.data)
     return {
         "images": question.weight_uses if several else None,
-        "counting_fraction": shares[0] if shares else None,
+        "counting_fraction": question.counting_fraction if several else shares[0] if shares else None,
         "alpha": result.plan.alpha,
         "delta": result.plan.delta,
         "cross_use": question.cross_use_tested if several else None,

@@ -144,6 +144,7 @@ class PlanResult(Printable):
                 "weight_uses": question.weight_uses,
                 "data_uses": question.data_uses,
                 "cross_use_tested": question.cross_use_tested,
+                "counting_fraction": question.counting_fraction,
             },
             "feasible": self.feasible,
             "point": None if self.best is None else self._point(self.best),
@@ -264,7 +265,8 @@ def plan(
     assured:
         Whether the lower end of the accuracy's 95 % interval has to reach the target.
     uses, data_uses, cross_use:
-        Uses of the same weights and data that the limits cover; whether the cross-use test is in force.
+        Uses of the same weights and data that the limits cover, judged as a run's accountants do; whether the cross-use
+        test is in force.
     last_layer_db:
         Extra light of the last layer in dB, or "choose".
     curve:
@@ -437,6 +439,7 @@ def _question(
         weight_uses=uses,
         data_uses=data_uses,
         cross_use_tested=cross_use,
+        counting_fraction=VerificationPlan().counting_fraction,
         judge=Judge(read_choice(judge, list(Judge), source="--judge", what="way to judge the weights")),
         last_layer_db=split,
     )

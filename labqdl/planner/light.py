@@ -111,12 +111,15 @@ class Path:
         return np.asarray(self.technical + self.behind * disturbance / n_modes + phase)
 
     def weight_bits(
-        self, mu: Array, disturbance: Array, n_modes: int, *, uses: int = 1, cross_use_tested: bool = False
+        self, mu: Array, disturbance: Array, n_modes: int, *, uses: int = 1, symmetric_noise: float = 1.0
     ) -> Array:
-        """Bits per real weight of equally bright directions, after `uses` uses; infinite where mu is."""
+        """Bits per real weight of equally bright directions, after `uses` uses; infinite where mu is.
+
+        symmetric_noise: noise on the sum of the uses, in units of that of one.
+        """
         fine = np.isfinite(mu) & (mu < 1e280)
         safe = np.where(fine, mu, 1.0)
-        noise = self.excess(safe, disturbance, n_modes) * (1 if cross_use_tested else uses)
+        noise = self.excess(safe, disturbance, n_modes) * symmetric_noise
         bits = weight_leakage(
             mu=uses * safe * self.arriving, transmissivity=min(self.transmissivity, 1.0), excess=noise
         )

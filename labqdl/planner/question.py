@@ -81,9 +81,10 @@ class Question:
         What is optimised within them.
     weight_uses, data_uses:
         Uses of the same weights and of the same data vector that the limits cover.
-    cross_use_tested:
+    cross_use_tested, counting_fraction:
         Whether the server's cross-use test is in force, so that a client cannot put the noise of all uses on their
-        sum.
+        sum, and the share of rows that it counts instead of homodyning them: a weight is measured in (1 - share)/2 of
+        its uses only.
     judge:
         Which figure for the weights counts.
     last_layer_db:
@@ -102,6 +103,7 @@ class Question:
     weight_uses: int = 1
     data_uses: int = 1
     cross_use_tested: bool = False
+    counting_fraction: float = 0.25
     judge: Judge = Judge.LARGEST
     last_layer_db: float | None = 0.0
 
@@ -121,8 +123,21 @@ class Question:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{name} must be positive and finite, got {value!r}")
+        if not 0 <= self.counting_fraction < 1:
+            raise ValueError(f"counting_fraction must lie in [0, 1), got {self.counting_fraction!r}")
         if min(self.weight_uses, self.data_uses) < 1:
             raise ValueError("uses must be at least 1")
+
+    @property
+    def symmetric_noise(self) -> float:
+        """Noise that may sit on the sum of all uses of a weight, in units of that of one use.
+
+        All of it without the cross-use test; with it what the accountant of a run charges
+        (`security.accountant.WeightsAccountant`).
+        """
+        if not self.cross_use_tested:
+            return float(self.weight_uses)
+        return min(float(self.weight_uses), 2.0 / (1.0 - self.counting_fraction))
 
     @property
     def weight_limit(self) -> float:

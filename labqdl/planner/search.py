@@ -21,6 +21,7 @@ from labqdl.planner.question import Aim, Judge, Question
 from labqdl.planner.stage import MOST_TAPPED, Array, Stage, from_logit, logit
 from labqdl.security.channel import honest_channel
 from labqdl.security.engines import network_data_leakage
+from labqdl.security.holevo import weight_leakage
 from labqdl.units import from_db
 
 _GRID, _ZOOM, _ROUNDS = 241, 33, 6
@@ -115,7 +116,7 @@ class Search:
                     disturbance,
                     layer.n_modes,
                     uses=question.weight_uses,
-                    cross_use_tested=question.cross_use_tested,
+                    symmetric_noise=question.symmetric_noise,
                 )
                 for layer in self.layers
             ],
@@ -195,15 +196,11 @@ def exact_point(
     equal, steered = [], []
     for layer, spectrum in zip(layers, question.subject.spectra, strict=True):
         charged = honest_channel(mu=layer.mu, n_modes=layer.n_modes, setting=setting, ledger=ledger)
-        bits = charged.leakage(question.weight_uses, cross_use_tested=question.cross_use_tested)
+        light, noise = question.weight_uses * charged.mu, question.symmetric_noise * charged.excess
+        bits = weight_leakage(mu=light, transmissivity=charged.transmissivity, excess=noise)
         equal.append(bits / 2.0)
         if spectrum is not None:
-            several = 1 if question.cross_use_tested else question.weight_uses
-            bits = spectrum.leakage(
-                mu=question.weight_uses * charged.mu,
-                transmissivity=charged.transmissivity,
-                excess=several * charged.excess,
-            )
+            bits = spectrum.leakage(mu=light, transmissivity=charged.transmissivity, excess=noise)
         steered.append(bits / 2.0)
     features, uses = layers[0].n_features, question.data_uses
     ideal = network_data_leakage(layers, setting, ledger, uses=uses) / features

@@ -54,7 +54,7 @@ def test_signal_and_weights(
     assert f2_db(OperatingPoint(float(mu[0]), setting), ledger) == pytest.approx(10 * math.log10(f2), abs=1e-8)
     assert path.signal_to_noise(mu, noise)[0] == pytest.approx(f2, rel=1e-9)
     charged = honest_channel(mu=float(mu[0]), n_modes=16, setting=setting, ledger=ledger)
-    bits = path.weight_bits(mu, disturbance, 16, uses=uses, cross_use_tested=tested)
+    bits = path.weight_bits(mu, disturbance, 16, uses=uses, symmetric_noise=1.0 if tested else uses)
     assert bits[0] == pytest.approx(charged.leakage(uses, cross_use_tested=tested) / 2, rel=1e-8)
     assert photons_per_row(stage, path, at, ledger)[0] == pytest.approx(
         data_photons(tap_law(setting, ledger), ledger), rel=1e-9

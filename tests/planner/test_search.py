@@ -10,12 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labqdl.config.builds import find_build
-from labqdl.facts import TapKind
+from labqdl.facts import Budgets, FrameDescription, TapKind, VerificationPlan
 from labqdl.planner.plan import Answer, answer, part_costs, trade_off
 from labqdl.planner.question import Aim, Judge, Question, default_aim
 from labqdl.planner.search import Search
 from labqdl.planner.stage import Stage, from_logit, logit
+from labqdl.security.accountant import WeightsAccountant
 from labqdl.security.engines import anisotropic_bound, data_bound, weights_bound
+from labqdl.security.expected import LayerLight
 from labqdl.security.spectrum import Spectrum
 from labqdl.units import from_db
 from tests.planner.subjects import AMPLIFIER, FEED_FORWARD, IDEAL, ISOTROPIC, UNEQUAL, bench, untrusted
@@ -112,15 +114,23 @@ def test_figures_are_the_bounds_of_a_run(uses: int, tested: bool) -> None:
     point = best.point
     frames, setting, ledger = point.layers, point.setting, point.ledger
     assert frames[1].mu == pytest.approx(frames[0].mu * from_db(2.0))
-    equal = weights_bound("labqdl", frames, setting, ledger, uses=uses, cross_use_tested=tested)
-    spectra = [spectrum or Spectrum.unknown() for spectrum in UNEQUAL.spectra]
-    steered = anisotropic_bound(frames, spectra, setting, ledger, uses=uses, cross_use_tested=tested)
     data = data_bound("labqdl", frames, setting, ledger, uses=2)
-    assert equal is not None
     assert data is not None
-    assert point.weights_isotropic == equal.bits
-    assert point.weights == steered.bits
     assert point.data == pytest.approx(data.bits, rel=1e-14)
+    # what a run's accountant charges for so many uses
+    plan = VerificationPlan(counting_fraction=question.counting_fraction, cross_use=tested)
+    frame = FrameDescription("x", frames, uses, uses, setting, ledger, plan, Budgets())
+    light = [LayerLight(spectrum=spectrum) for spectrum in UNEQUAL.spectra]
+    accountant = WeightsAccountant(frame, light)
+    charged = [accountant.bits(layer, accountant.price(layer, 0, 0)) for layer in range(2)]
+    assert point.layer_weights == pytest.approx(charged, rel=1e-12)
+    if not tested or uses == 1:
+        equal = weights_bound("labqdl", frames, setting, ledger, uses=uses)
+        spectra = [spectrum or Spectrum.unknown() for spectrum in UNEQUAL.spectra]
+        steered = anisotropic_bound(frames, spectra, setting, ledger, uses=uses)
+        assert equal is not None
+        assert point.weights_isotropic == equal.bits
+        assert point.weights == steered.bits
 
 
 def test_mean_over_all_weights_lets_the_last_layer_have_more_light() -> None:
