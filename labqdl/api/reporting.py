@@ -64,6 +64,10 @@ PICTURES = "pictures"
 PUBLISHED = ("prx-2025", "arxiv-2024")
 """Engines that repeat the authors' formulas: shown to compare, no bounds."""
 _CONFIDENCE = 0.95
+_SHOWN = 3
+"""Files that cannot be read which a report names one by one."""
+_LONG = 200
+"""Letters of such a note, at most."""
 
 _Read = TypeVar("_Read")
 
@@ -387,13 +391,14 @@ class _Gatherer:
 
     def _notes(self, reason: str) -> tuple[str, ...]:
         name = self.record.path.resolve().name
-        notes = [
-            f"{problem[0].upper()}{problem[1:]}. What else there is is shown; 'labqdl recover {name}' says what can be "
-            "saved."
-            if ".npy" in problem or ".json" in problem
-            else f"{problem[0].upper()}{problem[1:]}."
-            for problem in self.problems
-        ]
+        notes = []
+        for problem in self.problems[:_SHOWN]:
+            words = problem if len(problem) <= _LONG else f"{problem[:_LONG]} ..."
+            notes.append(f"{words[0].upper()}{words[1:]}.")
+            if "damaged" in problem or "missing" in problem:
+                notes[-1] += f" What else there is is shown; 'labqdl recover {name}' says what can be saved."
+        if len(self.problems) > _SHOWN:
+            notes.append(f"{len(self.problems) - _SHOWN:,} more of the record's files cannot be read.")
         if reason:
             notes.append(f"Not everything can be shown: {reason}")
         if self.record.folder.torn is not None:

@@ -13,6 +13,8 @@ from labqdl.plots import style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_SEVERAL = 4
+"""Mistakes of one kind that get the darkest colour, where no kind is commoner."""
 _NUMBERED = 16
 """Most classes whose cells have room for a number."""
 
@@ -45,7 +47,7 @@ def confusion_matrix(counts: NDArray[np.integer[Any]], classes: Sequence[str] = 
     rows = np.maximum(counts.sum(axis=1, keepdims=True), 1)
     wrong = counts * (1 - np.eye(size, dtype=np.int64))
     right = np.eye(size) * counts / rows
-    share = np.where(np.eye(size, dtype=bool), 0.75 * right, 0.9 * wrong / max(int(wrong.max()), 1))
+    share = np.where(np.eye(size, dtype=bool), 0.75 * right, 0.9 * wrong / max(int(wrong.max()), _SEVERAL))
     tint = np.array(
         [[to_rgb(style.BLUE if row == column else style.ORANGE) for column in range(size)] for row in range(size)]
     )

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _CELLS = 90
 """Cells of the density along each axis."""
+_FEW = 3000
+"""Fewer points than this are drawn one by one."""
 _TAIL = 2e-4
 """Share of the points that the limits of an axis may leave out at each end."""
 
@@ -82,7 +84,9 @@ def outcomes(
     fit: OutcomeFit | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Density of outcomes against ideal inner products, with the line through them and the line of perfect light.
+    """Density of outcomes over ideal inner products, with the line through them and the line of perfect light.
+
+    A few outcomes are drawn as points.
 
     Parameters
     ----------
@@ -93,27 +97,14 @@ def outcomes(
     fit:
         The line to draw; computed where it is not given.
     """
-    from matplotlib.colors import LogNorm
-
     x, y = np.asarray(ideal).ravel(), np.asarray(measured).ravel()
     fit = fit_outcomes(x, y) if fit is None else fit
     limits = [_inner(values) for values in (x, y)]
-    counts, _, _ = np.histogram2d(x, y, bins=_CELLS, range=limits)
     ax = style.axes(ax, height=68.0)
-    shown = np.ma.masked_less(counts.T, 1)
-    image = ax.imshow(
-        shown,
-        origin="lower",
-        extent=(*limits[0], *limits[1]),
-        aspect="auto",
-        interpolation="nearest",
-        cmap=style.DENSITY,
-        norm=LogNorm(1, max(float(counts.max()), 10.0)),
-    )
-    bar = style.figure_of(ax).colorbar(image, ax=ax, pad=0.02, aspect=30)
-    bar.set_label("outcomes in a cell")
-    style.log_axis(bar.ax.yaxis, 1, max(float(counts.max()), 10.0))
-    bar.outline.set_linewidth(0.4)
+    if x.size < _FEW:
+        ax.plot(x, y, color=style.BLUE, marker="o", linestyle="none", markersize=2, alpha=0.5, markeredgewidth=0)
+    else:
+        _density(ax, x, y, limits)
     ends = np.array(limits[0])
     words = f"fit: slope {_digits(fit.slope, fit.slope_error)}, F² = {_digits(fit.f2_db, fit.f2_db_error)} dB"
     ax.plot(ends, fit.slope * ends + fit.offset, color="white", linewidth=3.0)
@@ -125,6 +116,29 @@ def outcomes(
     ax.set_ylabel("measured outcome (same unit)")
     style.legend_above(ax, columns=1)
     return ax
+
+
+def _density(
+    ax: Axes, x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]], limits: list[tuple[float, float]]
+) -> None:
+    """Counts in cells, on a logarithmic scale of blue with its bar."""
+    from matplotlib.colors import LogNorm
+
+    counts, _, _ = np.histogram2d(x, y, bins=_CELLS, range=limits)
+    most = max(float(counts.max()), 10.0)
+    image = ax.imshow(
+        np.ma.masked_less(counts.T, 1),
+        origin="lower",
+        extent=(*limits[0], *limits[1]),
+        aspect="auto",
+        interpolation="nearest",
+        cmap=style.DENSITY,
+        norm=LogNorm(1, most),
+    )
+    bar = style.figure_of(ax).colorbar(image, ax=ax, pad=0.02, aspect=30)
+    bar.set_label("outcomes in a cell")
+    style.log_axis(bar.ax.yaxis, 1, most)
+    bar.outline.set_linewidth(0.4)
 
 
 def _inner(values: NDArray[np.floating[Any]]) -> tuple[float, float]:

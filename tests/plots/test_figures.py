@@ -112,7 +112,10 @@ def test_density_counts_all_outcomes_but_the_outermost() -> None:
     assert 0.99 * x.size < float(np.ma.filled(shown, 0).sum()) <= x.size
     slope = np.ptp(np.asarray(ax.lines[1].get_ydata())) / np.ptp(np.asarray(ax.lines[1].get_xdata()))
     assert slope == pytest.approx(2.0, rel=1e-5)
-    style.render(plots.outcomes(x[:10], x[:10]))
+    few = plots.outcomes(x[:10], x[:10])
+    style.render(few)
+    assert not few.images
+    assert np.asarray(few.lines[0].get_xdata()) == pytest.approx(x[:10])
 
 
 # -- evidence ---------------------------------------------------------------------------------------------------------
