@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -539,9 +539,9 @@ def _stages(tap: str, build: str | None) -> tuple[Stage, ...]:
 
 
 def _verification_plan(alpha: float | None, delta: float | None) -> VerificationPlan:
-    given = {name: value for name, value in (("alpha", alpha), ("delta", delta)) if value is not None}
+    plan = VerificationPlan()
     try:
-        return VerificationPlan(**given)
+        return replace(plan, alpha=plan.alpha if alpha is None else alpha, delta=plan.delta if delta is None else delta)
     except ValueError as error:
         raise InputError(str(error)) from None
 

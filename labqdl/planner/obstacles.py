@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 from labqdl.facts import Component, Ledger, Place, TapBuild
 from labqdl.facts.ledger import RECEIVERS
@@ -173,7 +174,7 @@ def obstacles(question: Question, solve: Solve) -> tuple[Obstacle, ...]:
         best = violation(ideal, question)
         weights, data = (math.inf, math.inf) if ideal is None else (ideal.weights, ideal.data)
         if best <= 1.0:
-            factor = _largest(lambda value, change=change: violation(solve(change(value)), question) <= 1.0)
+            factor = _opens(question, solve, change)
             words = f"{part}: {now} would have to be {then(factor)}"
             enough.append((factor, Obstacle(part, words, factor, weights, data)))
         else:
@@ -194,17 +195,30 @@ def _parts(
             yield (
                 component.name,
                 describe_component(component),
-                lambda factor, name=component.name: with_part(question, name, factor),
-                lambda factor, part=component: describe_component(improved(part, factor)),
+                partial(with_part, question, component.name),
+                partial(_described_component, component),
             )
     for stage in question.stages:
         if stage.build is not None:
             yield (
                 f"tap build {stage.build.name}",
                 describe_build(stage.build),
-                lambda factor, name=stage.build.name: with_build(question, name, factor),
-                lambda factor, build=stage.build: describe_build(improved_build(build, factor)),
+                partial(with_build, question, stage.build.name),
+                partial(_described_build, stage.build),
             )
+
+
+def _described_component(component: Component, factor: float) -> str:
+    return describe_component(improved(component, factor))
+
+
+def _described_build(build: TapBuild, factor: float) -> str:
+    return describe_build(improved_build(build, factor))
+
+
+def _opens(question: Question, solve: Solve, change: Callable[[float], Question]) -> float:
+    """The largest factor with which a change opens the way."""
+    return _largest(lambda factor: violation(solve(change(factor)), question) <= 1.0)
 
 
 def _together(question: Question, solve: Solve) -> Obstacle:
@@ -216,7 +230,7 @@ def _together(question: Question, solve: Solve) -> Obstacle:
     if violation(ideal, question) > 1.0:
         words = f"the limits: even ideal parts leave {_bits(ideal.weights, ideal.data)}"
         return Obstacle("the limits", words, None, ideal.weights, ideal.data)
-    factor = _largest(lambda value: violation(solve(_everything(question, value)), question) <= 1.0)
+    factor = _opens(question, solve, partial(_everything, question))
     loss = -to_db(question.ledger.total)
     words = (
         f"{ALL_PARTS} together: {loss:.3g} dB of loss would have to be {factor * loss:.3g} dB, and every noise and "

@@ -205,9 +205,9 @@ def _detection(name: str, cheat: ClientLaw, point: Point, alpha: float, counted:
     return Detection(name, test, None if images > _MOST_IMAGES else images)
 
 
-def _symbols(test: Test, effect: float, alpha: float, **light: float) -> float:
+def _symbols(test: Test, effect: float, alpha: float, *, variance: float = 1.0, light: float = 1.0) -> float:
     """Residuals with which the test has the power; infinite where it shows nothing."""
     try:
-        return float(symbols_needed(test, effect, alpha, POWER, **light))
+        return float(symbols_needed(test, effect, alpha, POWER, variance=variance, light=light))
     except ValueError:
         return math.inf

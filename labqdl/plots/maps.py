@@ -136,15 +136,15 @@ def _contour(ax: Axes, panel: MapPanel, level: float, limits: tuple[tuple[float,
     """One contour with its label on the line."""
     from matplotlib import patheffects
 
-    look = {"color": "white", "linewidth": 1.8 if level == 0.96 else 0.9}
+    width = 1.8 if level == 0.96 else 0.9
     if panel.contours:
         if level not in panel.contours:
             return
         line = np.column_stack(panel.contours[level])
-        ax.plot(line[:, 0], line[:, 1], **look)
+        ax.plot(line[:, 0], line[:, 1], color="white", linewidth=width)
     else:
         drawn = ax.contour(
-            panel.weights, panel.data, panel.accuracy, levels=[level], colors=["white"], linewidths=[look["linewidth"]]
+            panel.weights, panel.data, panel.accuracy, levels=[level], colors=["white"], linewidths=[width]
         )
         line = max((part for parts in drawn.allsegs for part in parts), key=len, default=np.zeros((0, 2)))
     inside = np.isfinite(line).all(axis=1)

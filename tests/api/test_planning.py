@@ -150,7 +150,7 @@ def test_aims_follow_from_the_limits() -> None:
         ({"bits_per_weight": 2.0, "bits_per_feature": 2.0}, Aim.MARGIN),
         ({"bits_per_weight": 2.0, "aim": "weights"}, Aim.WEIGHTS),
     ):
-        found = plan(f2_db=-5.0, modes=(16,), rows=(32,), link="lab-bench", tap="amplifier", details=False, **limits)  # type: ignore[arg-type]
+        found = plan(f2_db=-5.0, modes=(16,), rows=(32,), link="lab-bench", tap="amplifier", details=False, **limits)
         assert found.answer.question.aim is aim
 
 
