@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 RUNS_SCHEMA = "labqdl.runs/1"
 
-_ENGINE = "labqdl"
+_ENGINES = {"weights": ("labqdl", "labqdl-anisotropic"), "data": ("labqdl",)}
+"""The engines whose figures are bounds; the largest stands in the list, as it is judged by the certificate."""
 _MARKS = ("manifest.json", "events.jsonl")
 _PARTS = frozenset(("public", *Party))
 """A folder with one of the marks, or with two of the parts, is (or was) a run."""
@@ -76,9 +77,14 @@ class RunEntry:
     leakage: Mapping[str, Any] | None = None
 
     def bits(self, quantity: str, name: str) -> float | None:
-        """One figure of engine labqdl, as `bits_per_weight`; None where the run has none."""
-        value = ((self.leakage or {}).get(quantity) or {}).get(_ENGINE, {}).get(name)
-        return float(value) if isinstance(value, int | float) else None
+        """The largest figure of the engines that bound, as `bits_per_weight`; None where the run has none."""
+        values = [engine.get(name) for engine in self.engines(quantity)]
+        return max((float(value) for value in values if isinstance(value, int | float)), default=None)
+
+    def engines(self, quantity: str) -> list[Mapping[str, Any]]:
+        """What the result says of each engine that bounds "weights" or "data"."""
+        found = (self.leakage or {}).get(quantity) or {}
+        return [found[name] for name in _ENGINES[quantity] if isinstance(found.get(name), dict)]
 
     def to_json(self) -> dict[str, Any]:
         """Plain object with every field; `date` is `created` in ISO 8601."""
@@ -341,20 +347,19 @@ def _figure(value: float | None) -> str:
 def _caption(entries: tuple[RunEntry, ...]) -> str:
     """What the figures of the table rest on."""
     certified = [
-        found
-        for entry in entries
-        if (found := ((entry.leakage or {}).get("weights") or {}).get(_ENGINE, {})).get("confidence") is not None
+        engine for entry in entries for engine in entry.engines("weights") if engine.get("confidence") is not None
     ]
     words = (
-        f"I_w, I_x: at most so many bits per weight and per feature leak in one use (engine {_ENGINE}; parameters of "
-        "the link taken as known, equally bright directions)."
+        "I_w, I_x: at most so many bits per weight and per feature leak in one use; parameters of the link taken as "
+        f"known. I_w is the larger figure of {' and '.join(_ENGINES['weights'])}, I_x that of {_ENGINES['data'][0]}, "
+        "against a server that sends coherent light."
     )
     if certified:
         confidences = sorted({entry["confidence"] for entry in certified})
-        samples = sorted(entry["samples"] for entry in certified)
+        samples = sorted({entry["samples"] for entry in certified})
         words += (
             " Certified: from the server's own measurements at confidence "
             + " or ".join(f"1 - {1 - value:.1g}" for value in confidences)
-            + f" ({samples[0]:,} to {samples[-1]:,} symbols)."
+            + f" ({' to '.join(f'{value:,}' for value in dict.fromkeys((samples[0], samples[-1])))} symbols)."
         )
     return words + " --json has each figure's assumptions and calibration, and the other engines."

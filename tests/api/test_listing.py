@@ -61,6 +61,20 @@ def test_every_run_is_listed_with_its_outcome(folder: Path, whole: Path) -> None
     assert "result.json" in (entries["torn"].problem or "")
 
 
+def test_the_weights_are_listed_by_the_engine_that_leaks_most(whole: Path) -> None:
+    leakage = open_run(whole).result["leakage"]
+    engines = leakage["weights"]
+    (entry,) = list_runs(whole).entries
+    for name in ("bits_per_weight", "certified_bits_per_weight"):
+        equal, steered = (engines[engine][name] for engine in ("labqdl", "labqdl-anisotropic"))
+        assert entry.bits("weights", name) == max(equal, steered)
+    assert engines["labqdl"]["bits_per_weight"] < engines["labqdl-anisotropic"]["bits_per_weight"]
+    assert (
+        entry.bits("data", "bits_per_feature")
+        == open_run(whole).result["leakage"]["data"]["labqdl"]["bits_per_feature"]
+    )
+
+
 def test_a_run_lists_itself(whole: Path) -> None:
     assert [entry.path for entry in list_runs(whole).entries] == [whole]
 
