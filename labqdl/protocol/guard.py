@@ -319,8 +319,8 @@ class Guard:
 def complaint(failed: Sequence[TestResult]) -> str:
     """Why a client ends the session, in one line."""
     parts = [
-        f"{test.name}: {test.statistic:.6g} {test.unit} where {test.expected:.6g} is agreed (p at most "
-        f"{test.p_value:.3g}, share {test.threshold:.2g}, {test.samples:,} samples)"
+        f"{test.name}: {test.statistic:.6g} {test.unit} where {test.expected:.6g} is agreed "
+        f"({test.p_text}, share {test.threshold:.2g}, {test.samples:,} samples)"
         for test in failed
     ]
     return f"the light is not what was agreed: {'; '.join(parts)}"
