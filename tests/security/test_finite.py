@@ -501,6 +501,9 @@ def test_the_part_to_blame() -> None:
     assert limiting_part_of_data(make_frame()) == THE_TAP
     noisy = Ledger("noisy", (Component("amplifier", Place.TAP, Owner.CLIENT, n_sp=2.0),))
     assert limiting_part_of_data(make_frame(ledger=noisy)) == "amplifier"
+    # An ideal amplifier would take three per cent off the data's figure: the tap is to blame, not the amplifier.
+    fair = Ledger("fair", (Component("amplifier", Place.TAP, Owner.CLIENT, n_sp=1.1),))
+    assert limiting_part_of_data(make_frame(ledger=fair)) == THE_TAP
     assert limiting_part(make_frame(ledger=noisy), uses=3) == "amplifier"
     # Loss shared by very many equal connectors: none of them is to blame, nor is the tap.
     many = Ledger(
