@@ -14,28 +14,32 @@ from numpy.typing import NDArray
 from labqdl.errors import InputError
 from labqdl.records import storage
 
-Pieces = Callable[[], Iterator[tuple[slice, NDArray[Any]]]]
-"""Gives slices of a variable's first axis with their numbers."""
+Piece = tuple[str, slice, NDArray[Any]]
+"""Numbers of a variable: its name, their place on its first axis, and themselves."""
 
 
 @dataclass(frozen=True)
 class Variable:
-    """One variable: its axes, its type, what it means, and where its numbers come from."""
+    """One variable: its axes, its type and what it means; its numbers, unless they come block by block."""
 
     name: str
     axes: tuple[str, ...]
     dtype: np.dtype[Any]
     units: str
     long_name: str
-    pieces: Pieces
+    values: NDArray[Any] | None = None
 
 
 @dataclass(frozen=True)
 class Description:
-    """All that a file will hold; every axis has a variable of its own name with its values."""
+    """All that a file will hold; every axis has a variable of its own name with its values.
+
+    `pieces` gives the numbers of variables that have none yet, in any order, so that memory does not grow with them.
+    """
 
     sizes: Mapping[str, int]
     variables: tuple[Variable, ...]
+    pieces: Callable[[], Iterator[Piece]]
     attributes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -91,8 +95,10 @@ def _write_hdf5(path: Path, described: Description) -> None:
                 for index, axis in enumerate(variable.axes):
                     data.dims[index].attach_scale(file[axis])
                     data.dims[index].label = axis
-            for place, values in variable.pieces():
-                data[place] = _stored(values)
+            if variable.values is not None:
+                data[...] = _stored(variable.values)
+        for name, place, values in described.pieces():
+            file[name][place] = _stored(values)
 
 
 def _write_netcdf(path: Path, described: Description) -> None:
@@ -111,8 +117,10 @@ def _write_netcdf(path: Path, described: Description) -> None:
             data = file.create_variable(variable.name, variable.axes, kind, **options)
             for name, text in _notes(variable).items():
                 data.attrs[name] = text
-            for place, values in variable.pieces():
-                data[place] = _stored(values)
+            if variable.values is not None:
+                data[...] = _stored(variable.values)
+        for name, place, values in described.pieces():
+            file[name][place] = _stored(values)
 
 
 _WRITERS: Mapping[str, Callable[[Path, Description], None]] = {

@@ -7,13 +7,13 @@ grow with the run; `export_files` puts the same description into either format. 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from labqdl import __version__
 from labqdl.api.blocks import (
@@ -25,15 +25,15 @@ from labqdl.api.blocks import (
     load_logits,
     load_outcomes,
 )
-from labqdl.api.export_files import Description, Pieces, Variable, check_target, write
+from labqdl.api.export_files import Description, Piece, Variable, check_target, write
 from labqdl.api.reading import RecordedRun, open_run
 from labqdl.errors import InputError
-from labqdl.facts import ReturnedLight
 from labqdl.network import predictions
-from labqdl.protocol.guard import GuardRecord
 from labqdl.records import Party
 
 EXPORT_SCHEMA = "labqdl.export/1"
+
+_SINGLE = np.dtype("<f4")
 
 JOINED = "simulation only: joins what server and client keep from each other"
 
@@ -110,301 +110,190 @@ def export(path: str | Path, target: str | Path, *, party: str | None = None, ov
 
 def describe(run: RecordedRun, party: Party | None) -> Description:
     """What the file of a run will hold."""
-    blocks = finished_blocks(run.folder)
-    images = [index for block in blocks for index in run.frame.block_images(block)]
-    sizes: dict[str, int] = {"block": len(blocks), "image": len(images), "layer": len(run.frame.layers)}
-    variables = [
-        _whole("block", ("block",), list(blocks), "1", "number of a finished block"),
-        _whole("image", ("image",), images, "1", "index of a data vector"),
-        _whole("layer", ("layer",), range(1, len(run.frame.layers) + 1), "1", "number of a layer, from 1"),
-        _whole("block_complete", ("block",), list(blocks.values()), "1", "all layers were done; else a party ended it"),
-        _whole("block_of_image", ("image",), [b for b in blocks for _ in run.frame.block_images(b)], "1", "its block"),
-        *_layers(run),
-        *_events(run, sizes),
-    ]
+    table = _Table(run)
+    table.public()
     if party in (None, Party.SERVER):
-        variables += _server_variables(run, blocks, sizes)
+        table.server()
     if party in (None, Party.CLIENT):
-        variables += _client_variables(run, blocks, sizes)
-    return Description(sizes, tuple(variables), _attributes(run, party))
+        table.client()
+    return Description(table.sizes, tuple(table.variables), table.pieces, _attributes(run, party))
 
 
 # -- variables ------------------------------------------------------------------------------------------------------
 
 
-def _whole(name: str, axes: tuple[str, ...], values: Iterable[Any], units: str, long_name: str) -> Variable:
-    """A small variable that is there at once."""
-    array = np.asarray(list(values))
-    if array.dtype.kind == "f":
-        array = array.astype(np.float64)
-    elif array.dtype.kind in "iu" or not array.size:
-        array = array.astype(np.int64)
-    return Variable(name, axes, array.dtype, units, long_name, lambda: iter([(slice(0, len(array)), array)]))
+class _Table:
+    """Collects axes and variables, and knows where the numbers of each block come from."""
 
+    def __init__(self, run: RecordedRun) -> None:
+        self.sizes: dict[str, int] = {}
+        self.variables: list[Variable] = []
+        self._run = run
+        self._frame = run.frame
+        self._blocks = finished_blocks(run.folder)
+        self._samples_before: dict[tuple[int, int], int] = {}
+        self._sources: list[Callable[[int, int, slice], Iterator[Piece]]] = []
 
-def _layers(run: RecordedRun) -> list[Variable]:
-    layers = run.frame.layers
-    axes = ("layer",)
-    return [
-        _whole("layer_rows", axes, [layer.rows for layer in layers], "1", "rows of weights"),
-        _whole("layer_features", axes, [layer.n_features for layer in layers], "1", "entries of a data vector"),
-        _whole("layer_modes", axes, [layer.n_modes for layer in layers], "1", "complex modes of a row"),
-        _whole("layer_mu", axes, [layer.mu for layer in layers], "1", "mean photons per mode at the server's output"),
-    ]
-
-
-def _events(run: RecordedRun, sizes: dict[str, int]) -> list[Variable]:
-    events = run.events()
-    sizes["event"] = len(events)
-    return [
-        _whole("event", ("event",), range(len(events)), "1", "number of an event in the log"),
-        _whole("event_time", ("event",), [e.time for e in events], "seconds since 1970-01-01", "when it was written"),
-        _words("event_kind", ("event",), [e.kind for e in events], "what happened"),
-        _words("event_data", ("event",), [_json(dict(e.fields)) for e in events], "what was told with it, as JSON"),
-    ]
-
-
-def _words(name: str, axes: tuple[str, ...], values: Sequence[str], long_name: str) -> Variable:
-    array = np.array(list(values), dtype=object)
-    return Variable(name, axes, array.dtype, "", long_name, lambda: iter([(slice(0, len(array)), array)]))
-
-
-def _axis(name: str, size: int, long_name: str, sizes: dict[str, int]) -> Variable:
-    sizes[name] = size
-    return _whole(name, (name,), range(size), "1", long_name)
-
-
-def _server_variables(run: RecordedRun, blocks: Mapping[int, bool], sizes: dict[str, int]) -> list[Variable]:
-    variables = []
-    sampled = _sampled(run, blocks)
-    for index, layer in enumerate(run.frame.layers):
-        name, words = f"layer{index + 1}", f"of layer {index + 1}"
-        row, mode = f"{name}_row", f"{name}_mode"
-        if row not in sizes:
-            variables.append(_axis(row, layer.rows, f"row {words}", sizes))
-        if mode not in sizes:
-            variables.append(_axis(mode, layer.n_modes, f"mode {words}", sizes))
-        for column, (units, long_name) in (*_STATISTICS.items(), *_BLOCK_STATISTICS.items()):
-            axes = ("block", row) if column in _STATISTICS else ("block",)
-            take = _column(column)
-            variables.append(
-                Variable(
-                    f"{name}_{column}",
-                    axes,
-                    STATISTICS_DTYPE[column],
-                    units,
-                    long_name,
-                    _by_block(run, blocks, index, take),
-                )
-            )
-        if run.frame.plan.cross_use:
-            long_name = "residuals of each weight, summed over the block's uses; NaN where the row was counted"
-            variables.append(
-                Variable(
-                    f"{name}_use_sum",
-                    ("block", row, mode),
-                    np.dtype("<f4"),
-                    "SNU^(1/2)",
-                    long_name,
-                    _by_block(run, blocks, index, _use_sums),
-                )
-            )
-        if sampled[index]:
-            axis = f"{name}_sample"
-            variables.append(_axis(axis, len(sampled[index]), f"sampled vector {words}", sizes))
-            numbers, places = zip(*sampled[index], strict=True)
-            words = "place among the block's vectors, check vectors included"
-            variables.append(_whole(f"{axis}_block", (axis,), numbers, "1", "its block"))
-            variables.append(_whole(f"{axis}_place", (axis,), places, "1", words))
-            variables.append(
-                Variable(
-                    f"{axis}_residual",
-                    (axis, row, mode),
-                    np.dtype("<f4"),
-                    "SNU^(1/2)",
-                    "every residual of a sampled vector; NaN where the row was counted",
-                    _samples(run, blocks, index),
-                )
-            )
-    return variables
-
-
-def _sampled(run: RecordedRun, blocks: Mapping[int, bool]) -> list[list[tuple[int, int]]]:
-    """Block and place of the vectors of which the server kept every residual, by layer.
-
-    The server cannot tell images from check vectors, so neither can its file.
-    """
-    found: list[list[tuple[int, int]]] = [[] for _ in run.frame.layers]
-    if run.frame.plan.residual_share:
-        for block in blocks:
-            for layer, light in load_light(run.folder, run.frame, block).items():
-                if light.sample is not None:
-                    found[layer] += [(block, int(place)) for place in light.sample.images]
-    return found
-
-
-def _by_block(
-    run: RecordedRun, blocks: Mapping[int, bool], layer: int, take: Callable[[ReturnedLight], NDArray[Any]]
-) -> Pieces:
-    """One line a block; nothing where a block did not come to the layer."""
-
-    def pieces() -> Iterator[tuple[slice, NDArray[Any]]]:
-        for place, block in enumerate(blocks):
-            light = load_light(run.folder, run.frame, block).get(layer)
-            if light is not None:
-                yield slice(place, place + 1), take(light)
-
-    return pieces
-
-
-def _column(name: str) -> Callable[[ReturnedLight], NDArray[Any]]:
-    """Takes one column of the statistics."""
-    return lambda light: np.asarray(getattr(light.statistics, name))[None]
-
-
-def _use_sums(light: ReturnedLight) -> NDArray[Any]:
-    if light.use_sums is None:
-        return np.full((1, light.statistics.counted.size, 1), np.nan, np.float32)
-    sums = light.use_sums.sums.astype(np.float32)
-    sums[light.statistics.counted] = np.nan
-    return sums[None]
-
-
-def _samples(run: RecordedRun, blocks: Mapping[int, bool], layer: int) -> Pieces:
-    rows, modes = run.frame.layers[layer].rows, run.frame.layers[layer].n_modes
-
-    def pieces() -> Iterator[tuple[slice, NDArray[Any]]]:
+    def pieces(self) -> Iterator[Piece]:
+        """Numbers of all variables that grow with the run, block by block: name, place on the first axis, values."""
         start = 0
-        for block in blocks:
-            light = load_light(run.folder, run.frame, block).get(layer)
-            if light is None or light.sample is None:
-                continue
-            part = np.full((light.sample.images.size, rows, modes), np.nan, np.float32)
-            part[:, light.sample.rows] = light.sample.residuals
-            yield slice(start, start + len(part)), part
-            start += len(part)
+        for place, block in enumerate(self._blocks):
+            images = slice(start, start + len(self._frame.block_images(block)))
+            for source in self._sources:
+                yield from source(place, block, images)
+            start = images.stop
 
-    return pieces
+    # -- what anybody knows ----------------------------------------------------------------------------------------
 
+    def public(self) -> None:
+        """Blocks, images, layers and the log."""
+        frame, blocks = self._frame, self._blocks
+        images = {index: block for block in blocks for index in frame.block_images(block)}
+        self._axis("block", list(blocks), "number of a finished block")
+        self._axis("image", list(images), "index of a data vector")
+        self._axis("layer", range(1, len(frame.layers) + 1), "number of a layer, from 1")
+        self._whole("block_complete", ("block",), list(blocks.values()), "1", "all layers done; else a party ended it")
+        self._whole("block_of_image", ("image",), list(images.values()), "1", "its block")
+        for name, long_name in (
+            ("rows", "rows of weights"),
+            ("n_features", "entries of a data vector"),
+            ("n_modes", "complex modes of a row"),
+            ("mu", "mean photons per mode at the server's output"),
+        ):
+            values = [getattr(layer, name) for layer in frame.layers]
+            self._whole(f"layer_{name.removeprefix('n_')}", ("layer",), values, "1", long_name)
+        events = self._run.events()
+        self._axis("event", range(len(events)), "number of an event in the log")
+        times = np.array([event.time for event in events], dtype=np.float64)
+        self._whole("event_time", ("event",), times, "seconds since 1970-01-01", "when it was written")
+        kinds = np.array([event.kind for event in events], dtype=object)
+        self._whole("event_kind", ("event",), kinds, "", "what happened")
+        told = np.array([_json(dict(event.fields)) for event in events], dtype=object)
+        self._whole("event_data", ("event",), told, "", "what was told with it, as JSON")
 
-def _client_variables(run: RecordedRun, blocks: Mapping[int, bool], sizes: dict[str, int]) -> list[Variable]:
-    variables = []
-    start = 0
-    for index, layer in enumerate(run.frame.layers):
-        name, row = f"layer{index + 1}", f"layer{index + 1}_row"
-        if row not in sizes:
-            variables.append(_axis(row, layer.rows, f"row of layer {index + 1}", sizes))
-        variables.append(
-            Variable(
-                f"{name}_outcome",
-                ("image", row),
-                np.dtype("<f4"),
-                "SNU^(1/2)",
-                "outcome of the client's homodyne receiver; NaN where the session had ended",
-                _outcomes(run, blocks, start, start + layer.rows),
-            )
-        )
-        if run.frame.check_vectors:
-            if "check" not in sizes:
-                variables.append(_axis("check", run.frame.check_vectors, "check vector of a block", sizes))
-            variables.append(
-                Variable(
-                    f"{name}_check_outcome",
-                    ("block", "check", row),
-                    np.dtype("<f4"),
-                    "SNU^(1/2)",
-                    "outcome of a check vector of the client; NaN where the session had ended",
-                    _check_outcomes(run, blocks, start, start + layer.rows),
-                )
-            )
-        start += layer.rows
-    variables.append(_axis("output", run.frame.layers[-1].rows, "output of the network", sizes))
-    scale = run.frame.layers[-1].published_scale
-    words = "what the network answers" + ("" if scale else ", up to the scale that the server keeps")
-    variables += [
-        Variable("logit", ("image", "output"), np.dtype("<f4"), "1", words, _logits(run, blocks)),
-        Variable(
-            "prediction",
-            ("image",),
-            np.dtype("<i8"),
-            "1",
-            "class of the largest output; -1 where the session had ended",
-            _predictions(run, blocks),
-        ),
-    ]
-    if any(run.folder.party(Party.CLIENT).has_json(f"blocks/{block:06d}-checks") for block in blocks):
-        records = {(record.layer, record.block): record for record in load_checks(run.folder, blocks)}
-        if records:
-            variables += [_check(run, blocks, records, column) for column in _CHECKS]
-    return variables
+    def _whole(self, name: str, axes: tuple[str, ...], values: Any, units: str, long_name: str) -> None:
+        """A small variable that is there at once."""
+        array = np.asarray(values)
+        if array.dtype.kind in "iu" or not array.size:
+            array = array.astype(np.int64)
+        self.variables.append(Variable(name, axes, array.dtype, units, long_name, array))
 
+    def _grown(self, name: str, axes: tuple[str, ...], dtype: np.dtype[Any], units: str, long_name: str) -> None:
+        """A variable that comes block by block."""
+        self.variables.append(Variable(name, axes, dtype, units, long_name))
 
-def _check(
-    run: RecordedRun, blocks: Mapping[int, bool], records: Mapping[tuple[int, int], GuardRecord], column: str
-) -> Variable:
-    """One sum of the client's own checks, by block and layer; 0 where a block did not come to the layer."""
-    units, long_name = _CHECKS[column]
-    values = np.array(
-        [
-            [getattr(records[layer, block], column) if (layer, block) in records else 0 for layer, _ in _numbered(run)]
-            for block in blocks
-        ]
-    )
-    return _whole(f"check_{column}", ("block", "layer"), values, units, f"client's own checks: {long_name}")
+    def _axis(self, name: str, values: Sequence[int], long_name: str) -> None:
+        if name not in self.sizes:
+            self.sizes[name] = len(values)
+            self._whole(name, (name,), np.array(list(values), dtype=np.int64), "1", long_name)
 
+    # -- what the server knows -------------------------------------------------------------------------------------
 
-def _numbered(run: RecordedRun) -> Iterable[tuple[int, Any]]:
-    return enumerate(run.frame.layers)
+    def server(self) -> None:
+        """Statistics, sums over uses and kept residuals."""
+        sampled = self._sampled()
+        for index, layer in enumerate(self._frame.layers):
+            name, words = f"layer{index + 1}", f"of layer {index + 1}"
+            row, mode, sample = (f"{name}_{axis}" for axis in ("row", "mode", "sample"))
+            self._axis(row, range(layer.rows), f"row {words}")
+            for column, (units, long_name) in _STATISTICS.items():
+                self._grown(f"{name}_{column}", ("block", row), STATISTICS_DTYPE[column], units, long_name)
+            for column, (units, long_name) in _BLOCK_STATISTICS.items():
+                self._grown(f"{name}_{column}", ("block",), STATISTICS_DTYPE[column], units, long_name)
+            if self._frame.plan.cross_use or sampled[index]:
+                self._axis(mode, range(layer.n_modes), f"mode {words}")
+            if self._frame.plan.cross_use:
+                long_name = "residuals of each weight, summed over the block's uses; NaN where the row was counted"
+                self._grown(f"{name}_use_sum", ("block", row, mode), _SINGLE, "SNU^(1/2)", long_name)
+            if sampled[index]:
+                numbers, places = zip(*sampled[index], strict=True)
+                self._axis(sample, range(len(numbers)), f"sampled vector {words}")
+                self._whole(f"{sample}_block", (sample,), numbers, "1", "its block")
+                long_name = "place among the block's vectors, check vectors included"
+                self._whole(f"{sample}_place", (sample,), places, "1", long_name)
+                long_name = "every residual of a sampled vector; NaN where the row was counted"
+                self._grown(f"{sample}_residual", (sample, row, mode), _SINGLE, "SNU^(1/2)", long_name)
+        self._sources.append(self._light)
 
+    def _sampled(self) -> list[list[tuple[int, int]]]:
+        """Block and place of the vectors of which the server kept every residual, by layer.
 
-def _outcomes(run: RecordedRun, blocks: Mapping[int, bool], low: int, high: int) -> Pieces:
-    def pieces() -> Iterator[tuple[slice, NDArray[Any]]]:
-        for place, block, complete in _places(run, blocks):
-            outcomes = load_outcomes(run.folder, run.frame, block, complete=complete)
-            if outcomes.shape[1] >= high:
-                yield place, outcomes[:, low:high].astype(np.float32)
+        The server cannot tell images from check vectors, so neither can its file.
+        """
+        found: list[list[tuple[int, int]]] = [[] for _ in self._frame.layers]
+        if self._frame.plan.residual_share:
+            for block in self._blocks:
+                for layer, light in load_light(self._run.folder, self._frame, block).items():
+                    if light.sample is not None:
+                        self._samples_before[layer, block] = len(found[layer])
+                        found[layer] += [(block, int(place)) for place in light.sample.images]
+        return found
 
-    return pieces
+    def _light(self, place: int, block: int, images: slice) -> Iterator[Piece]:
+        """One block of what the server measured; nothing of layers that it did not come to."""
+        here = slice(place, place + 1)
+        for layer, light in load_light(self._run.folder, self._frame, block).items():
+            name, statistics = f"layer{layer + 1}", light.statistics
+            for column in (*_STATISTICS, *_BLOCK_STATISTICS):
+                yield f"{name}_{column}", here, np.asarray(getattr(statistics, column))[None]
+            if light.use_sums is not None:
+                sums = light.use_sums.sums.astype(np.float32)
+                sums[statistics.counted] = np.nan
+                yield f"{name}_use_sum", here, sums[None]
+            if light.sample is not None:
+                start = self._samples_before[layer, block]
+                shape = (light.sample.images.size, statistics.counted.size, self._frame.layers[layer].n_modes)
+                whole = np.full(shape, np.nan, np.float32)
+                whole[:, light.sample.rows] = light.sample.residuals
+                yield f"{name}_sample_residual", slice(start, start + len(whole)), whole
 
+    # -- what the client knows -------------------------------------------------------------------------------------
 
-def _check_outcomes(run: RecordedRun, blocks: Mapping[int, bool], low: int, high: int) -> Pieces:
-    def pieces() -> Iterator[tuple[slice, NDArray[Any]]]:
-        for place, (block, complete) in enumerate(blocks.items()):
-            if complete:
-                outcomes = load_check_outcomes(run.folder, run.frame, block)
-                yield slice(place, place + 1), outcomes[None, :, low:high].astype(np.float32)
+    def client(self) -> None:
+        """Outcomes, outputs and the client's own checks."""
+        frame, ended = self._frame, "NaN where the session had ended"
+        for index, layer in enumerate(frame.layers):
+            name, row = f"layer{index + 1}", f"layer{index + 1}_row"
+            self._axis(row, range(layer.rows), f"row of layer {index + 1}")
+            words = f"outcome of the client's homodyne receiver; {ended}"
+            self._grown(f"{name}_outcome", ("image", row), _SINGLE, "SNU^(1/2)", words)
+            if frame.check_vectors:
+                self._axis("check", range(frame.check_vectors), "check vector of a block")
+                words = f"outcome of a check vector of the client; {ended}"
+                self._grown(f"{name}_check_outcome", ("block", "check", row), _SINGLE, "SNU^(1/2)", words)
+        self._axis("output", range(frame.layers[-1].rows), "output of the network")
+        secret = "" if frame.layers[-1].published_scale else ", up to the scale that the server keeps"
+        self._grown("logit", ("image", "output"), _SINGLE, "1", f"what the network answers{secret}")
+        words = "class of the largest output; -1 where the session had ended"
+        self._grown("prediction", ("image",), np.dtype("<i8"), "1", words)
+        self._sources.append(self._outcomes)
+        records = {(record.layer, record.block): record for record in load_checks(self._run.folder, self._blocks)}
+        for column, (units, long_name) in _CHECKS.items() if records else ():
+            values = [
+                [getattr(records.get((layer, block)), column, 0) for layer in range(len(frame.layers))]
+                for block in self._blocks
+            ]
+            words = f"client's own checks: {long_name}; 0 where the session had ended"
+            self._whole(f"check_{column}", ("block", "layer"), values, units, words)
 
-    return pieces
-
-
-def _logits(run: RecordedRun, blocks: Mapping[int, bool]) -> Pieces:
-    def pieces() -> Iterator[tuple[slice, NDArray[Any]]]:
-        for place, block, complete in _places(run, blocks):
-            if complete:
-                yield place, load_logits(run.folder, run.frame, block).astype(np.float32)
-
-    return pieces
-
-
-def _predictions(run: RecordedRun, blocks: Mapping[int, bool]) -> Pieces:
-    def pieces() -> Iterator[tuple[slice, NDArray[Any]]]:
-        for place, block, complete in _places(run, blocks):
-            if complete:
-                logits = load_logits(run.folder, run.frame, block).astype(np.float32)
-                yield place, predictions(logits).astype(np.int64)
-            else:
-                yield place, np.full(place.stop - place.start, -1, dtype=np.int64)
-
-    return pieces
-
-
-def _places(run: RecordedRun, blocks: Mapping[int, bool]) -> Iterator[tuple[slice, int, bool]]:
-    """Where each block's images stand among those of the file."""
-    start = 0
-    for block, complete in blocks.items():
-        size = len(run.frame.block_images(block))
-        yield slice(start, start + size), block, complete
-        start += size
+    def _outcomes(self, place: int, block: int, images: slice) -> Iterator[Piece]:
+        """One block of what the client measured."""
+        folder, frame, complete = self._run.folder, self._frame, self._blocks[block]
+        edges = np.cumsum([0, *(layer.rows for layer in frame.layers)])
+        outcomes = load_outcomes(folder, frame, block, complete=complete)
+        for layer, (low, high) in enumerate(pairwise(edges)):
+            if high <= outcomes.shape[1]:
+                yield f"layer{layer + 1}_outcome", images, outcomes[:, low:high].astype(np.float32)
+        if not complete:
+            yield "prediction", images, np.full(len(outcomes), -1, dtype=np.int64)
+            return
+        logits = load_logits(folder, frame, block).astype(np.float32)
+        yield "logit", images, logits
+        yield "prediction", images, predictions(logits).astype(np.int64)
+        if frame.check_vectors:
+            checks = load_check_outcomes(folder, frame, block).astype(np.float32)
+            for layer, (low, high) in enumerate(pairwise(edges)):
+                yield f"layer{layer + 1}_check_outcome", slice(place, place + 1), checks[None, :, low:high]
 
 
 # -- attributes -----------------------------------------------------------------------------------------------------
