@@ -69,8 +69,9 @@ def unpack_statistics(table: NDArray[np.void]) -> dict[int, RowStatistics]:
     layers = {}
     for layer in np.unique(table["layer"]):
         part = table[table["layer"] == layer]
-        columns = {name: np.ascontiguousarray(part[name]) for name in _COLUMNS}
-        layers[int(layer)] = RowStatistics(**columns, **{name: part[name][0].item() for name in _SCALARS})
+        fields: dict[str, Any] = {name: np.ascontiguousarray(part[name]) for name in _COLUMNS}
+        fields |= {name: part[name][0].item() for name in _SCALARS}
+        layers[int(layer)] = RowStatistics(**fields)
     return layers
 
 

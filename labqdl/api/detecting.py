@@ -259,7 +259,7 @@ def _row(
         symbols = needed(attack, scene, alpha, wanted)
     except ValueError:
         return None
-    points = []
+    points: list[PowerPoint] = []
     for share in _CURVE if curves else (1.0,):
         rows, modes = geometry(attack, scene, max(1, round(share * symbols)))
         size = rows * modes

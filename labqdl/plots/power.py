@@ -62,7 +62,7 @@ def _panel(ax: Axes, test: str, attacks: Sequence[Mapping[str, Any]], wanted: fl
             continue
         value = np.array([point["counted"] for point in counted], float)
         low, high = np.array([point["interval"] for point in counted], float).T
-        place = [point["symbols"] for point in counted]
+        place = np.array([point["symbols"] for point in counted], float)
         errors = np.maximum([value - low, high - value], 0.0)
         handles.append(ax.errorbar(place, value, yerr=errors, elinewidth=0.8, label=label, **look.points))
     style.log_axis(ax.xaxis, min(symbols) / 1.5, max(symbols) * 1.5)

@@ -12,6 +12,7 @@ import pytest
 
 from labqdl.api import open_run, resume, run
 from labqdl.config.experiment import CHANNELS, CLIENTS, SERVERS
+from labqdl.errors import InputError
 from labqdl.facts import Quantity, Reason, VerdictKind
 from labqdl.protocol.client import PARTING
 
@@ -22,7 +23,9 @@ def names(tests: Any) -> set[str]:
     return {test.name.split(",")[0] for test in tests if not test.passed}
 
 
-CAUGHT = [
+Cheat = dict[str, Any]
+
+CAUGHT: list[tuple[Cheat, str]] = [
     ({"client": "intercept-resend"}, "noise"),
     ({"client": "intercept-resend-mmse"}, "gain"),
     ({"client": "cloner"}, "noise"),
@@ -69,7 +72,7 @@ def entropy(photons: float) -> float:
     return (photons + 1) * math.log2(photons + 1) - photons * math.log2(photons)
 
 
-SEEN_BY_THE_CLIENT = [
+SEEN_BY_THE_CLIENT: list[tuple[Cheat, str]] = [
     ({"server": "bright-probe:3", "monitor_fraction": 0.01}, "power"),
     ({"server": "bright-probe:100", "monitor_fraction": 0.0}, "outcome energy"),
     ({"server": "two-mode-squeezed:3"}, "repeat"),
@@ -107,11 +110,42 @@ def test_a_cheating_server_is_caught_by_the_client(cheat: dict[str, Any], test: 
 
 
 def test_checks_that_are_switched_off_see_nothing(tmp_path: Path) -> None:
-    off = {"check_vectors": 0, "monitor_fraction": 0.0}
+    off: Cheat = {"check_vectors": 0, "monitor_fraction": 0.0}
     for server in ("two-mode-squeezed:3", "bright-probe:3"):
         result = run(folder=tmp_path / server.replace(":", "-"), server=server, **off, **SETTINGS)
         assert result.verdict.reason is not Reason.CLIENT
         assert {finding.name.split(",")[0] for finding in result.findings} == {"outcome energy", "out of band"}
+
+
+def test_a_spike_in_vacuum_slots_is_caught_where_the_server_blocks_its_own_input(tmp_path: Path) -> None:
+    settings = {**SETTINGS, "client": "spiking:0.5", "images": 20, "counting_fraction": 0.0}
+    own = run(folder=tmp_path / "own", shot_noise="own", **settings)
+    assert own.verdict.kind is VerdictKind.ABORT
+    assert "noise" in names(own.verdict.consistency.tests)
+    crossed = run(folder=tmp_path / "crossed", shot_noise="crossed", **settings)
+    assert names(crossed.verdict.consistency.tests) == set()
+    assert crossed.verdict.kind is VerdictKind.UNDECIDED
+    assert crossed.verdict.reason is Reason.SHOT_NOISE
+    assert crossed.verdict.certificate is None
+    assert not any(one.confidence for one in crossed.leakage.bounds)  # nothing is certified
+    counted = run(folder=tmp_path / "counted", shot_noise="crossed", **{**settings, "counting_fraction": 0.5})
+    assert names(counted.verdict.consistency.tests) == {"count"}
+    assert resume(tmp_path / "crossed").verdict == crossed.verdict
+
+
+def test_an_honest_session_with_a_measured_unit(tmp_path: Path) -> None:
+    result = run(folder=tmp_path / "run", shot_noise="own", vacuum_slots=4, **{**SETTINGS, "images": 20})
+    assert names(result.verdict.consistency.tests) == set()
+    assert result.verdict.certificate is not None
+    statistics = open_run(tmp_path / "run").statistics(1)[0]
+    assert statistics.vacuum_slots == 4 * 10 * int(np.count_nonzero(~statistics.counted))
+    assert statistics.vacuum_squares > 0
+    assert resume(tmp_path / "run").verdict == result.verdict
+    with pytest.raises(InputError, match="vacuum"):
+        run(folder=tmp_path / "none", shot_noise="own", vacuum_slots=0, **SETTINGS)
+    for wrong in ({"check_vectors": 1}, {"monitor_fraction": 1.0}, {"shot_noise": "borrowed"}):
+        with pytest.raises(InputError, match=next(iter(wrong)).replace("_", "[_ ]")):
+            run(folder=tmp_path / "wrong", **{**SETTINGS, **wrong})
 
 
 def test_an_honest_session_with_all_checks_passes_and_pays_for_them(tmp_path: Path) -> None:

@@ -76,9 +76,8 @@ def visit(
         for index, layer in enumerate(frame.layers):
             q = generator.standard_normal((layer.rows, layer.n_weights)) * math.sqrt(2 * layer.mu)
             q *= math.sqrt(2 * layer.mu * q.size / np.sum(q**2))
-            x = generator.standard_normal((len(frame.block_images(block)), layer.n_weights))
-            x /= np.linalg.norm(x, axis=1, keepdims=True)
-            x = guard.with_checks(index, block, x)
+            data = generator.standard_normal((len(frame.block_images(block)), layer.n_weights))
+            x = guard.with_checks(index, block, data / np.linalg.norm(data, axis=1, keepdims=True))
             link.server_port.send_rows(index, block, q, len(x))
             link.server_port.set_receiver(
                 index, block, np.zeros(layer.n_modes, np.bool_), np.zeros(layer.rows, np.bool_), 1.0
@@ -205,11 +204,11 @@ def test_false_alarms_stay_below_the_agreed_rate(sessions: int, ledger: Ledger) 
     assert stats.binom.sf(alarms - 1, sessions, 0.01) > 1e-7
     if ledger is LEDGER:
         # The repeat test is exact without phase noise: p-values are uniform, and 5 % more noise shows in the soak.
-        values = np.array(found["repeat"])
-        assert stats.kstest(values, "uniform").pvalue > 1e-7
+        repeats = np.array(found["repeat"])
+        assert stats.kstest(repeats, "uniform").pvalue > 1e-7
         if sessions > 1000:
             degrees = 2 * 24
-            louder = stats.chi2.sf(1.05 * stats.chi2.isf(values, degrees), degrees)
+            louder = np.asarray(stats.chi2.sf(1.05 * stats.chi2.isf(repeats, degrees), degrees))
             assert stats.kstest(louder, "uniform").pvalue < 1e-7
 
 

@@ -125,8 +125,8 @@ def test_honest_sessions_are_blamed_no_more_often_than_agreed(name: str, count: 
         smaller = LEVELS[1] / LEVELS[0]
         evidence = consistency.log10_e_value >= -math.log10(0.5 * LEVELS[1])
         alarms[LEVELS[1]] += evidence or any(one.p_value <= smaller * one.threshold for one in consistency.tests)
-        for test in consistency.tests:
-            p_values.setdefault(test.name, []).append(test.p_value)
+        for result in consistency.tests:
+            p_values.setdefault(result.name, []).append(result.p_value)
     for level in LEVELS:
         rate_is_at_most(alarms[level], count, level, "all tests")
         for test, values in p_values.items():
