@@ -61,7 +61,7 @@ def test_alarm_ends_the_session_before_an_outcome_is_used() -> None:
     agree(server, client)
     client.next_intent()
     server.next_intents()
-    assert client.parting == ()
+    assert list(client.parting) == []
     assert client.outcomes(Outcomes(0, 0, quiet_outcomes(client, agreed), reading(5, outside=500))) is None
     assert client.state is SessionState.ABORTED
     assert client.alarm is not None
