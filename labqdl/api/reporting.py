@@ -394,7 +394,7 @@ class _Gatherer:
         notes = []
         for problem in self.problems[:_SHOWN]:
             words = problem if len(problem) <= _LONG else f"{problem[:_LONG]} ..."
-            notes.append(f"{words[0].upper()}{words[1:]}.")
+            notes.append(f"{words[0].upper()}{words[1:]}{'' if words.endswith('...') else '.'}")
             if "damaged" in problem or "missing" in problem:
                 notes[-1] += f" What else there is is shown; 'labqdl recover {name}' says what can be saved."
         if len(self.problems) > _SHOWN:
