@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def test_samples_come_back() -> None:
             unpack_sample(wrong, statistics(), n_modes)
 
 
-SETTINGS = {"model": "breast-cancer", "link": "paper", "images": 4, "seed": 3}
+SETTINGS: dict[str, Any] = {"model": "breast-cancer", "link": "paper", "images": 4, "seed": 3}
 
 
 def test_a_run_keeps_what_its_plan_asks_for(tmp_path: Path) -> None:
