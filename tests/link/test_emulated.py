@@ -145,7 +145,7 @@ def test_a_coherent_meter_leaves_the_same_noise_in_every_use(depth: Depth) -> No
         assert uses is not None
         sums.append(uses.sums[~counted].ravel() / IMAGES)
     # Noise of single uses is 1.1/4000 in these means; 0.05 at the client is 0.05 * 0.7 * 0.85 at the detector.
-    assert np.corrcoef(np.stack(sums))[0, 1] > 0.95
+    assert np.asarray(np.corrcoef(np.stack(sums)))[0, 1] > 0.95
     assert np.mean(sums[0] * sums[1]) == pytest.approx(0.05 * 0.7 * 0.85, rel=5.5 * math.sqrt(2 / sums[0].size))
     honest = EmulatedLink(LEDGER, Roots.from_seed(8).world, depth=depth)
     shine(honest, use_sums=True)
@@ -176,7 +176,7 @@ def test_a_coherent_meter_has_noise_of_its_own_for_every_layer() -> None:
         uses = link.server_port.returned(index, 0).use_sums
         assert uses is not None
         sums.append(uses.sums.ravel())
-    assert abs(np.corrcoef(np.stack(sums))[0, 1]) < 5.5 / math.sqrt(sums[0].size)
+    assert abs(np.asarray(np.corrcoef(np.stack(sums)))[0, 1]) < 5.5 / math.sqrt(sums[0].size)
 
 
 @pytest.mark.parametrize("energy", [1.0, 4.0])
