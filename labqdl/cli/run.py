@@ -21,7 +21,8 @@ def command(output: Output, /, experiment: str | None, as_json: bool, dry_run: b
     """Classify data through the quantum-secure protocol on an emulated link.
 
     Without arguments the 10,000 MNIST test digits meet `mnist-robust` on the ideal link: the point where one use
-    leaks below 0.01 bit per weight and per pixel, which needs ideal parts. Everything is recorded in a run folder.
+    leaks below 0.01 bit per pixel and 0.03 bit per weight, which needs ideal parts. Everything is recorded in a run
+    folder.
 
     \b
     Examples:
