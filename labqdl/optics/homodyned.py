@@ -50,52 +50,66 @@ class Sums:
 
 
 def needs_every_residual(joint: Joint, images: NDArray[np.bool_], *, uses: bool) -> bool:
-    """Whether these images leave too few dimensions outside of their planes; there are few residuals then."""
-    if not joint.plane.orthonormal:
-        return False
-    outside = joint.n_modes * int(images.sum()) - joint.plane.dimensions(images)
-    return outside <= joint.n_modes if uses else outside < 3
+    """Whether these images leave too few dimensions beyond their planes; there are few residuals then."""
+    orthonormal = joint.plane.orthonormal
+    beyond = joint.n_modes * int(images.sum()) - (joint.plane.dimensions(images) if orthonormal else 0)
+    return orthonormal and beyond <= joint.n_modes if uses else beyond < 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Gram:
+    """Products over the images of a block, (homodyned rows,) each, float64.
+
+    Attributes
+    ----------
+    inside_q, inside_j, inside:
+        Products of the components in the planes with q, with Jq, and their squares.
+    qq, qj, jj:
+        Of q and Jq beyond the planes.
+    mq, mj, mm:
+        Of the mean beyond the planes with q, with Jq and with itself.
+    dimensions:
+        Of the space beyond the planes, in which the noise is white.
+    """
+
+    inside_q: Vector
+    inside_j: Vector
+    inside: Vector
+    qq: Vector
+    qj: Vector
+    jj: Vector
+    mq: Vector
+    mj: Vector
+    mm: Vector
+    dimensions: int
 
 
 def add_sums(joint: Joint, images: NDArray[np.bool_], generator: np.random.Generator, sums: Sums) -> None:
     """Sums over these images (a mask), but not those of uses: three normals and a chi-square a row and block.
 
-    In each plane two normals a row and image; the plane's basis is orthonormal.
+    In each plane two normals a row and image.
     """
-    law, rows, plane = joint.law.homodyne, joint.homodyned, joint.plane
-    count, left_out = int(images.sum()), np.flatnonzero(~images)
-    along, across = _products(joint)
+    law, rows, left_out = joint.law.homodyne, joint.homodyned, np.flatnonzero(~images)
     drawn = joint.components(law, rows, generator)
-    for array in (along, across, drawn):
-        array[..., left_out] = 0.0
+    drawn[..., left_out] = 0.0
     isotropic = _isotropic(joint, left_out)
-
-    # What is left of q, Jq and the mean outside of the planes, summed over the images.
-    qq, jj, qj = joint.power_measured[rows], joint.power_other[rows], _cross(joint)
-    outside_qq = np.maximum(count * qq - _dot(along, along), 0.0)
-    outside_jj = np.maximum(count * jj - _dot(across, across), 0.0)
-    outside_qj = count * qj - _dot(along, across)
-    mq = mj = mm = np.zeros(rows.size)
-    if isotropic is not None:
-        mq, mj, mm = _outside(joint, along, across, isotropic)
-        drawn += _inside(along, across, isotropic)
-
-    # Outside of the planes the noise is white: along q, what is left of Jq, and what is left of the mean.
+    split = _by_planes if joint.plane.orthonormal else _all_as_mean
+    gram = split(joint, images, drawn, isotropic)
+    # White noise: along q, what is left of Jq, and what is left of the mean.
     noise = generator.standard_normal((3, rows.size))
     squares = np.einsum("ik,ik->k", noise, noise)
-    dimensions = joint.n_modes * count - plane.dimensions(images)
-    if dimensions > 3:
-        squares += generator.chisquare(dimensions - 3, rows.size)
-    q1 = np.sqrt(outside_qq)
-    j1 = _over(outside_qj, q1)
-    j2 = _left(outside_jj, j1)
-    m1 = _over(mq, q1)
-    m2 = _over(mj - m1 * j1, j2)
-    m3 = _left(mm, np.hypot(m1, m2))
+    if gram.dimensions > 3:
+        squares += generator.chisquare(gram.dimensions - 3, rows.size)
+    q1 = np.sqrt(gram.qq)
+    j1 = _over(gram.qj, q1)
+    j2 = _left(gram.jj, j1)
+    m1 = _over(gram.mq, q1)
+    m2 = _over(gram.mj - m1 * j1, j2)
+    m3 = _left(gram.mm, np.hypot(m1, m2))
     sigma = math.sqrt(law.floor)
-    sums.qr[:] += _dot(drawn, along) + mq + sigma * q1 * noise[0]
-    sums.jr[:] += _dot(drawn, across) + mj + sigma * (j1 * noise[0] + j2 * noise[1])
-    sums.rr[:] += _dot(drawn, drawn) + mm + 2.0 * sigma * (m1 * noise[0] + m2 * noise[1] + m3 * noise[2])
+    sums.qr[:] += gram.inside_q + gram.mq + sigma * q1 * noise[0]
+    sums.jr[:] += gram.inside_j + gram.mj + sigma * (j1 * noise[0] + j2 * noise[1])
+    sums.rr[:] += gram.inside + gram.mm + 2.0 * sigma * (m1 * noise[0] + m2 * noise[1] + m3 * noise[2])
     sums.rr[:] += law.floor * squares
 
 
@@ -113,14 +127,11 @@ def add_sums_of_uses(
     """
     law, plane, rows = joint.law.homodyne, joint.plane, joint.homodyned
     count, left_out, kind = int(images.sum()), np.flatnonzero(~images), joint.precision
-    sent, turned = joint.sent(), joint.turned()
+    sent, turned = joint.sent, joint.turned
     drawn = joint.components(law, rows, generator)
     drawn[..., left_out] = 0.0
     isotropic = _isotropic(joint, left_out)
-    flat = plane.vectors.reshape(2 * joint.images, joint.n_modes)
-    means = drawn.reshape(rows.size, -1) @ flat
-    if isotropic is not None:
-        means += _summed(isotropic, sent, turned)
+    means = _means(joint, drawn, isotropic)
     sigma, root = math.sqrt(law.floor), math.sqrt(count)
     white = normals(generator, (rows.size, joint.n_modes), kind)
     # `inside`: squares of the components in the planes; `mm`: of the mean beyond them; `share`: its part that the
@@ -172,7 +183,7 @@ def draw_residuals(
     mean1 = np.broadcast_to(shift_x * plane.l1 + shift_p * plane.l3, shape)
     mean2 = np.broadcast_to(shift_p * plane.l2, shape)
     on_q, on_jq = joint.isotropic(law, rows)
-    sent, turned = joint.sent(), joint.turned()
+    sent, turned = joint.sent, joint.turned
     added = None if offset is None else offset.astype(dtype)
     step = max(1, _CHUNK // n_modes)
     vectors = np.ascontiguousarray(plane.vectors.swapaxes(0, 1).astype(dtype))  # (images, 2, n_modes)
@@ -207,6 +218,59 @@ def draw_residuals(
 # --- parts -------------------------------------------------------------------------------------------------------
 
 
+def _by_planes(joint: Joint, images: NDArray[np.bool_], drawn: NDArray[Real], isotropic: NDArray[Real] | None) -> _Gram:
+    """Components inside of the planes, and the rest outside; `drawn` is used up."""
+    rows, count, left_out = joint.homodyned, int(images.sum()), np.flatnonzero(~images)
+    along, across = _products(joint)
+    along[..., left_out] = 0.0
+    across[..., left_out] = 0.0
+    mq = mj = mm = np.zeros(rows.size)
+    if isotropic is not None:
+        mq, mj, mm = _outside(joint, along, across, isotropic)
+        drawn += _inside(along, across, isotropic)
+    return _Gram(
+        inside_q=_dot(drawn, along),
+        inside_j=_dot(drawn, across),
+        inside=_dot(drawn, drawn),
+        qq=np.maximum(count * joint.power_measured[rows] - _dot(along, along), 0.0),
+        qj=count * _cross(joint) - _dot(along, across),
+        jj=np.maximum(count * joint.power_other[rows] - _dot(across, across), 0.0),
+        mq=mq,
+        mj=mj,
+        mm=mm,
+        dimensions=joint.n_modes * count - joint.plane.dimensions(images),
+    )
+
+
+def _all_as_mean(
+    joint: Joint, images: NDArray[np.bool_], drawn: NDArray[Real], isotropic: NDArray[Real] | None
+) -> _Gram:
+    """All components as a mean, on top of which the noise is white everywhere."""
+    rows, count, zeros = joint.homodyned, int(images.sum()), np.zeros(joint.homodyned.size)
+    means = _means(joint, drawn, isotropic)
+    return _Gram(
+        inside_q=zeros,
+        inside_j=zeros,
+        inside=zeros,
+        qq=count * joint.power_measured[rows],
+        qj=count * _cross(joint),
+        jj=count * joint.power_other[rows],
+        mq=np.vecdot(means, joint.sent).astype(np.float64),
+        mj=np.vecdot(means, joint.turned).astype(np.float64),
+        mm=_of_the_mean(joint, drawn, isotropic),
+        dimensions=joint.n_modes * count,
+    )
+
+
+def _means(joint: Joint, drawn: NDArray[Real], isotropic: NDArray[Real] | None) -> NDArray[Real]:
+    """Components along the planes' vectors and isotropic means, summed over the images (homodyned rows, n_modes)."""
+    vectors = joint.plane.vectors.reshape(2 * joint.images, joint.n_modes)
+    means = drawn.reshape(len(drawn), -1) @ vectors
+    if isotropic is not None:
+        means += _summed(joint, isotropic)
+    return np.asarray(means)
+
+
 def _isotropic(joint: Joint, left_out: NDArray[np.intp]) -> NDArray[Real] | None:
     """Amplitudes of q and Jq in the means (2, homodyned rows, images), 0 where images are left out; None without any.
 
@@ -234,7 +298,7 @@ def _products(joint: Joint) -> tuple[Vector, Vector]:
 
 def _cross(joint: Joint) -> Vector:
     """Product of q and Jq over the measured quadratures (homodyned rows,)."""
-    return np.asarray(np.einsum("j,jk,jk->k", joint.sign, joint.measured, joint.other)[joint.homodyned])
+    return np.asarray(np.vecdot(joint.sent, joint.turned), dtype=np.float64)
 
 
 def _inside(along: Vector, across: Vector, isotropic: NDArray[Real]) -> Vector:
@@ -253,10 +317,10 @@ def _outside(joint: Joint, along: Vector, across: Vector, isotropic: NDArray[Rea
     return np.sum(with_q, axis=1), np.sum(with_jq, axis=1), np.vecdot(on_q, with_q) + np.vecdot(on_jq, with_jq)
 
 
-def _summed(isotropic: NDArray[Real], sent: NDArray[Real], turned: NDArray[Real]) -> NDArray[Real]:
+def _summed(joint: Joint, isotropic: NDArray[Real]) -> NDArray[Real]:
     """Isotropic means summed over the images (homodyned rows, n_modes)."""
     on_q, on_jq = isotropic.sum(axis=2)[..., np.newaxis]
-    return np.asarray(on_q * sent + on_jq * turned)
+    return np.asarray(on_q * joint.sent + on_jq * joint.turned)
 
 
 def _beyond_the_planes(
@@ -270,7 +334,7 @@ def _beyond_the_planes(
     along[..., left_out] = 0.0
     across[..., left_out] = 0.0
     inside = _inside(along, across, isotropic)
-    mean = _summed(isotropic, joint.sent(), joint.turned())
+    mean = _summed(joint, isotropic)
     mean -= inside.reshape(rows, -1) @ joint.plane.vectors.reshape(-1, joint.n_modes)
     squares = _outside(joint, along, across, isotropic)[2]
     inside += drawn

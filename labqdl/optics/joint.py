@@ -157,6 +157,8 @@ class Joint:
 
     Attributes
     ----------
+    sent, turned:
+        q and Jq of the homodyned rows on the measured quadratures (homodyned rows, n_modes).
     x_b, p_b:
         Addressed quadratures of q (rows, images); p_b None where no law needs it.
     along, across:
@@ -172,8 +174,8 @@ class Joint:
     law: LinkLaw
     q: NDArray[Real]
     x: NDArray[Real]
-    measured: NDArray[Real]
-    other: NDArray[Real]
+    sent: NDArray[Real]
+    turned: NDArray[Real]
     sign: NDArray[np.float64]
     counted: NDArray[np.bool_]
     homodyned: NDArray[np.intp]
@@ -200,7 +202,10 @@ class Joint:
         *,
         plain: bool = False,
     ) -> Joint:
-        """Draw outcomes and phases and form the products; `plain` for a and b instead of an orthonormal basis."""
+        """Draw outcomes and phases and form the products; `plain` for a and b instead of an orthonormal basis.
+
+        With a and b, products with the plane are formed only where the law needs them.
+        """
         n_modes, images, rows, dtype = pattern.size, x.shape[0], q.shape[0], q.dtype
         where = 2 * np.arange(n_modes) + pattern
         elsewhere = where ^ 1
@@ -232,15 +237,19 @@ class Joint:
             x_b = l1 * along[0] + l3 * across[0] + l2 * across[1]
             if shaped:
                 p_b = l3 * along[0] + l2 * along[1] - l1 * across[0]
+        homodyned = np.flatnonzero(~counted)
+        sent: NDArray[Real] = np.ascontiguousarray(np.take(measured, homodyned, axis=1).T)
+        turned: NDArray[Real] = np.ascontiguousarray(np.take(other, homodyned, axis=1).T)
+        turned *= sign.astype(dtype)
         return cls(
             law=law,
             q=q,
             x=x,
-            measured=measured,
-            other=other,
+            sent=sent,
+            turned=turned,
             sign=sign,
             counted=counted,
-            homodyned=np.flatnonzero(~counted),
+            homodyned=homodyned,
             counting=np.flatnonzero(counted),
             plane=plane,
             phases=phases,
@@ -281,16 +290,6 @@ class Joint:
             across=None,
             score=self.score[:, images],
         )
-
-    def sent(self) -> NDArray[Real]:
-        """q of the homodyned rows on the measured quadratures (homodyned rows, n_modes)."""
-        return np.ascontiguousarray(np.take(self.measured, self.homodyned, axis=1).T)
-
-    def turned(self) -> NDArray[Real]:
-        """Jq of the homodyned rows on the measured quadratures (homodyned rows, n_modes)."""
-        turned: NDArray[Real] = np.ascontiguousarray(np.take(self.other, self.homodyned, axis=1).T)
-        turned *= self.sign.astype(turned.dtype)
-        return turned
 
     def outcomes(self) -> NDArray[Real]:
         """The client's outcomes (rows, images)."""

@@ -6,16 +6,16 @@ every residual and every count. All three are exact draws of the same law (`Link
 and with the same streams they give the same outcomes, up to the rounding of matrix products.
 
 How depth two works. For one row and image let a, b be the restrictions of x, Jx to the homodyned quadratures. Given
-the outcome, the residual is Gaussian with a mean in span(a, b, q, Jq) and a covariance that is sigma^2 I outside of
-span(a, b). With an orthonormal basis (e1, e2) of that span, two normals give the components inside of it exactly,
-whatever the sign of the conditional spike. Outside, only the Gram matrix of the mean M, of q and of Jq over the images
-of the block is needed, in the concatenated space of D = n_modes * images - dim(spans) dimensions, which three normals
-and one chi-square with D - 3 degrees of freedom complete. A counted row needs no normal per image at all: the energy
-along x, along Jx and elsewhere are non-central chi-squares over the block.
+the outcome, the residual is Gaussian with a mean in span(a, b, q, Jq) and a covariance that is sigma^2 I but for that
+span. Where the addressed mode has more noise than others, its noise along a and b is drawn, two normals an image, and
+counts as mean M; on top of that the noise is white. Where it has less (the outcome tells what a cloner's noise was), an
+orthonormal basis of span(a, b) takes two normals that replace the white noise there, and what follows happens outside
+of the spans. Of white noise over all images of a block, only its products with M, q and Jq and its square are wanted:
+three normals and one chi-square a row complete their Gram matrix. A counted row needs no normal per image at all: the
+energy along x, along Jx and elsewhere are non-central chi-squares over the block.
 
-The sum of each weight's residuals over the images costs one normal a weight and block, and one product: the sum is the
-projection on the directions (1, 1, ..., 1) (x) e_j, and of all others only one more component of M and a chi-square
-are needed. Where the addressed mode has more noise than others, a, b need no basis: that noise counts as mean.
+The sum of each weight's residuals over the images costs one normal a weight and block: it is the projection on the
+directions (1, 1, ..., 1) (x) e_j, and of all others only one more component of M and a chi-square are needed.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def sample_statistics(
     """
     _check(q, x, pattern, counted, sampled, offset)
     summing = use_sums or offset is not None
-    joint = Joint.prepare(law, q, x, pattern, counted, streams, plain=summing and adds_only(law.homodyne))
+    joint = Joint.prepare(law, q, x, pattern, counted, streams, plain=adds_only(law.homodyne))
     sums = Sums.empty(joint.homodyned.size, joint.n_modes, uses=use_sums)
     kept: NDArray[Real] | None = None
     if joint.homodyned.size:
@@ -146,7 +146,9 @@ def sample_statistics(
         if sampled is not None:
             summed[sampled] = False
             kept = np.empty((int(sampled.size), joint.homodyned.size, joint.n_modes), dtype=q.dtype)
-        one_by_one = [(np.flatnonzero(~summed), kept)]
+        one_by_one: list[tuple[NDArray[np.intp], NDArray[Real] | None]] = []
+        if kept is not None and len(kept):
+            one_by_one.append((np.flatnonzero(~summed), kept))
         if summed.any() and needs_every_residual(joint, summed, uses=summing):
             one_by_one.append((np.flatnonzero(summed), None))
             summed[:] = False
