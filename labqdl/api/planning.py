@@ -283,6 +283,8 @@ def plan(
     InputError
         For impossible values; names the option.
     """
+    positive("--symbol-rate", symbol_rate)
+    limits = _verification_plan(alpha, delta)
     chosen = load_link(link or DEFAULT_LINK)
     question, network = _question(
         chosen,
@@ -304,8 +306,6 @@ def plan(
         modes=modes,
         rows=rows,
     )
-    positive("--symbol-rate", symbol_rate)
-    limits = _verification_plan(alpha, delta)
     found = answer(question, explain=details)
     best = found.best
     known = question.subject.curve
@@ -418,18 +418,20 @@ def _question(
         raise InputError(
             "nothing limits the light", source="--accuracy max", expected="--bits-per-weight, --bits-per-feature"
         )
-    sized = bool(modes or rows)
-    if sized and (model is not None or f2_db is None):
+    if (modes or rows) and (model is not None or f2_db is None):
         raise InputError("sizes are given beside a model", source="--modes and --rows", expected="--f2-db alone")
+    chosen = Aim.ACCURACY if wanted == "max" else _aim(aim, bits_per_weight, bits_per_feature)
+    judged = Judge(read_choice(judge, list(Judge), source="--judge", what="way to judge the weights"))
+    stages = _stages(tap, build)
+    # what takes long, reading a model and its directions, comes after all that can be said without it
     subject, network = _subject(model, curve, f2_db, tuple(modes), tuple(rows))
     split = _split(last_layer_db, subject)
-    chosen = Aim.ACCURACY if wanted == "max" else _aim(aim, bits_per_weight, bits_per_feature)
     if subject.curve is None and (f2_db is None or split is None):
         raise InputError("there is no curve of accuracy against F²", source="--curve", expected="'labqdl curve'")
     question = Question(
         subject=subject,
         ledger=link.ledger,
-        stages=_stages(tap, build),
+        stages=stages,
         accuracy=wanted if isinstance(wanted, float) else None,
         f2_db=f2_db,
         assured=assured,
@@ -440,7 +442,7 @@ def _question(
         data_uses=data_uses,
         cross_use_tested=cross_use,
         counting_fraction=VerificationPlan().counting_fraction,
-        judge=Judge(read_choice(judge, list(Judge), source="--judge", what="way to judge the weights")),
+        judge=judged,
         last_layer_db=split,
     )
     return question, network

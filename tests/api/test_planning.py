@@ -134,7 +134,7 @@ def test_words_for_people(small: PlanResult) -> None:
         "confidence",
     ):
         assert part in text, part
-    infeasible = plan(model="breast-cancer", accuracy=0.9, link="lab-bench", tap="amplifier", bits_per_weight=0.001)
+    infeasible = plan(f2_db=0.0, modes=(16,), rows=(32,), link="lab-bench", tap="amplifier", bits_per_weight=0.001)
     assert infeasible.exit_code == 4
     words = str(infeasible)
     assert "NOT FEASIBLE" in words
@@ -195,7 +195,7 @@ def test_light_of_the_last_layer_is_chosen() -> None:
 )
 def test_nonsense_is_named(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
-        plan(**{"details": False, **settings})
+        plan(**{"details": False, **({} if "f2_db" in settings else {"model": "breast-cancer"}), **settings})
 
 
 def test_what_cannot_be_written(small: PlanResult, tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ def test_feasible(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_infeasible(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run([*SMALL, "--bits-per-weight", "0.0001", "--write", "e.toml"]) == 4
+    sizes = ["plan", "--f2-db", "0", "--modes", "16", "--rows", "32", "--link", "lab-bench", "--tap", "amplifier"]
+    assert run([*sizes, "--bits-per-weight", "0.0001", "--write", "e.toml"]) == 4
     printed = capsys.readouterr()
     assert "NOT FEASIBLE" in printed.out
     assert "not written" in printed.err
@@ -51,11 +52,12 @@ def test_nonsense(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> N
     assert "Traceback" not in printed.err
 
 
-def test_map_of_a_small_model(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run([*SMALL, "--map", "map.json", "--quiet"]) == 0
+def test_map(capsys: pytest.CaptureFixture[str]) -> None:
+    network = ["plan", "--model", "paper-network", "--link", "lab-bench", "--tap", "amplifier"]
+    assert run([*network, "--map", "map.json", "--quiet"]) == 0
     assert capsys.readouterr().out == ""
     panels = json.loads(Path("map.json").read_text())["panels"]
-    assert panels[2]["title"] == "breast-cancer, lab-bench"
+    assert panels[2]["title"] == "paper-network, lab-bench"
 
 
 def test_curve(capsys: pytest.CaptureFixture[str]) -> None:
