@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -52,8 +53,6 @@ def test_reports_come_back_from_json() -> None:
 
 
 def test_overlap_belongs_to_data() -> None:
-    from dataclasses import replace
-
     report = bench().leakage
     weights = report.select(Quantity.WEIGHTS, "labqdl")
     assert weights is not None
