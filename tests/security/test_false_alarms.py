@@ -143,15 +143,19 @@ def test_honest_sessions_are_blamed_no_more_often_than_agreed(name: str, count: 
     if case.tap == FAINT:
         for test in ("gain", "noise", "phase", "cross-use", "direction"):
             uniform(np.array(p_values[test]), test)
+        standard([np.array(p_values[test]) for test in ("gain", "noise", "phase")])
 
 
 def uniform(values: NDArray[np.float64], test: str) -> None:
     found = stats.kstest(values, "uniform")
     assert found.pvalue > TAIL, f"{test}: largest distance from uniform {found.statistic:.4f}"
-    # As normal deviates, with their sum of squares as chi-square: this sees a wrong variance sooner.
-    deviates = stats.norm.isf(values / 2)
-    assert chi_square(deviates) > TAIL, f"{test}: mean square {np.mean(deviates**2):.4f} of the deviates"
-    if values.size > 5000:
+
+
+def standard(p_values: list[NDArray[np.float64]]) -> None:
+    """Gain, noise and phase rest on different sums: together as normal deviates, whose sum of squares is chi-square."""
+    deviates = stats.norm.isf(np.concatenate(p_values) / 2)
+    assert chi_square(deviates) > TAIL, f"mean square {np.mean(deviates**2):.4f} of the deviates"
+    if deviates.size > 20_000:
         assert chi_square(1.05 * deviates) < TAIL  # planted: deviates 5 % too large
 
 
