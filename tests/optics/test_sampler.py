@@ -479,6 +479,12 @@ def test_blocks_without_one_kind_of_row(name: str, all_counted: bool) -> None:
     q, x, pattern, counted = block()
     counted[:] = all_counted
     statistics = sample_statistics(LAWS[name], q, x, pattern, counted, KeyedStreams(4))[1].statistics
+    asked = Asked(use_sums=True, sampled=(1, 4))
+    light = sample_statistics(LAWS[name], q, x, pattern, counted, KeyedStreams(4), **asked.parts)[1]
+    assert light.use_sums is not None
+    assert light.sample is not None
+    assert np.all(light.use_sums.sums.any(axis=1) == ~counted)
+    assert light.sample.residuals.shape == (2, 0 if all_counted else 12, 6)
     found = sample_residuals(LAWS[name], q, x, pattern, counted, KeyedStreams(4))
     assert np.all((statistics.sum_rr > 0) == ~counted)
     assert found.residuals.shape[1] == (0 if all_counted else 12)
