@@ -142,8 +142,8 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     finished = [entry for entry in document["runs"] if entry["state"] == "finished"]
     assert all(entry["leakage"]["weights"]["labqdl"]["assumptions"] for entry in finished)
     assert command(["runs", str(folder), "--sort", "name"]) == 0
-    text = capsys.readouterr().out
-    for word in ("whole", "demo/a", "unfinished", "damaged", "abort", "engine labqdl", "confidence 1 - 1e-06"):
+    text = " ".join(capsys.readouterr().out.split())
+    for word in ("whole", "demo/a", "unfinished", "damaged", "abort", "labqdl-anisotropic", "confidence 1 - 1e-06"):
         assert word in text, word
     assert command(["runs", str(folder / "nothing")]) == 0
     assert "No runs" in capsys.readouterr().out

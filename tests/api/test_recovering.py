@@ -198,7 +198,7 @@ def test_mistakes(whole: Path, copied: Copy, tmp_path: Path) -> None:
         recover(place)
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_random_damage(data: st.DataObject, whole: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     check_random_damage(data, whole, tmp_path_factory.mktemp("damage"))

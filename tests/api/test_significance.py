@@ -51,16 +51,16 @@ def test_exact_tests_by_enumeration() -> None:
 
 
 def test_paired_intervals_cover_the_difference() -> None:
-    """1,500 draws; coverage of 95 % within what a false-alarm rate of 1e-7 allows."""
+    """600 draws; coverage of 95 % within what a false-alarm rate of 1e-7 allows."""
     generator = np.random.default_rng(5)
     for cells in ((0.9, 0.03, 0.05, 0.02), (0.4, 0.2, 0.1, 0.3), (0.97, 0.01, 0.01, 0.01)):
         truth = cells[2] - cells[1]
-        tables = generator.multinomial(200, cells, size=500)
+        tables = generator.multinomial(200, cells, size=200)
         covered = 0
         for both, only1, only2, neither in tables:
             found = paired_shares(int(both), int(only1), int(only2), int(neither))
             covered += found.low <= truth <= found.high
-        assert covered >= stats.binom.ppf(1e-7, 500, 0.93)
+        assert covered >= stats.binom.ppf(1e-7, 200, 0.93)
 
 
 def test_paired_and_unpaired_agree_on_the_difference() -> None:
