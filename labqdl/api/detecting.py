@@ -213,6 +213,8 @@ def power(
     for name, count, least in (("--modes", n_modes, 2), ("--trials", trials, 0), ("--seed", seed, 0)):
         if count < least:
             raise InputError(f"{count}", source=name, expected=f"{least} or more")
+    if not work > 0:
+        raise InputError(f"{work!r}", source="--work", expected="a number above 0")
     ledger = with_untrusted(chosen.ledger, transmissivity, None)
     scene = Scene(point.mu, point.tap, ledger, n_modes)
     selected = _selected(attacks)

@@ -44,6 +44,8 @@ DEFAULT_VACUUM_SLOTS = 16
 """Vacuum slots per homodyned row where the server measures its shot-noise unit."""
 DEFAULT_CHECK_VECTORS = 4
 """Check vectors a block of a client that meets an emulated cheat."""
+MOST_CHECK_VECTORS = 10_000
+"""Most check vectors a block: every one takes as much light and memory as an image."""
 DEFAULT_MONITOR_PHOTONS = 1e-5
 """Photons per mode that such a client's power meter takes: 0.0001 bit per weight that the server cannot exclude."""
 
@@ -301,6 +303,13 @@ def _guard(config: ExperimentConfig, server: ServerBehaviour, mu: float) -> tupl
     if checks < 0 or checks == 1:
         raise InputError(
             f"{checks} check vectors", source=config.source, key="check_vectors", expected="0, or 2 and more to compare"
+        )
+    if checks > MOST_CHECK_VECTORS:
+        raise InputError(
+            f"{checks} check vectors",
+            source=config.source,
+            key="check_vectors",
+            expected=f"at most {MOST_CHECK_VECTORS:,} a block",
         )
     if not 0 <= fraction < 1:
         raise InputError(

@@ -143,7 +143,12 @@ def test_an_honest_session_with_a_measured_unit(tmp_path: Path) -> None:
     assert resume(tmp_path / "run").verdict == result.verdict
     with pytest.raises(InputError, match="vacuum"):
         run(folder=tmp_path / "none", shot_noise="own", vacuum_slots=0, **SETTINGS)
-    for wrong in ({"check_vectors": 1}, {"monitor_fraction": 1.0}, {"shot_noise": "borrowed"}):
+    for wrong in (
+        {"check_vectors": 1},
+        {"check_vectors": 10_001},
+        {"monitor_fraction": 1.0},
+        {"shot_noise": "borrowed"},
+    ):
         with pytest.raises(InputError, match=next(iter(wrong)).replace("_", "[_ ]")):
             run(folder=tmp_path / "wrong", **{**SETTINGS, **wrong})
 

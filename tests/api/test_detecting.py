@@ -85,6 +85,7 @@ def test_progress_is_told() -> None:
         ({"n_modes": 1}, "--modes"),
         ({"trials": -1}, "--trials"),
         ({"seed": -1}, "--seed"),
+        ({"work": -1.0}, "--work"),
         ({"transmissivity": 1.5}, "--transmissivity"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
