@@ -188,8 +188,10 @@ class Comparison(Printable):
         yield Text(
             f"Significant: p at most {self.alpha:g} after Holm's correction for all {self.n_tests} tests of this "
             f"comparison (family-wise error rate {self.alpha:g}). Intervals hold at {_PERCENT} each, uncorrected. "
-            "Differences of the light are tested with the scatter between rows, honest or not. 'labqdl report' and "
-            "--json have what each bound assumes and its calibration.",
+            "Differences of the light are tested with the scatter between rows, honest or not. Certified bounds hold "
+            "at each run's own confidence, the others take the parameters of the link as known; prx-2025 and "
+            "arxiv-2024 are the authors' formulas: about data no bounds, about weights for a lossless link only. "
+            "'labqdl report' and --json have confidence, symbols, assumptions and calibration of each.",
             style="dim",
         )
 

@@ -156,6 +156,8 @@ def test_the_command(runs: dict[str, Path], capsys: pytest.CaptureFixture[str]) 
     assert "accuracy is" in text
     assert "exact McNemar" in text
     assert "Holm" in text
+    assert "own confidence" in text
+    assert "authors' formulas" in text
     assert command(["compare", str(runs["one"])]) == 2
     assert "Traceback" not in capsys.readouterr().err
 
