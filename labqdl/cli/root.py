@@ -15,8 +15,8 @@ from labqdl.cli.output import Output, discard_output
 from labqdl.errors import LabqdlError
 
 COMMANDS = (
-    "demo", "run", "resume", "runs", "accounts", "report", "replay", "recover", "export",
-    "bound", "plan", "curve", "reproduce", "train", "models", "doctor",
+    "demo", "run", "resume", "runs", "accounts", "report", "replay", "recover", "export", "compare",
+    "bound", "plan", "power", "curve", "reproduce", "train", "models", "doctor",
 )  # fmt: skip
 
 EXIT_CODES = """Exit codes: 0 accept (or done), 2 bad input, 3 abort, 4 undecided, 70 unsafe, 130 interrupted."""
