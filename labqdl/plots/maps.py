@@ -19,9 +19,11 @@ Array = NDArray[np.float64]
 
 STEPS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.96, 0.97, 0.98, 1.0)
 """Accuracies at which the colour of a map changes."""
-_CLEAR = 0.3
-"""Decades between a label and a marked point."""
-LIMITS = ((5e-4, 2.0), (5e-4, 2.0))
+_CLEAR = (0.3, 0.18)
+"""Decades between labels and marks, sideways or upwards."""
+_SOUGHT = 0.96
+"""The accuracy that is looked for: its contour is the bold one."""
+LIMITS = ((5e-4, 5.0), (5e-4, 2.0))
 """Axes of a map: bits per weight and bits per feature."""
 
 
@@ -107,8 +109,9 @@ def leakage_map(
     ax.set_facecolor(style.PALE)
     style.log_axis(ax.xaxis, *limits[0])
     style.log_axis(ax.yaxis, *limits[1])
-    for level in levels:
-        _contour(ax, panel, level, limits)
+    taken = list(panel.points.values())
+    for level in sorted(levels, key=lambda level: abs(level - _SOUGHT)):
+        taken += _contour(ax, panel, level, limits, taken)
     for index, (name, (weights, data)) in enumerate(panel.points.items()):
         look = style.series(index + 1)
         ax.plot(
@@ -132,14 +135,20 @@ def leakage_map(
     return ax
 
 
-def _contour(ax: Axes, panel: MapPanel, level: float, limits: tuple[tuple[float, float], tuple[float, float]]) -> None:
-    """One contour with its label on the line."""
+def _contour(
+    ax: Axes,
+    panel: MapPanel,
+    level: float,
+    limits: tuple[tuple[float, float], tuple[float, float]],
+    taken: Sequence[tuple[float, float]],
+) -> list[tuple[float, float]]:
+    """One contour with its label on the line, where there is room beside what is taken; the label's place."""
     from matplotlib import patheffects
 
-    width = 1.8 if level == 0.96 else 0.9
+    width = 1.8 if level == _SOUGHT else 0.9
     if panel.contours:
         if level not in panel.contours:
-            return
+            return []
         line = np.column_stack(panel.contours[level])
         ax.plot(line[:, 0], line[:, 1], color="white", linewidth=width)
     else:
@@ -151,22 +160,23 @@ def _contour(ax: Axes, panel: MapPanel, level: float, limits: tuple[tuple[float,
     for axis, (low, high) in enumerate(limits):
         inside &= (line[:, axis] >= 1.2 * low) & (line[:, axis] <= high / 1.2)
     visible = line[inside]
-    if not len(visible):
-        return
-    at = _label_place(visible[np.argsort(visible[:, 1])], level, list(panel.points.values()))
+    at = _label_place(visible[np.argsort(visible[:, 1])], level, taken)
+    if at is None:
+        return []
     text = ax.annotate(
         f"{100 * level:g}", at, color="white", fontsize=7, ha="center", va="center", zorder=4, annotation_clip=True
     )
     text.set_path_effects([patheffects.withStroke(linewidth=2.0, foreground="#333333")])
+    return [at]
 
 
-def _label_place(line: Array, level: float, points: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Labels of different accuracies stand at different heights and away from marked points."""
+def _label_place(line: Array, level: float, taken: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
+    """Labels of different accuracies stand at different heights, away from marks and from each other."""
     share = {0.9: 0.2, 0.95: 0.4, 0.96: 0.6, 0.97: 0.8}.get(round(level, 4), 0.5)
     order = np.argsort(np.abs(np.arange(len(line)) - share * (len(line) - 1)), kind="stable")
-    marks = np.log10(np.array(points, dtype=np.float64).reshape(-1, 2))
+    marks = np.log10(np.array(taken, dtype=np.float64).reshape(-1, 2))
     for index in order.tolist():
-        away = np.abs(np.log10(line[index]) - marks)
-        if not len(marks) or float(away.max(axis=1).min()) > _CLEAR:
+        away = np.abs(np.log10(line[index]) - marks) / _CLEAR
+        if not len(marks) or float(away.max(axis=1).min()) > 1.0:
             return float(line[index, 0]), float(line[index, 1])
-    return float(line[order[0], 0]), float(line[order[0], 1])
+    return None
