@@ -21,14 +21,11 @@ from labqdl.cli.root import run as command
 from labqdl.errors import InputError, RecordError
 from labqdl.records import storage
 from labqdl.records.salvage import Fate
+from tests.api.damage import content, flip, spoil
 
 Copy = Callable[..., Path]
 
 N_BLOCKS = 3
-
-
-def content(path: Path) -> dict[str, bytes]:
-    return {file.relative_to(path).as_posix(): file.read_bytes() for file in path.rglob("*") if file.is_file()}
 
 
 def recovered(path: Path, **options: Any) -> Recovery:
@@ -49,12 +46,6 @@ def same_figures(found: Path, expected: Path) -> None:
         del result["run"], result["seconds"]
     assert results[0] == results[1]
     assert np.array_equal(open_run(found).logits(), open_run(expected).logits())
-
-
-def flip(file: Path, share: float = 0.5) -> None:
-    data = bytearray(file.read_bytes())
-    data[int(share * (len(data) - 1))] ^= 1
-    file.write_bytes(bytes(data))
 
 
 def test_a_whole_run_is_recovered_whole(whole: Path, copied: Copy) -> None:
@@ -216,10 +207,7 @@ def check_random_damage(data: st.DataObject, whole: Path, folder: Path) -> None:
     path = Path(shutil.copytree(whole, folder / "run"))
     touched: set[str] = set()
     for _ in range(data.draw(st.integers(1, 4))):
-        names = sorted(content(path))
-        if not names:
-            break
-        touched |= damage(path, data.draw(st.sampled_from(names)), data)
+        touched |= spoil(path, data)
     try:
         found = recovered(path)
     except InputError as error:
@@ -235,38 +223,6 @@ def check_random_damage(data: st.DataObject, whole: Path, folder: Path) -> None:
     if data.draw(st.integers(0, 4)) == 0:
         resume(found.run)
         same_figures(found.run, whole)
-
-
-def damage(path: Path, name: str, data: st.DataObject) -> set[str]:
-    """Spoil a file, or its folder; the names of what was touched."""
-    file = path / name
-    old = file.read_bytes()
-    match data.draw(st.sampled_from(["remove", "cut", "flip", "append", "zero", "folder", "tree", "line"])):
-        case "remove":
-            file.unlink()
-        case "cut":
-            file.write_bytes(old[: data.draw(st.integers(0, max(len(old) - 1, 0)))])
-        case "flip" if old:
-            flip(file, data.draw(st.floats(0, 1)))
-        case "append":
-            file.write_bytes(old + data.draw(st.binary(min_size=1, max_size=20)))
-        case "folder":
-            file.unlink()
-            file.mkdir()
-        case "tree" if "/" in name:
-            part = name.partition("/")[0]
-            gone = {other for other in content(path) if other.startswith(f"{part}/")}
-            shutil.rmtree(path / part)
-            return gone
-        case "line" if (path / "events.jsonl").is_file():
-            lines = (path / "events.jsonl").read_bytes().splitlines(keepends=True)
-            if lines:
-                lines.pop(data.draw(st.integers(0, len(lines) - 1)))
-            (path / "events.jsonl").write_bytes(b"".join(lines))
-            return {"events.jsonl"}
-        case _:
-            file.write_bytes(bytes(len(old)))
-    return {name}
 
 
 def test_the_command(whole: Path, copied: Copy, capsys: pytest.CaptureFixture[str]) -> None:
