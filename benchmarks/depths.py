@@ -77,7 +77,7 @@ class Depth:
         if not self.statistics:
             return [(rows, 2 * n_modes, images)] * (2 if phases else 1)
         planes = [(rows, n_modes, 2 * images)] * 2  # q and Jq on two vectors of each image
-        if not self.use_sums:
+        if phases and not self.use_sums:
             return planes
         return [*(planes if phases else [(rows, 2 * n_modes, images)]), (homodyned, 2 * images, n_modes)]
 

@@ -124,7 +124,7 @@ def measure(options: Options) -> Iterator[Result]:
     yield Note(
         "floor of the statistics",
         "per homodyned row and image 3 normals instead of 1 (outcome, two components of the residual along the "
-        "data) and 2 products instead of 1 (two vectors on both halves of q), plus three "
+        "data) and 2 products instead of 1 (the components along the data, summed as vectors), plus three "
         "normals and a chi-square per row and block; a counted row needs 1 normal and 1 product (the sampler forms all "
         "products for all rows). What is above the floor does not depend on the images of a block, mostly: gathering "
         "the measured quadratures, the bases, a hundred small calls for each layer; so larger blocks come closer",
