@@ -16,7 +16,6 @@ from labqdl.optics.gain_tap import tap_law
 from labqdl.security.data import best_overlap, data_leakage
 from labqdl.security.entropy import thermal_entropy
 from labqdl.security.malicious import (
-    angle_error_photons,
     any_probe_bound,
     any_probe_photons,
     client_attenuator,
@@ -103,12 +102,12 @@ def number_law(photons: float, displacement: float, samples: int) -> NDArray[np.
 
 @pytest.mark.parametrize(("photons", "displacement"), [(0.5, 0.3), (0.5, 9.0), (0.01, 2.0), (3.0, 0.05), (0.0, 1.5)])
 def test_entropy_of_a_displaced_thermal_number(photons: float, displacement: float) -> None:
-    """By sampling; the plug-in entropy's own error is below 2e-3 at 4e6 samples."""
-    law = number_law(photons, displacement, 4_000_000)
+    """By sampling; the plug-in entropy's own error is below 3e-3 at 1.5e6 samples."""
+    law = number_law(photons, displacement, 1_500_000)
     law = law[law > 0]
     sampled = float(-np.sum(law * np.log2(law))) - thermal_entropy(photons)
     found = displaced_entropy_excess(photons=photons, displacement=displacement)
-    assert found == pytest.approx(sampled, abs=2e-3)
+    assert found == pytest.approx(sampled, abs=3e-3)
     assert 0 < found <= thermal_entropy(photons + displacement) - thermal_entropy(photons)
 
 
@@ -156,37 +155,6 @@ def test_uneven_transmission_by_sampling() -> None:
     assert abs(float(photons.mean()) - expected) < error
     assert abs(float(photons.mean()) - 1.05 * expected) > error
     assert expected == pytest.approx(0.16, abs=0.004)
-
-
-def test_angle_errors_of_the_chain() -> None:
-    """The chain's couplers with errors of their own on the way out and back; the returned light less the sent."""
-    rng = np.random.default_rng(19)
-    n, mu, error, trials = 12, 4.0, 3e-3, 10_000
-    total = np.zeros(trials)
-    for trial in range(trials):
-        u = rng.normal(size=n) + 1j * rng.normal(size=n)
-        u /= np.linalg.norm(u)
-        alpha = math.sqrt(mu / 2) * (rng.normal(size=n) + 1j * rng.normal(size=n))
-        moduli = np.abs(u)
-        angles = np.arctan2(moduli[1:], np.sqrt(np.cumsum(moduli**2))[:-1])
-        out, home = angles + error * rng.normal(size=n - 1), angles + error * rng.normal(size=n - 1)
-        modes = alpha * np.exp(-1j * np.angle(u))
-        carry, parked = modes[0], np.empty(n - 1, dtype=np.complex128)
-        for k in range(1, n):
-            c, s = math.cos(out[k - 1]), math.sin(out[k - 1])
-            carry, parked[k - 1] = c * carry + s * modes[k], -s * carry + c * modes[k]
-        for k in range(n - 1, 0, -1):
-            c, s = math.cos(home[k - 1]), math.sin(home[k - 1])
-            carry, modes[k] = c * carry - s * parked[k - 1], s * carry + c * parked[k - 1]
-        modes[0] = carry
-        total[trial] = np.sum(np.abs(modes * np.exp(1j * np.angle(u)) - alpha) ** 2)
-    # independent errors delta out and back: 2 delta^2 a coupler, on two modes of mu photons each
-    expected = angle_error_photons(mu=mu, n_modes=n, angle_error=error) * (n - 1) / n
-    slack = 5.5 * float(total.std()) / math.sqrt(trials)
-    assert abs(float(total.mean()) - expected) < slack
-    assert abs(float(total.mean()) - 1.05 * expected) > slack
-    eight_bits = (math.pi / 2) * 2**-8 / math.sqrt(12)
-    assert angle_error_photons(mu=4.0, n_modes=392, angle_error=eight_bits) == pytest.approx(0.020, abs=6e-4)
 
 
 def test_impossible_values() -> None:
