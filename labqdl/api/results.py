@@ -82,6 +82,8 @@ class RunResult(Printable):
     seconds: float
     seed: int | None
     findings: tuple[TestResult, ...] = ()
+    server: str = "honest"
+    channel: str = "honest"
 
     @property
     def exit_code(self) -> int:
@@ -97,6 +99,8 @@ class RunResult(Printable):
             "model": self.model,
             "link": self.link,
             "client": self.client,
+            "server": self.server,
+            "channel": self.channel,
             "images": self.images,
             "accuracy": self.accuracy,
             "accuracy_interval": None if self.accuracy_interval is None else list(self.accuracy_interval),

@@ -343,6 +343,8 @@ def joined_result(
         operating_point=experiment.point,
         verdict=session_verdict(server.verdict(), findings),
         findings=findings,
+        server=experiment.server,
+        channel=experiment.channel,
         leakage=with_any_probe((*bounds, *certified, *steered), frame.layers, frame.tap, frame.ledger),
         seconds=seconds,
         seed=experiment.seed,

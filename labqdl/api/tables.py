@@ -120,16 +120,28 @@ def verdict_text(result: RunResult) -> Text:
     return Text.assemble((verdict.kind.value.upper(), COLOURS[verdict.kind]), f": {verdict.explanation}")
 
 
+def client_checks(result: RunResult) -> str:
+    """What the client's own tests of the light say, by name: the failed ones first."""
+    failed = dict.fromkeys(test.name.split(",")[0] for test in result.findings if not test.passed)
+    passed = dict.fromkeys(test.name.split(",")[0] for test in result.findings)
+    parts = [f"{', '.join(failed)} FAILED"] if failed else []
+    if set(passed) - set(failed):
+        parts.append(f"{', '.join(name for name in passed if name not in failed)} passed")
+    return "; ".join(parts) or "none was made"
+
+
 def run_summary(result: RunResult) -> Iterator[RenderableType]:
     """A run on one screen."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim")
     grid.add_column()
     grid.add_row("model", result.model)
-    grid.add_row("link", result.link + (f", client: {result.client}" if result.client != "honest" else ""))
+    cheats = [(name, getattr(result, name)) for name in ("client", "server", "channel")]
+    grid.add_row("link", ", ".join([result.link, *(f"{who}: {word}" for who, word in cheats if word != "honest")]))
     grid.add_row("light", describe_point(result.operating_point, result.f2_db))
     grid.add_row("images", f"{result.images:,} in {result.seconds:.1f} s")
     grid.add_row("accuracy", percent(result.accuracy, result.accuracy_interval, result.images))
+    grid.add_row("client's checks", client_checks(result))
     grid.add_row("verdict", verdict_text(result))
     grid.add_row("run folder", str(result.run))
     yield grid
