@@ -15,7 +15,7 @@ from labqdl.cli.output import Output, print_json
 @click.argument("data", metavar="DATA")
 @click.option("--labels", metavar="FILE", help="IDX file with the labels, where it is not found beside the data.")
 @click.option("--held-out", is_flag=True, help="DATA are the training data: take the part that the training set aside.")
-@click.option("--draws", type=int, help="Noise draws for each datum at each point. [default: 3, more for few]")
+@click.option("--draws", type=int, help="Noise draws for each datum at each point. [default: 8, more for few]")
 @click.option("--seed", type=int, default=1, help="Of the noise. [default: 1]")
 @click.option("--out", metavar="FILE", help="File of the curve. [default: MODEL-curve.json here]")
 @json_option
