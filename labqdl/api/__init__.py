@@ -15,8 +15,10 @@ from labqdl.api.replaying import Replay, replay
 from labqdl.api.reporting import Report, write_report
 from labqdl.api.results import BoundResult, RunResult
 from labqdl.api.running import print_dry_run, resume, run
+from labqdl.api.spent import AccountsResult, accounts
 
 __all__ = [
+    "AccountsResult",
     "BoundResult",
     "Comparison",
     "PlanResult",
@@ -28,6 +30,7 @@ __all__ = [
     "RunEntry",
     "RunList",
     "RunResult",
+    "accounts",
     "bound",
     "compare",
     "convert_onnx",

@@ -24,7 +24,7 @@ def command(output: Output, folder: str, as_json: bool) -> int:
       labqdl accounts
       labqdl accounts lab/accounts --json
     """
-    from labqdl.api.accounts import accounts
+    from labqdl.api import accounts
 
     output.show(accounts(folder), as_json)
     return 0

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import labqdl
+from labqdl.api import accounts
 from labqdl.api.accounting import RunAccounts, data_shape, weight_digests
-from labqdl.api.accounts import accounts
 from labqdl.api.experiment import configure, resolve
 from labqdl.cli.root import run as command_line
 from labqdl.errors import InputError
