@@ -44,7 +44,8 @@ class GuardSettings:
     Attributes
     ----------
     alpha:
-        Probability of a false alarm in a session with an honest server, all tests together.
+        Probability of a false alarm in a session with an honest server, all tests together; None: the agreed alpha,
+        which the server's own tests have as well.
     power_tolerance:
         Relative accuracy to which the power meter is calibrated against the agreed mu; more than that is charged to
         the server.
@@ -54,13 +55,13 @@ class GuardSettings:
         Largest mean square of a layer's outcomes, over what weights without any preferred direction would give.
     """
 
-    alpha: float = 1e-6
+    alpha: float | None = None
     power_tolerance: float = 0.05
     row_crest: float = 16.0
     outcome_crest: float = 64.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.alpha < 0.5:
+        if self.alpha is not None and not 0 < self.alpha < 0.5:
             raise ValueError(f"alpha must lie between 0 and 0.5, got {self.alpha!r}")
         if not (math.isfinite(self.power_tolerance) and self.power_tolerance >= 0):
             raise ValueError(f"power_tolerance must be finite and not negative, got {self.power_tolerance!r}")
@@ -139,7 +140,8 @@ class Guard:
         self._sums: dict[int, tuple[int, GuardRecord]] = {}  # by layer: blocks, and their sums
         self._findings: dict[tuple[str, int], TestResult] = {}
         # Two looks at every layer of every block: the block alone, and all blocks so far.
-        self._share = settings.alpha / (2 * len(TESTS) * len(frame.layers) * frame.n_blocks)
+        alpha = frame.plan.alpha if settings.alpha is None else settings.alpha
+        self._share = alpha / (2 * len(TESTS) * len(frame.layers) * frame.n_blocks)
 
     @property
     def threshold(self) -> float:

@@ -378,3 +378,11 @@ def test_readings_that_make_no_sense() -> None:
             MonitorReading(*wrong)
     with pytest.raises(ValueError, match="check_vectors"):
         replace(FRAME, check_vectors=1)
+
+
+def test_the_agreed_rate_is_the_clients_as_well() -> None:
+    root = Roots.from_seed(1).client
+    for alpha in (1e-6, 1e-2):
+        frame = replace(FRAME, plan=replace(FRAME.plan, alpha=alpha))
+        assert Guard(GuardSettings(), frame, root).threshold == pytest.approx(alpha / (2 * 5 * 1 * 2))
+        assert Guard(GuardSettings(alpha=1e-3), frame, root).threshold == pytest.approx(1e-3 / 20)
