@@ -23,7 +23,7 @@ from labqdl.security.published import CURVE_ACCURACY, CURVE_F2_DB
 from labqdl.units import from_db
 
 CURVE_SCHEMA = "labqdl.curve/1"
-F2_DB = tuple(float(point) for point in (-30, -27, -24, -21, -18, *range(-16, 13), 14, 16, 20))
+F2_DB = tuple(float(point) for point in (-30, -27, *range(-24, 13), 14, 16, 20))
 """Points that are measured, dB."""
 LAST_LAYER_DB = (-6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0, 9.0, 12.0)
 """Extra light of the last layer that is measured, dB."""
