@@ -66,7 +66,7 @@ class Holding:
     budget:
         The budget that was agreed then, None without one; in the unit of `bits`.
     runs:
-        (name, uses) of the runs that have spent, in the order of their first charge.
+        (name, uses) of the runs that have spent, by the order of the names.
     """
 
     owner: str
@@ -265,6 +265,13 @@ class Accounts:
                 "SELECT owner, label, SUM(uses), SUM(photons), SUM(lost), SUM(noise), SUM(added_bits),"
                 " SUM(bits) AS total, MIN(budget) FROM holdings GROUP BY owner ORDER BY total DESC, owner"
             ).fetchall()
+            spent = self._connection.execute(
+                "SELECT owner, runs.name, SUM(charges.uses) FROM charges JOIN runs USING (run)"
+                " GROUP BY owner, run ORDER BY runs.name"
+            ).fetchall()
+        runs: dict[str, list[tuple[str, int]]] = {}
+        for owner, name, uses in spent:
+            runs.setdefault(str(owner), []).append((str(name), int(uses)))
         return tuple(
             Holding(
                 owner=str(row[0]),
@@ -272,7 +279,7 @@ class Accounts:
                 spending=Spending(*row[2:7]),
                 bits=float(row[7]),
                 budget=None if row[8] is None else float(row[8]),
-                runs=self.spenders(row[0]),
+                runs=tuple(runs.get(str(row[0]), ())),
             )
             for row in rows
         )
