@@ -192,9 +192,7 @@ def data_bound(
     return Bound(Quantity.DATA, engine, bits, None, uses, None, 0, assumptions, ledger.calibrations, overlap)
 
 
-def network_data_leakage(
-    layers: Sequence[LayerFrame], setting: TapSetting, ledger: Ledger, *, uses: int = 1
-) -> float:
+def network_data_leakage(layers: Sequence[LayerFrame], setting: TapSetting, ledger: Ledger, *, uses: int = 1) -> float:
     """Exact bound on a data vector after `uses` uses, all layers together, bits in total.
 
     The first layer returns copies of the same direction at every use. Hidden vectors carry the client's own noise and
