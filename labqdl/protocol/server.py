@@ -166,7 +166,7 @@ class Server:
         return self._verifier
 
     def pattern(self, layer: int, block: int) -> NDArray[np.bool_]:
-        """Quadrature that the server homodynes in each mode, (n_modes,), True for P: for its own records and reports."""
+        """Quadrature that the server homodynes in each mode, (n_modes,), True for P: for its records and reports."""
         return self._choices(layer, block)[0]
 
     def inputs_digest(self) -> str:
