@@ -138,7 +138,7 @@ def leaves(document: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path]
 
 
-@settings(max_examples=6)
+@settings(max_examples=5)
 @given(data=st.data())
 def test_any_edited_figure_is_noticed(
     data: st.DataObject, whole: Path, tmp_path_factory: pytest.TempPathFactory
@@ -184,7 +184,7 @@ def test_an_edited_result_whose_checksum_is_off(whole: Path, copied: Copy) -> No
     assert "images" in wrong
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'{"value": 3}', b"\xff\xfe"])
+@pytest.mark.parametrize("content", [b"", b'{"value": 3}', b"\xff\xfe"])
 def test_an_unreadable_result_still_shows_what_comes_out(whole: Path, copied: Copy, content: bytes) -> None:
     place = copied(whole)
     (place / "world" / "result.json").write_bytes(content)
@@ -195,7 +195,15 @@ def test_an_unreadable_result_still_shows_what_comes_out(whole: Path, copied: Co
     assert figures["verdict"].recorded == "(absent)"
 
 
-@pytest.mark.parametrize("column", [name for name in STATISTICS_DTYPE.names or () if name not in ("layer", "row")])
+QUICK = ("counted", "sum_qr", "sum_rr", "sum_jr", "photons")
+COLUMNS = [
+    name if name in QUICK else pytest.param(name, marks=pytest.mark.soak)
+    for name in STATISTICS_DTYPE.names or ()
+    if name not in ("layer", "row")
+]
+
+
+@pytest.mark.parametrize("column", COLUMNS)
 def test_edited_statistics_are_noticed(whole: Path, copied: Copy, column: str) -> None:
     """By 5 %, with a fitting checksum."""
     place = copied(whole)
