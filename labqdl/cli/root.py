@@ -19,7 +19,10 @@ COMMANDS = (
     "bound", "plan", "power", "curve", "reproduce", "train", "models", "doctor",
 )  # fmt: skip
 
-EXIT_CODES = """Exit codes: 0 accept (or done), 2 bad input, 3 abort, 4 undecided, 70 unsafe, 130 interrupted."""
+EXIT_CODES = (
+    "Exit codes: 0 accept (or done), 1 not everything agrees or is whole (replay, recover, doctor), or the machine "
+    "failed, 2 bad input, 3 abort, 4 undecided, 70 unsafe, 130 interrupted."
+)
 
 
 class LazyGroup(click.Group):
