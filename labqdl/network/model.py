@@ -110,13 +110,12 @@ class DenseLayer:
         return np.ascontiguousarray(weights / np.float32(self.scale))
 
     def spectrum(self) -> NDArray[np.float64]:
-        """How unequal the directions of the rows are, for the water-filling bound (docs/physics.md, "Unequal weights").
+        """How unequal the directions of the rows are, to describe a network.
 
         Eigenvalues of the covariance W'W/rows of the layer's rows, largest first, averaged in pairs because a mode
-        carries two weights: shape (n_modes,), mean 1. By Ky Fan's theorem they majorise the eigenvalues of the
-        covariance of the complex modes, which are all that a passive attack can address, so that bounds from them
-        are on the safe side. So is that the spread of a finite sample is taken for the prior's: of as many rows as
-        columns with independent entries it gives a mean square of 2, not 1.
+        carries two weights: shape (n_modes,), mean 1. They majorise the eigenvalues of the covariance of the complex
+        modes (Ky Fan); of as many rows as columns with independent entries the mean square is 2, not 1. Bounds take
+        `labqdl.security.spectrum`: leakage does not always rise with how unequal a spectrum is.
         """
         weights = self.unit_weights.astype(np.float64)
         values = np.zeros(2 * ((weights.shape[1] + 1) // 2))
