@@ -133,7 +133,7 @@ def test_the_interval_becomes_an_envelope_of_the_floor() -> None:
 
 @pytest.mark.parametrize("kind", [ShotNoise.OWN, ShotNoise.CROSSED])
 @pytest.mark.parametrize("ledger", [IDEAL, NOISY], ids=["ideal", "noisy"])
-@pytest.mark.parametrize("sessions", [60, pytest.param(4000, marks=pytest.mark.soak)], ids=["small", "soak"])
+@pytest.mark.parametrize("sessions", [30, pytest.param(4000, marks=pytest.mark.soak)], ids=["small", "soak"])
 def test_an_honest_client_is_not_blamed_for_an_uncertain_unit(kind: ShotNoise, ledger: Ledger, sessions: int) -> None:
     """At alpha = 1 %: no more false alarms than a binomial's 1e-7 tail allows, and p-values of noise not too small."""
     frame = measured(kind, ledger=ledger, alpha=0.01)
