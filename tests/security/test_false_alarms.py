@@ -7,8 +7,8 @@ Sessions are of one inference each (a few uses for the test across uses), with f
 * the *paper's* one (G = 2), where p-values hold for the worst data: none may be too small too often. Counts are whole
   numbers, so that their p-values are compared with what the negative binomial law says of them.
 
-200 sessions in the ordinary tests (70 of each variant), 10,000 in the soak. Comparisons fail beyond a 1e-8 tail of their own law; about
-fifty are made.
+200 sessions in the ordinary tests (70 of each variant), 10,000 in the soak. Comparisons fail beyond a 1e-8 tail of
+their own law; about fifty are made.
 """
 
 from __future__ import annotations
