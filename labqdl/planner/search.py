@@ -8,12 +8,11 @@ of the tap, known at a few points and always at the one that is returned.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
+from scipy.interpolate import CubicSpline
 
 from labqdl.facts import LayerFrame, Ledger, TapSetting
 from labqdl.planner.light import Path, data_bits, data_bits_off_gain, photons_per_row, sizes_of
@@ -27,9 +26,11 @@ from labqdl.units import from_db
 _GRID, _ZOOM, _ROUNDS = 241, 33, 6
 _OFF_GAIN_GRID = 49
 """Points of the first grid where the data bound has to be summed at each."""
-_REACH = 6.0
-"""Around the optimum for equal directions, the ratio of the two bounds is sampled so far on the logit scale."""
-_SAMPLES = 3
+_FAR, _NEAR = (-6.0, -3.5, -2.0, -0.8, 0.8, 2.0, 3.5, 6.0), (-1.2, -0.45, 0.45, 1.2)
+"""Where the ratio of the two bounds is sampled on the logit scale: around the optimum for equal directions, and around
+each optimum that follows from the samples so far."""
+_APART, _CLOSE, _TURNS = 0.05, 2e-3, 6
+"""Samples keep so far apart; the search ends where the optimum meets a sample so closely, or after so many turns."""
 _WITHIN = 1.0 - 2e-6
 """What the search takes as within the limits: less than 1 by more than its interpolations are off."""
 _VIOLATED = 1e9
@@ -135,24 +136,31 @@ class Search:
         """The best point at F^2 (a ratio), or the one that violates the limits least; None if F^2 is out of reach."""
         if f2 >= self.largest_f2:
             return None
-        ratios: dict[float, float] = {}
         place = self._place(f2, lambda positions: np.ones_like(positions))
-        point = self.point(f2, float(from_logit(place)))
-        if point.weights <= point.weights_isotropic * (1.0 + 1e-12):
-            return point  # no point is better: nowhere is the judged figure below that for equal directions
-        ratios[place] = point.weights / point.weights_isotropic
-        for sample in np.linspace(max(self._low, place - _REACH), min(self._high, place + _REACH), _SAMPLES).tolist():
-            if all(abs(sample - known) > 0.1 for known in ratios):
-                found = self.point(f2, float(from_logit(sample)))
-                ratios[sample] = found.weights / found.weights_isotropic
-        for _ in range(6):
-            new = self._place(f2, _interpolation(ratios))
-            point = self.point(f2, float(from_logit(new)))
-            known = min(abs(new - other) for other in ratios)
-            ratios[new] = point.weights / point.weights_isotropic
-            if known < 2e-3:
+        found = {place: self.point(f2, float(from_logit(place)))}
+        if found[place].weights <= found[place].weights_isotropic * (1.0 + 1e-12):
+            return found[place]  # no point is better: nowhere is the judged figure below that for equal directions
+
+        def sample(around: float, offsets: Iterable[float]) -> None:
+            for offset in offsets:
+                position = min(max(around + offset, self._low), self._high)
+                if all(abs(position - known) > _APART for known in found):
+                    found[position] = self.point(f2, float(from_logit(position)))
+
+        sample(place, _FAR)
+        for _ in range(_TURNS):
+            place = self._place(f2, _interpolation(found))
+            gap = min(abs(place - known) for known in found)
+            found[place] = self.point(f2, float(from_logit(place)))
+            if gap < _CLOSE:
                 break
-        return point
+            sample(place, _NEAR)
+        return min(found.values(), key=self._rank)
+
+    def _rank(self, point: Point) -> tuple[bool, float]:
+        """Allowed points by what the aim makes small, others by their violation."""
+        violation = point.violation(self._question)
+        return (True, violation) if violation > 1.0 else (False, point.objective(self._question))
 
     def point(self, f2: float, tapped: float) -> Point:
         """The exact figures at F^2 with this tap."""
@@ -236,11 +244,15 @@ def judged(judge: Judge, layers: tuple[LayerFrame, ...], bits: Sequence[Array]) 
     return np.asarray(sum(size * each for size, each in zip(sizes, bits, strict=True)) / sum(sizes))
 
 
-def _interpolation(ratios: dict[float, float]) -> Callable[[Array], Array]:
-    places = np.array(sorted(ratios))
-    logarithms = np.log([ratios[place] for place in places.tolist()])
-    if places.size == 1:
-        constant = math.exp(float(logarithms[0]))
-        return lambda positions: np.full(positions.shape, constant)
-    curve = PchipInterpolator(places, logarithms)
-    return lambda positions: np.asarray(np.exp(curve(np.clip(positions, places[0], places[-1]))))
+def _interpolation(found: Mapping[float, Point]) -> Callable[[Array], Array]:
+    """Ratio of the judged figure for the weights to that for equal directions; never below 1."""
+    places = np.array(sorted(found))
+    points = [found[place] for place in places.tolist()]
+    logarithms = np.log([point.weights / point.weights_isotropic for point in points])
+    curve = CubicSpline(places, logarithms)
+
+    def ratio(positions: Array) -> Array:
+        inside = curve(np.clip(positions, places[0], places[-1]))
+        return np.asarray(np.exp(np.clip(inside, 0.0, float(logarithms.max()))))
+
+    return ratio
