@@ -15,10 +15,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from scipy.optimize import brentq
-from scipy.special import betaincinv, gammaincinv, ndtri, stdtrit
+from scipy.special import betaincinv, stdtrit
 
 from labqdl.facts import Bound, FrameDescription, Ledger, Place, Quantity, ShotNoise
 from labqdl.security.channel import trusted_parts
+from labqdl.security.chi_square import chi_square_quantile
 from labqdl.security.cross_use import CrossUseTotals, pooled_law
 from labqdl.security.engines import ANISOTROPIC, directions_in_words, network_data_leakage
 from labqdl.security.expected import (
@@ -41,7 +42,6 @@ _UNITS = {
     ShotNoise.OWN: "shot-noise unit from vacuum slots with the server's own input blocked",
     ShotNoise.CROSSED: "excess noise by counted rows alone: the shot-noise unit has crossed the client",
 }
-_MANY = 1e6
 _LEAST_TRANSMISSIVITY = 1e-12
 _SMALL_GAIN = 0.01
 """A component is to blame if making it ideal lowers the bound by more than this fraction."""
@@ -75,18 +75,6 @@ class ChannelLimits:
     excess_counts: float | None
     samples: int
     symmetric_excess: float | None = None
-
-
-def chi_square_quantile(probability: float, degrees: float) -> float:
-    """x with P(chi2_degrees <= x) = probability, for small probabilities and any number of degrees.
-
-    scipy's inverse of the incomplete gamma function loses the tail above 1e7 degrees (a factor 3 in probability at
-    3e9, on the unsafe side); there Wilson and Hilferty's cube root is right to 1e-5 of the probability.
-    """
-    if degrees < _MANY:
-        return float(2 * gammaincinv(degrees / 2, probability))
-    small = 2 / (9 * degrees)
-    return float(degrees * (1 - small + ndtri(probability) * math.sqrt(small)) ** 3)
 
 
 def transmissivity_limit(*, amplitude: float, error: float, samples: float, efficiency: float, failure: float) -> float:

@@ -11,36 +11,23 @@ unit".
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from scipy.special import gammainccinv, gammaincinv, ndtri
-
 from labqdl.facts import FrameDescription, Ledger, ShotNoise
+from labqdl.security.chi_square import chi_square_quantile
 from labqdl.security.expected import HonestLayer, Totals
 
 UNIT_SHARE = 0.1
 """Share of alpha, and of delta, that the interval of a measured unit may miss the truth with."""
-
-_MANY = 1e6
-
-
-def chi_square_interval(degrees: float, failure: float) -> tuple[float, float]:
-    """Limits that chi^2 of this many degrees is below, or above, with probability failure/2 each."""
-    if degrees < _MANY:
-        return float(2 * gammaincinv(degrees / 2, failure / 2)), float(2 * gammainccinv(degrees / 2, failure / 2))
-    # Wilson and Hilferty's cube root, right to 1e-5 of the probability; scipy's inverse loses the tails here.
-    small, score = 2 / (9 * degrees), float(ndtri(failure / 2))
-    low, high = (degrees * (1 - small + sign * score * math.sqrt(small)) ** 3 for sign in (1, -1))
-    return low, high
 
 
 def vacuum_interval(totals: Totals, failure: float) -> tuple[float, float]:
     """Confidence limits of the variance of a vacuum slot, SNU as calibrated; at least one slot is needed."""
     if totals.vacuum_slots < 1:
         raise ValueError("there is no vacuum slot to take the shot-noise unit from")
-    low, high = chi_square_interval(totals.vacuum_slots, failure)
+    low = chi_square_quantile(failure / 2, totals.vacuum_slots)
+    high = chi_square_quantile(failure / 2, totals.vacuum_slots, upper=True)
     return totals.vacuum_squares / high, totals.vacuum_squares / low
 
 
