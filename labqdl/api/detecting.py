@@ -20,7 +20,7 @@ from labqdl.config import load_link, resolve_operating_point
 from labqdl.errors import InputError
 from labqdl.facts import OperatingPoint
 from labqdl.rng import Roots
-from labqdl.security.attacks import ATTACKS, Attack, Scene, geometry, needed, simulate, theory
+from labqdl.security.attacks import ATTACKS, Attack, Scene, alternative, geometry, simulate
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -257,8 +257,9 @@ def _row(
     attack: Attack, scene: Scene, alpha: float, wanted: float, trials: int, curves: bool, work: float, seed: int
 ) -> PowerRow | None:
     """A cheat's row; None where it makes no difference that any number of symbols shows."""
+    found = alternative(attack, scene)
     try:
-        symbols = needed(attack, scene, alpha, wanted)
+        symbols = found.symbols_needed(alpha, wanted)
     except ValueError:
         return None
     points: list[PowerPoint] = []
@@ -274,7 +275,7 @@ def _row(
             hits = simulate(attack, scene, size, alpha, trials, own.world)
             proportion = stats.binomtest(hits, trials).proportion_ci(_CONFIDENCE, method="exact")
             counted, interval = hits / trials, (float(proportion.low), float(proportion.high))
-        points.append(PowerPoint(size, theory(attack, scene, size, alpha), counted, interval))
+        points.append(PowerPoint(size, found.power(size, alpha), counted, interval))
     return PowerRow(
         title=attack.title,
         option=attack.option,

@@ -1,8 +1,8 @@
 """How many symbols until the server's certificate meets a budget, and until its tests see a cheat.
 
 Certificate: what an honest run is expected to certify at 1 - delta, every sum at its expectation, with all rows
-homodyned or with the share of counted rows that needs fewest images. Tests: Gaussian approximation of the gain, noise
-and count tests of a session, each at its share of alpha (docs/planning.md, "Symbols to verify").
+homodyned or with the share of counted rows that needs fewest images. Tests: gain, noise and count of a session, each
+at its share of alpha (docs/planning.md, "Symbols to verify").
 """
 
 from __future__ import annotations
@@ -11,19 +11,17 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from scipy.special import ndtri
-
 from labqdl.facts import Budgets, FrameDescription, VerificationPlan
-from labqdl.optics.client_law import ClientLaw, cloner, honest, intercept_resend, over_amplification, passive_tap
-from labqdl.optics.expectation import mean_gain, mean_photons_per_row, mean_square_residual
+from labqdl.optics.client_law import ClientLaw, cloner, intercept_resend, over_amplification, passive_tap
 from labqdl.optics.law import LinkLaw
 from labqdl.planner.question import Question
 from labqdl.planner.search import Point
+from labqdl.security.attacks import Scene, alternative_of
 from labqdl.security.checks import E_PROCESS_SHARE, TESTS
 from labqdl.security.cross_use import CrossUseTotals
 from labqdl.security.expected import HonestLayer, LayerLight, Totals, honest_layers
 from labqdl.security.finite import ChannelLimits, channel_limits, honest_limits, weight_bits_per_mode
-from labqdl.security.sample_size import Test, symbols_needed
+from labqdl.security.sample_size import Alternative, Test
 
 COUNTED = (0.02, 0.1, 0.25, 0.5, 0.75)
 """Shares of counted rows that are tried."""
@@ -182,32 +180,26 @@ def detections(point: Point, *, alpha: float, counting_fraction: float) -> tuple
 
 def _detection(name: str, cheat: ClientLaw, point: Point, alpha: float, counted: float) -> Detection:
     layer = max(point.layers, key=lambda each: each.rows * each.n_modes)
-    n, mu = layer.n_modes, layer.mu
-    expected = LinkLaw.from_ledger(point.ledger, honest(point.ledger, point.setting))
-    actual = LinkLaw.from_ledger(point.ledger, cheat)
+    scene = Scene(layer.mu, point.setting, point.ledger, layer.n_modes)
+    law = LinkLaw.from_ledger(point.ledger, cheat)
     # shares of alpha as `security.checks.session_checks` deals them out, two-sided
     share = (1.0 - E_PROCESS_SHARE) * alpha / len(TESTS) / (1.0 if len(point.layers) == 1 else 2.0)
-    residuals = layer.rows * n * (1.0 - counted)
-    before, after = mean_square_residual(expected, n, mu), mean_square_residual(actual, n, mu)
-    shift = mean_gain(actual, n) - mean_gain(expected, n)
+    slots = layer.rows * layer.n_modes
+    # each row is either homodyned or counted
+    tests = {Test.GAIN: 1.0 - counted, Test.NOISE: 1.0 - counted, Test.COUNT: counted}
     found = {
-        "gain": _symbols(Test.GAIN, shift, share / 2.0, variance=before, light=2.0 * mu) / residuals,
-        "noise": _symbols(Test.NOISE, after / before, share / 2.0) / residuals,
+        test: _symbols(alternative_of(test, law, scene), share / 2.0) / (slots * measured)
+        for test, measured in tests.items()
+        if measured > 0.0
     }
-    if counted > 0.0:
-        few, many = mean_photons_per_row(expected, n, mu), mean_photons_per_row(actual, n, mu)
-        # a thermal mode at worst: variance m (1+m)
-        z, power = -float(ndtri(share / 2.0)), float(ndtri(POWER))
-        spread = z * math.sqrt(few * (1.0 + few)) + power * math.sqrt(many * (1.0 + many))
-        found["count"] = spread**2 / (many - few) ** 2 / (layer.rows * counted) if many != few else math.inf
-    test = min(found, key=found.__getitem__)
-    images = found[test]
-    return Detection(name, test, None if images > _MOST_IMAGES else images)
+    first = min(found, key=found.__getitem__)
+    images = found[first]
+    return Detection(name, first, None if images > _MOST_IMAGES else images)
 
 
-def _symbols(test: Test, effect: float, alpha: float, *, variance: float = 1.0, light: float = 1.0) -> float:
-    """Residuals with which the test has the power; infinite where it shows nothing."""
+def _symbols(cheat: Alternative, alpha: float) -> float:
+    """Symbols with which the test has the power; infinite where it shows nothing."""
     try:
-        return float(symbols_needed(test, effect, alpha, POWER, variance=variance, light=light))
+        return float(cheat.symbols_needed(alpha, POWER))
     except ValueError:
         return math.inf

@@ -30,14 +30,14 @@ from labqdl.facts import (
     VerificationPlan,
 )
 from labqdl.optics import client_law
-from labqdl.optics.expectation import mean_gain, mean_square_residual
+from labqdl.optics.expectation import mean_gain, mean_photons_per_row, mean_square_residual
 from labqdl.optics.law import LinkLaw
 from labqdl.optics.sampler import Streams, sample_statistics
 from labqdl.rng import Root
 from labqdl.security.checks import count_check, cross_use_check, gain_check, noise_check
 from labqdl.security.cross_use import UseAccumulator
 from labqdl.security.expected import HonestLayer, LayerLight, Totals, honest_layers
-from labqdl.security.sample_size import Test, power, symbols_needed
+from labqdl.security.sample_size import Alternative, Test
 
 _IMAGES = 4096
 """Images that are drawn at once."""
@@ -252,67 +252,55 @@ ATTACKS: tuple[Attack, ...] = (
 """The cheats of the table in docs/physics.md, in its order."""
 
 
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """What an attack does to a test's statistic, as `sample_size.power` takes it.
+def alternative(attack: Attack, scene: Scene) -> Alternative:
+    """What the attack makes of its test's statistic in a scene, averaged over isotropic weights and data."""
+    return alternative_of(attack.test, attack.build(scene), scene, attack.uses * attack.offset(scene))
 
-    `size` is the ratio of variances or photons to the honest ones, or a shift of the amplitude at the detector.
+
+def alternative_of(test: Test, law: LinkLaw, scene: Scene, repeated: float = 0.0) -> Alternative:
+    """What light of this law makes of a test's statistic.
+
+    repeated: variance that all uses together add to the sum over them, SNU at the client's output (CROSS_USE).
+    """
+    honest, n_modes = scene.honest, scene.n_modes
+    if test is Test.COUNT:
+        agreed, found = _counted(honest, scene), _counted(law, scene)
+        return Alternative(
+            test,
+            found.addressed / agreed.addressed,
+            n_modes=n_modes,
+            photons=agreed.addressed,
+            background=agreed.thermal,
+            dark=agreed.steady,
+            isotropic=found.thermal - agreed.thermal,
+            stray=found.steady - agreed.steady,
+        )
+    variance = mean_square_residual(honest, n_modes, scene.mu)
+    if test is Test.GAIN:
+        shift = mean_gain(law, n_modes) - mean_gain(honest, n_modes)
+        return Alternative(test, shift, variance=variance, light=2 * scene.mu)
+    # Fresh noise of a single use, and what repeats, which every further use adds to.
+    square = mean_square_residual(law, n_modes, scene.mu) + law.back * law.server_efficiency * repeated
+    return Alternative(test, square / variance)
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """Mean counts: thermal on a row's addressed mode, and thermal and steady ones per slot.
+
+    Steady are dark counts and what nulling leaves: imperfect extinction, phase noise, a wrong gain.
     """
 
-    size: float
-    variance: float = 1.0
-    photons: float = 0.5
-    isotropic: float = 0.0
+    addressed: float
+    thermal: float
+    steady: float
 
 
-def effect(attack: Attack, scene: Scene) -> Effect:
-    """The attack's effect in a scene, averaged over isotropic weights and data."""
-    law, honest, layer = attack.build(scene), scene.honest, scene.layer()
-    variance = layer.floor + layer.spike / scene.n_modes
-    if attack.test is Test.GAIN:
-        return Effect(mean_gain(law, scene.n_modes) - mean_gain(honest, scene.n_modes), variance)
-    if attack.test is Test.COUNT:
-        light, agreed = law.counter, honest.counter
-        photons = honest.counter_efficiency * (agreed.spike_x + agreed.spike_p) / 4
-        ratio = (light.spike_x + light.spike_p) / (agreed.spike_x + agreed.spike_p)
-        return Effect(ratio, photons=photons, isotropic=law.counter_efficiency * (light.floor - agreed.floor) / 2)
-    if attack.test is Test.CROSS_USE:
-        added = law.back * law.server_efficiency * attack.offset(scene)
-        # Fresh noise of a single use, and what repeats, which every further use adds to.
-        return Effect((mean_square_residual(law, scene.n_modes, scene.mu) + attack.uses * added) / variance, variance)
-    return Effect(mean_square_residual(law, scene.n_modes, scene.mu) / variance, variance)
-
-
-def theory(attack: Attack, scene: Scene, symbols: float, alpha: float) -> float:
-    """Power of the attack's test with so many symbols, one-sided at alpha."""
-    found = effect(attack, scene)
-    return power(
-        attack.test,
-        found.size,
-        symbols,
-        alpha,
-        variance=found.variance,
-        light=2 * scene.mu,
-        photons=found.photons,
-        n_modes=scene.n_modes,
-        isotropic=found.isotropic,
-    )
-
-
-def needed(attack: Attack, scene: Scene, alpha: float, wanted: float) -> int:
-    """Symbols with which the attack's test has the wanted power: residuals, mode slots, or weights summed over uses."""
-    found = effect(attack, scene)
-    return symbols_needed(
-        attack.test,
-        found.size,
-        alpha,
-        wanted,
-        variance=found.variance,
-        light=2 * scene.mu,
-        photons=found.photons,
-        n_modes=scene.n_modes,
-        isotropic=found.isotropic,
-    )
+def _counted(law: LinkLaw, scene: Scene) -> _Counted:
+    addressed = law.counter_efficiency * (law.counter.spike_x + law.counter.spike_p) / 4
+    thermal = law.counter_efficiency * law.counter.floor / 2
+    steady = mean_photons_per_row(law, scene.n_modes, scene.mu) / scene.n_modes - thermal - addressed / scene.n_modes
+    return _Counted(addressed, thermal, max(steady, 0.0))
 
 
 def geometry(attack: Attack, scene: Scene, symbols: int) -> tuple[int, int]:

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 
 from scipy.optimize import brentq
-from scipy.special import gammainc, gammaincc, gammainccinv, gammaincinv, ndtr, ndtri
+from scipy.special import ndtr, ndtri
 
+from labqdl.security.chi_square import chi_square_quantile, chi_square_tail
 from labqdl.security.quadratic import QuadraticLaw
 
-_MANY = 1e6
-"""Degrees of freedom from which on Wilson and Hilferty's cube root is taken: right to 1e-5 of a probability there."""
 _MOST = 1e16
 
 
@@ -32,103 +32,99 @@ class Test(StrEnum):
     CROSS_USE = "cross-use"
 
 
-def power(
-    test: Test | str,
-    effect: float,
-    symbols: float,
-    alpha: float,
-    *,
-    variance: float = 1.0,
-    light: float = 8.0,
-    photons: float = 0.5,
-    n_modes: int = 1,
-    isotropic: float = 0.0,
-) -> float:
-    """Probability that an effect of this size is found.
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """What a cheat makes of a test's statistic, beside the honest law.
 
-    Parameters
+    Attributes
     ----------
-    test, effect:
-        "noise", "cross-use": ratio of the variance of residuals (of S^2/K) to the honest one. "gain": shift of the
-        amplitude at the detector, per amplitude sent. "phase": the same times the sine of the angle. "count": ratio of
-        the photons of the addressed mode to the honest ones.
-    symbols:
-        Residuals; weights for "cross-use"; mode slots for "count".
-    alpha:
-        One-sided false-alarm rate.
+    test:
+        The test that judges it.
+    effect:
+        NOISE, CROSS_USE: ratio of the variance of residuals (of S^2/K) to the honest one. GAIN: shift of the amplitude
+        at the detector, per amplitude sent. PHASE: the same times the sine of the angle. COUNT: ratio of the photons
+        of the addressed mode to the honest ones.
     variance:
-        Honest variance of a residual, SNU ("gain", "phase").
+        Honest variance of a residual, SNU (GAIN, PHASE).
     light:
-        Mean of q^2 of a homodyned quadrature, 2 mu, SNU ("gain", "phase").
-    photons, n_modes, isotropic:
-        Honest photons of a row, slots of a row, and further photons per slot that the cheat adds ("count").
+        Mean of q^2 of a homodyned quadrature, 2 mu, SNU (GAIN, PHASE).
+    n_modes, photons:
+        Slots of a row, and honest thermal photons of its addressed mode (COUNT).
+    background, dark:
+        Further honest photons per slot, thermal and Poisson (COUNT).
+    isotropic, stray:
+        Photons per slot that the cheat adds to these, thermal and Poisson (COUNT).
     """
-    kind = Test(test)
-    if kind in (Test.GAIN, Test.PHASE):
-        distance = abs(effect) * math.sqrt(symbols * light / variance)
-        return float(ndtr(distance + ndtri(alpha)))
-    if kind is Test.COUNT:
-        rows = max(1, round(symbols / n_modes))
-        honest = _row_law(photons, 0.0, n_modes, rows)
-        cheat = _row_law(photons * effect, isotropic, n_modes, rows)
-        if cheat.mean >= honest.mean:
-            return cheat.upper_tail(_critical(honest, alpha))
-        return cheat.lower_tail(_critical_low(honest, alpha))
-    return _chi_square_power(effect, symbols, alpha)
 
+    test: Test
+    effect: float
+    variance: float = 1.0
+    light: float = 8.0
+    n_modes: int = 1
+    photons: float = 0.5
+    background: float = 0.0
+    dark: float = 0.0
+    isotropic: float = 0.0
+    stray: float = 0.0
 
-def symbols_needed(
-    test: Test | str,
-    effect: float,
-    alpha: float,
-    power_wanted: float,
-    *,
-    variance: float = 1.0,
-    light: float = 8.0,
-    photons: float = 0.5,
-    n_modes: int = 1,
-    isotropic: float = 0.0,
-) -> int:
-    """Symbols with which `power` reaches `power_wanted`; parameters as there, rows times `n_modes` for "count".
+    def power(self, symbols: float, alpha: float) -> float:
+        """Probability that it is found in so many symbols, one-sided at alpha.
 
-    Raises
-    ------
-    ValueError
-        For an effect of nothing, or one that 10^16 symbols do not show.
-    """
-    kind = Test(test)
-    if not 0 < alpha < power_wanted < 1:
-        raise ValueError(f"a power lies between the false-alarm rate and 1, got {alpha!r} and {power_wanted!r}")
-    if kind in (Test.GAIN, Test.PHASE):
-        if effect == 0:
-            raise ValueError(f"{kind}: there is no effect to find")
-        distance = float(ndtri(power_wanted) - ndtri(alpha))
-        return math.ceil(distance**2 * variance / (effect**2 * light))
+        Symbols are residuals; weights for CROSS_USE; mode slots for COUNT.
+        """
+        if self.test in (Test.GAIN, Test.PHASE):
+            distance = abs(self.effect) * math.sqrt(symbols * self.light / self.variance)
+            return float(ndtr(distance + ndtri(alpha)))
+        if self.test is Test.COUNT:
+            rows = max(1, round(symbols / self.n_modes))
+            honest = _rows_law(self.photons, self.background, self.dark, self.n_modes, rows)
+            thermal, steady = self.background + self.isotropic, self.dark + self.stray
+            cheat = _rows_law(self.photons * self.effect, thermal, steady, self.n_modes, rows)
+            if cheat.mean >= honest.mean:
+                return cheat.upper_tail(_critical(honest, alpha))
+            return cheat.lower_tail(_critical_low(honest, alpha))
+        upper = self.effect > 1
+        edge = chi_square_quantile(alpha, symbols, upper=upper)
+        return chi_square_tail(edge / self.effect, symbols, upper=upper)
 
-    def falls_short(symbols: float) -> float:
-        chance = power(kind, effect, symbols, alpha, photons=photons, n_modes=n_modes, isotropic=isotropic)
-        return chance - power_wanted
+    def symbols_needed(self, alpha: float, wanted: float) -> int:
+        """Symbols with which `power` reaches `wanted`; whole rows for COUNT.
 
-    if kind is Test.COUNT:
-        return n_modes * _first(lambda rows: falls_short(rows * n_modes) >= 0)
-    if effect <= 0 or effect == 1:
-        raise ValueError(f"{kind}: a ratio of variances other than 1 was expected, got {effect!r}")
-    high = 1.0
-    while falls_short(high) < 0:
-        high *= 2
-        if high > _MOST:
-            raise ValueError(f"{kind}: an effect of {effect!r} is not found with {_MOST:g} symbols")
-    if high == 1.0:
-        return 1
-    return math.ceil(float(brentq(falls_short, high / 2, high, rtol=1e-12)) - 1e-6)
+        Raises
+        ------
+        ValueError
+            For an effect of nothing, or one that 10^16 symbols do not show.
+        """
+        if not 0 < alpha < wanted < 1:
+            raise ValueError(f"a power lies between the false-alarm rate and 1, got {alpha!r} and {wanted!r}")
+        if self.test in (Test.GAIN, Test.PHASE):
+            if self.effect == 0:
+                raise ValueError(f"{self.test}: there is no effect to find")
+            distance = float(ndtri(wanted) - ndtri(alpha))
+            return math.ceil(distance**2 * self.variance / (self.effect**2 * self.light))
+        if self.test is Test.COUNT:
+            if self.effect == 1 and self.isotropic == 0 and self.stray == 0:
+                raise ValueError(f"{self.test}: there is no effect to find")
+            return self.n_modes * _first(lambda rows: self.power(rows * self.n_modes, alpha) >= wanted)
+        if self.effect <= 0 or self.effect == 1:
+            raise ValueError(f"{self.test}: a ratio of variances other than 1 was expected, got {self.effect!r}")
+
+        def excess(symbols: float) -> float:
+            return self.power(symbols, alpha) - wanted
+
+        high = 1.0
+        while excess(high) < 0:
+            high *= 2
+            if high > _MOST:
+                raise ValueError(f"{self.test}: an effect of {self.effect!r} is not found with {_MOST:g} symbols")
+        if high == 1.0:
+            return 1
+        return math.ceil(float(brentq(excess, high / 2, high, rtol=1e-12)) - 1e-6)
 
 
 def noise_threshold(samples: float, alpha: float, *, upper: bool = True) -> float:
     """Mean square of residuals over the honest one at which the one-sided noise test fails."""
-    if samples >= _MANY:
-        return _cube(samples, -float(ndtri(alpha)) if upper else float(ndtri(alpha)))
-    inverse = gammainccinv if upper else gammaincinv
-    return float(2 * inverse(0.5 * samples, alpha)) / samples
+    return chi_square_quantile(alpha, samples, upper=upper) / samples
 
 
 def gain_threshold(symbols: float, alpha: float, *, variance: float = 1.0, light: float = 8.0) -> float:
@@ -136,27 +132,12 @@ def gain_threshold(symbols: float, alpha: float, *, variance: float = 1.0, light
     return -float(ndtri(alpha)) * math.sqrt(variance / (symbols * light))
 
 
-def _chi_square_power(ratio: float, samples: float, alpha: float) -> float:
-    upper = ratio > 1
-    if samples >= _MANY:
-        small = 2 / (9 * samples)
-        edge = (noise_threshold(samples, alpha, upper=upper) / ratio) ** (1 / 3)
-        score = (edge - (1 - small)) / math.sqrt(small)
-        return float(ndtr(-score if upper else score))
-    edge = 0.5 * samples * noise_threshold(samples, alpha, upper=upper) / ratio
-    return float((gammaincc if upper else gammainc)(0.5 * samples, edge))
-
-
-def _cube(samples: float, score: float) -> float:
-    small = 2 / (9 * samples)
-    return float((1 - small + score * math.sqrt(small)) ** 3)
-
-
-def _row_law(photons: float, isotropic: float, n_modes: int, rows: int) -> QuadraticLaw:
-    """Counts of so many rows: thermal light on the addressed mode, and on every mode."""
-    noise = 0.5 * isotropic
+def _rows_law(photons: float, thermal: float, steady: float, n_modes: int, rows: int) -> QuadraticLaw:
+    """Counts of so many rows: thermal light on the addressed mode and on every mode, and steady light on every mode."""
+    noise = 0.5 * thermal
     return QuadraticLaw(
         ((2.0 * rows * (n_modes - 1), noise), (2.0 * rows, 0.5 * photons + noise)),
+        poisson=steady * rows * n_modes,
         counting=True,
     )
 

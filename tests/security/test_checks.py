@@ -16,7 +16,8 @@ from labqdl.optics.sampler import sample_statistics
 from labqdl.security.checks import count_check, gain_check, noise_check, phase_check, session_checks
 from labqdl.security.expected import HonestLayer, LayerLight, Totals, honest_layers, layer_light
 from labqdl.security.quadratic import QuadraticLaw
-from labqdl.security.sample_size import power, symbols_needed
+from labqdl.security.sample_size import Alternative
+from labqdl.security.sample_size import Test as Kind
 from tests.security.light import (
     BENCH,
     IDEAL,
@@ -198,7 +199,7 @@ def test_gain_check_has_the_stated_power_against_a_passive_tap() -> None:
 def test_phase_check_has_the_stated_power_against_a_turned_reference() -> None:
     """Light turned by 12 mrad: residuals of -sin along Jq, drawn residual by residual."""
     generator, trials, angle = np.random.default_rng(65), 1000, 0.012
-    number = symbols_needed("phase", math.sin(angle), 1e-3, 0.9, variance=1 + 1 / 392, light=8.0)
+    number = Alternative(Kind.PHASE, math.sin(angle), variance=1 + 1 / 392, light=8.0).symbols_needed(1e-3, 0.9)
     law = paper_law()
     q = generator.normal(scale=math.sqrt(8.0), size=(trials, number)).astype(np.float32)
     r = math.sin(angle) * q + generator.normal(scale=math.sqrt(1 + 1 / 392), size=q.shape).astype(np.float32)
@@ -208,7 +209,7 @@ def test_phase_check_has_the_stated_power_against_a_turned_reference() -> None:
         hits += not phase_check([law], [part], 2e-3).passed
     assert_power(hits, trials, 0.9)
     # 5 % more light would change the power; the shift itself is read off in radians.
-    assert power("phase", 1.05 * math.sin(angle), number, 1e-3, variance=1 + 1 / 392, light=8.0) > 0.93
+    assert Alternative(Kind.PHASE, 1.05 * math.sin(angle), variance=1 + 1 / 392, light=8.0).power(number, 1e-3) > 0.93
     exact = Totals(jj=8.0 * number, jr=8.0 * number * angle, rr=1.0, residuals=number, homodyned=6, images=6)
     found = phase_check([law], [exact], 2e-3)
     assert found.statistic == pytest.approx(angle)

@@ -15,10 +15,11 @@ from labqdl.optics.client_law import honest
 from labqdl.optics.law import LinkLaw
 from labqdl.optics.modes import rotate_j
 from labqdl.optics.sampler import sample_residuals, sample_statistics
-from labqdl.security import sample_size
 from labqdl.security.checks import cross_use_check, noise_check
 from labqdl.security.cross_use import CrossUseTotals, UseAccumulator, cross_use_law
 from labqdl.security.expected import HonestLayer, Totals, honest_layers, layer_light
+from labqdl.security.sample_size import Alternative, noise_threshold
+from labqdl.security.sample_size import Test as Kind
 from tests.security.light import BENCH, IDEAL, Reals, assert_power, assert_rate, assert_uniform, make_frame, make_light
 
 ROWS, N_MODES = 16, 12
@@ -252,9 +253,9 @@ def test_noise_that_repeats_is_found_as_predicted() -> None:
         # The exact honest mean instead of the envelope's, so that the formula's assumption holds.
         middle = law.floor + law.spike / N_MODES
         ratio = 1 + spread * uses.uses / middle
-        threshold = sample_size.noise_threshold(uses.weights, alpha) * middle
+        threshold = noise_threshold(uses.weights, alpha) * middle
         hits += uses.mean_square > threshold
-        predicted.append(sample_size.power("cross-use", ratio, uses.weights, alpha))
+        predicted.append(Alternative(Kind.CROSS_USE, ratio).power(uses.weights, alpha))
         unnoticed += noise_check([law], [part], 2 * alpha).passed
     assert 0.3 < np.mean(predicted) < 0.95
     # K differs between weights, and the spike is not white: three more per cent.

@@ -11,7 +11,8 @@ from scipy import stats
 
 from labqdl.security.checks import count_check, noise_check
 from labqdl.security.expected import LayerLight, Totals, honest_layers
-from labqdl.security.sample_size import gain_threshold, noise_threshold, power, symbols_needed
+from labqdl.security.sample_size import Alternative, gain_threshold, noise_threshold
+from labqdl.security.sample_size import Test as Kind
 from labqdl.security.sprt import expected_symbols, gain_information, noise_information
 from tests.security.light import assert_power, make_frame
 
@@ -54,7 +55,7 @@ def test_symbols_against_noise(name: str, transmission: float) -> None:
     number, sequential = first if transmission == 1 else second
     back = FIBRES[transmission]
     ratio = variance(transmission, back) / honest_variance(back)
-    found = symbols_needed("noise", ratio, ALPHA, POWER)
+    found = Alternative(Kind.NOISE, ratio).symbols_needed(ALPHA, POWER)
     assert found == pytest.approx(number, rel=digits, abs=0.5 if digits == 0 else 0)
     if sequential is not None:
         mean = expected_symbols(noise_information(ratio), ALPHA, 1 - POWER)
@@ -77,7 +78,7 @@ def test_symbols_against_loss(name: str, transmission: float) -> None:
     number, sequential = first if transmission == 1 else second
     variance = honest_variance(FIBRES[transmission])
     shift = fraction * math.sqrt(transmission)
-    found = symbols_needed("gain", shift, ALPHA, POWER, variance=variance, light=2 * MU)
+    found = Alternative(Kind.GAIN, shift, variance=variance, light=2 * MU).symbols_needed(ALPHA, POWER)
     coarse = number > 1e6
     assert found == pytest.approx(number, rel=4e-3 if coarse else 1e-5, abs=0.51)
     if sequential is not None:
@@ -91,7 +92,9 @@ def test_symbols_against_loss(name: str, transmission: float) -> None:
 )
 def test_rows_of_counting_against_over_amplification(transmission: float, gain: float, rows: int) -> None:
     photons = FIBRES[transmission] * added(2.0) / 2
-    found = symbols_needed("count", added(gain) / added(2.0), ALPHA, POWER, photons=photons, n_modes=N_MODES)
+    found = Alternative(Kind.COUNT, added(gain) / added(2.0), photons=photons, n_modes=N_MODES).symbols_needed(
+        ALPHA, POWER
+    )
     # Whole photons make the power jump from row to row; "smallest" is then a matter of a few rows.
     assert found % N_MODES == 0
     assert found // N_MODES == pytest.approx(rows, rel=3e-3)
@@ -101,7 +104,9 @@ def test_rows_of_counting_against_over_amplification(transmission: float, gain: 
 def test_a_cloner_of_little_noise_is_counted_in_few_rows(transmission: float, most: int) -> None:
     photons = FIBRES[transmission] * added(2.0) / 2
     isotropic = 0.01 * transmission / 2
-    found = symbols_needed("count", 1.0, ALPHA, POWER, photons=photons, n_modes=N_MODES, isotropic=isotropic)
+    found = Alternative(Kind.COUNT, 1.0, photons=photons, n_modes=N_MODES, isotropic=isotropic).symbols_needed(
+        ALPHA, POWER
+    )
     assert found / N_MODES <= most
 
 
@@ -113,12 +118,12 @@ def test_z_of_one_inference() -> None:
 
 
 def test_splitting_alpha_over_four_tests_costs_eight_per_cent() -> None:
-    one, four = (symbols_needed("gain", 0.01, alpha, POWER) for alpha in (ALPHA, ALPHA / 4))
+    one, four = (Alternative(Kind.GAIN, 0.01).symbols_needed(alpha, POWER) for alpha in (ALPHA, ALPHA / 4))
     assert four / one == pytest.approx(1.08, abs=0.005)
 
 
 def test_the_sequential_test_saves_46_per_cent_of_small_effects() -> None:
-    fixed = symbols_needed("noise", 1.01, ALPHA, POWER)
+    fixed = Alternative(Kind.NOISE, 1.01).symbols_needed(ALPHA, POWER)
     saved = 1 - expected_symbols(noise_information(1.01), ALPHA, 1 - POWER) / fixed
     assert saved == pytest.approx(0.46, abs=0.01)
 
@@ -128,14 +133,15 @@ def test_the_sequential_test_saves_46_per_cent_of_small_effects() -> None:
 
 @pytest.mark.parametrize("ratio", [3.0, 1.3, 0.6])
 def test_power_of_the_noise_test_by_simulation(ratio: float) -> None:
-    symbols = symbols_needed("noise", ratio, 1e-3, 0.8)
-    assert power("noise", ratio, symbols, 1e-3) >= 0.8 > power("noise", ratio, symbols - 1, 1e-3)
+    symbols = Alternative(Kind.NOISE, ratio).symbols_needed(1e-3, 0.8)
+    noisy = Alternative(Kind.NOISE, ratio)
+    assert noisy.power(symbols, 1e-3) >= 0.8 > noisy.power(symbols - 1, 1e-3)
     squares = ratio * np.random.default_rng(1).chisquare(symbols, size=20_000) / symbols
     edge = noise_threshold(symbols, 1e-3, upper=ratio > 1)
     hits = int(np.sum(squares > edge if ratio > 1 else squares < edge))
-    assert_power(hits, 20_000, power("noise", ratio, symbols, 1e-3))
+    assert_power(hits, 20_000, Alternative(Kind.NOISE, ratio).power(symbols, 1e-3))
     with pytest.raises(AssertionError, match="power"):
-        assert_power(hits, 20_000, power("noise", ratio**1.05, symbols, 1e-3))
+        assert_power(hits, 20_000, Alternative(Kind.NOISE, ratio**1.05).power(symbols, 1e-3))
 
 
 def test_many_symbols_follow_the_same_law_as_few() -> None:
@@ -145,13 +151,14 @@ def test_many_symbols_follow_the_same_law_as_few() -> None:
         assert noise_threshold(999_999, 1e-6, upper=upper) == pytest.approx(exact / 999_999, rel=1e-9)
         below, above = noise_threshold(999_999, 1e-6, upper=upper), noise_threshold(1_000_001, 1e-6, upper=upper)
         assert above == pytest.approx(below, rel=1e-7)
-    assert power("noise", 1.009, 999_999, 1e-6) == pytest.approx(power("noise", 1.009, 1_000_001, 1e-6), rel=1e-3)
-    assert power("cross-use", 1.009, 5000, 1e-3) == power("noise", 1.009, 5000, 1e-3)
+    noisy = Alternative(Kind.NOISE, 1.009)
+    assert noisy.power(999_999, 1e-6) == pytest.approx(noisy.power(1_000_001, 1e-6), rel=1e-3)
+    assert Alternative(Kind.CROSS_USE, 1.009).power(5000, 1e-3) == Alternative(Kind.NOISE, 1.009).power(5000, 1e-3)
 
 
 def test_power_of_the_gain_test_by_simulation() -> None:
-    symbols = symbols_needed("gain", 0.05, 1e-3, 0.7, variance=1.2, light=6.0)
-    assert power("gain", -0.05, symbols, 1e-3, variance=1.2, light=6.0) == pytest.approx(0.7, abs=2e-3)
+    symbols = Alternative(Kind.GAIN, 0.05, variance=1.2, light=6.0).symbols_needed(1e-3, 0.7)
+    assert Alternative(Kind.GAIN, -0.05, variance=1.2, light=6.0).power(symbols, 1e-3) == pytest.approx(0.7, abs=2e-3)
     estimate = 0.05 + np.random.default_rng(2).normal(scale=math.sqrt(1.2 / (symbols * 6.0)), size=20_000)
     hits = int(np.sum(estimate > gain_threshold(symbols, 1e-3, variance=1.2, light=6.0)))
     assert_power(hits, 20_000, 0.7)
@@ -159,12 +166,12 @@ def test_power_of_the_gain_test_by_simulation() -> None:
 
 @pytest.mark.parametrize("effect", [2.0, 0.4])
 def test_power_of_the_count_test_by_simulation(effect: float) -> None:
-    symbols = symbols_needed("count", effect, 1e-3, 0.9, photons=0.3, n_modes=8)
+    symbols = Alternative(Kind.COUNT, effect, photons=0.3, n_modes=8).symbols_needed(1e-3, 0.9)
     rows = symbols // 8
     counts = np.random.default_rng(3).negative_binomial(rows, 1 / (1 + 0.3 * effect), size=20_000)
     law = stats.nbinom(rows, 1 / 1.3)
     hits = int(np.sum(law.sf(counts - 1) <= 1e-3 if effect > 1 else law.cdf(counts) <= 1e-3))
-    assert_power(hits, 20_000, power("count", effect, symbols, 1e-3, photons=0.3, n_modes=8))
+    assert_power(hits, 20_000, Alternative(Kind.COUNT, effect, photons=0.3, n_modes=8).power(symbols, 1e-3))
     assert hits > 0.88 * 20_000
 
 
@@ -172,30 +179,28 @@ def test_the_check_itself_has_the_promised_power() -> None:
     # 5 rows of 392 modes; the check's envelope lets the spike lie in one direction, which costs little.
     law = honest_layers(make_frame(shapes=((5, 784),)), [LayerLight(1 / 784)])[0]
     ratio = 1.25
-    expected = power("noise", ratio, 1960, 1e-3)
+    expected = Alternative(Kind.NOISE, ratio).power(1960, 1e-3)
     squares = ratio * (1 + 1 / 392) * np.random.default_rng(4).chisquare(1960, size=400)
     caught = 0
     for square in squares:
         part = Totals(rr=float(square), residuals=1960, homodyned=5, energy=1.0, images=1)
         caught += not noise_check([law], [part], 2e-3).passed
     assert_power(caught, 400, expected)
-    rows = symbols_needed("count", 4 / 3, 1e-3, 0.9, photons=0.5, n_modes=392) // 392
+    rows = Alternative(Kind.COUNT, 4 / 3, photons=0.5, n_modes=392).symbols_needed(1e-3, 0.9) // 392
     photons = np.random.default_rng(5).negative_binomial(rows, 1 / (1 + 2 / 3), size=400)
     caught = sum(
         not count_check([law], [Totals(photons=int(k), slots=392 * rows, counted=rows, images=1)], 2e-3).passed
         for k in photons
     )
-    assert_power(caught, 400, power("count", 4 / 3, rows * 392, 1e-3, photons=0.5, n_modes=392))
+    assert_power(caught, 400, Alternative(Kind.COUNT, 4 / 3, photons=0.5, n_modes=392).power(rows * 392, 1e-3))
 
 
 def test_no_effect_needs_no_number() -> None:
-    for test, effect in (("gain", 0.0), ("noise", 1.0), ("cross-use", -1.0)):
+    for test, effect in ((Kind.GAIN, 0.0), (Kind.NOISE, 1.0), (Kind.CROSS_USE, -1.0), (Kind.COUNT, 1.0)):
         with pytest.raises(ValueError, match=test):
-            symbols_needed(test, effect, 1e-3, 0.9)
+            Alternative(test, effect).symbols_needed(1e-3, 0.9)
     with pytest.raises(ValueError, match="a power lies between"):
-        symbols_needed("gain", 0.1, 0.5, 0.4)
+        Alternative(Kind.GAIN, 0.1).symbols_needed(0.5, 0.4)
     with pytest.raises(ValueError, match="not found"):
-        symbols_needed("noise", 1 + 1e-14, 1e-3, 0.9)
-    with pytest.raises(ValueError, match="spectral"):
-        power("spectral", 0.1, 10, 1e-3)
-    assert symbols_needed("noise", 1e9, 1e-3, 0.5) == 1
+        Alternative(Kind.NOISE, 1 + 1e-14).symbols_needed(1e-3, 0.9)
+    assert Alternative(Kind.NOISE, 1e9).symbols_needed(1e-3, 0.5) == 1
