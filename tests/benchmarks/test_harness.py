@@ -157,6 +157,7 @@ def test_list_names_all() -> None:
     assert [line.split()[0] for line in done.output.splitlines()] == [
         "generators",
         "pass",
+        "depths",
         "torch",
         "gaussian",
         "scaling",
