@@ -100,14 +100,13 @@ def leakage_table(report: LeakageReport) -> Table:
 
 
 def assumption_notes(report: LeakageReport) -> Iterator[RenderableType]:
-    """What each engine assumes, once, and where the calibration comes from."""
+    """What each engine assumes, for which of its figures, and where the calibration comes from."""
     for quantity in Quantity:
         for engine in report.engines(quantity):
-            sentences: dict[str, None] = {}
-            for bound in report.bounds:
-                if bound.quantity is quantity and bound.engine == engine:
-                    sentences.update(dict.fromkeys(bound.assumptions))
-            yield Padding(Text(f"{engine}, {quantity}: assumes {'; '.join(sentences)}", style="dim"), (0, 0, 0, 2))
+            for place, (figures, sentences) in enumerate(report.assumptions(quantity, engine)):
+                start = f"{engine}, {quantity}, " if place == 0 else ""
+                words = f"{start}{figures}: assumes {'; '.join(sentences)}"
+                yield Padding(Text(words, style="dim"), (0, 0, 0, 2 if place == 0 else 6))
     for refusal in report.refusals:
         yield Padding(Text(f"{refusal.engine}, {refusal.quantity}: {refusal.reason}", style="dim"), (0, 0, 0, 2))
     calibrations = dict.fromkeys(entry for bound in report.bounds for entry in bound.calibration)

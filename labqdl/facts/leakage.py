@@ -75,6 +75,12 @@ class Bound:
         """Unit of `bits`."""
         return "bit per weight" if self.quantity is Quantity.WEIGHTS else "bit per feature"
 
+    @property
+    def figure(self) -> str:
+        """Which of its engine's figures this is, as tables head it: "one use", "60 uses", either also "certified"."""
+        uses = "one use" if self.uses == 1 else f"{self.uses:,} uses"
+        return uses if self.confidence is None else f"{uses} certified"
+
     def __str__(self) -> str:
         if self.confidence is None:
             standing = "asymptotic, parameters taken as known"
@@ -131,6 +137,27 @@ class LeakageReport:
         """Engines that speak about a quantity, in order of appearance."""
         return tuple(dict.fromkeys(bound.engine for bound in self.bounds if bound.quantity is quantity))
 
+    def assumptions(self, quantity: Quantity, engine: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """What an engine's figures about a quantity rest on: (figures in words, sentences that just these share).
+
+        Every sentence stands once. Those of all figures come first, the others in the order of the figures.
+        """
+        bounds = [bound for bound in self.bounds if bound.quantity is quantity and bound.engine == engine]
+        bounds.sort(key=lambda bound: (bound.confidence is not None, bound.uses))
+        everything = tuple(bound.figure for bound in bounds)
+        groups: dict[tuple[str, ...], list[str]] = {everything: []}
+        for sentence in dict.fromkeys(sentence for bound in bounds for sentence in bound.assumptions):
+            figures = tuple(bound.figure for bound in bounds if sentence in bound.assumptions)
+            groups.setdefault(figures, []).append(sentence)
+        return tuple(
+            (
+                "all figures" if figures == everything and len(figures) > 1 else " and ".join(figures),
+                tuple(sentences),
+            )
+            for figures, sentences in groups.items()
+            if sentences
+        )
+
     def to_json(self) -> dict[str, Any]:
         """The `leakage` object of `--json`: `weights` and `data`, each keyed by engine."""
         result: dict[str, Any] = {}
@@ -151,7 +178,7 @@ class LeakageReport:
                         entry["samples"] = bound.samples
                     if bound.uses > 1:
                         entry["cumulative_uses"] = bound.uses
-                    entry["assumptions"] = list(dict.fromkeys([*entry.get("assumptions", []), *bound.assumptions]))
+                    entry[prefix + "assumptions"] = list(bound.assumptions)
                     entry["calibration"] = list(bound.calibration)
                     if bound.best_overlap is not None:
                         entry[("cumulative_" if bound.uses > 1 else "") + "best_overlap"] = bound.best_overlap
@@ -166,7 +193,8 @@ class LeakageReport:
     def from_json(cls, document: Mapping[str, Any]) -> LeakageReport:
         """The report behind a `leakage` object of `--json`, as far as that tells.
 
-        The object has the assumptions of an engine's figures in one list, so each bound comes back with all of them.
+        Older objects have the assumptions of all of an engine's figures in one list; each bound comes back with all of
+        them then.
 
         Raises
         ------
@@ -196,7 +224,11 @@ class LeakageReport:
                                 uses=int(entry["cumulative_uses"]) if cumulative else 1,
                                 confidence=float(entry["confidence"]) if certified else None,
                                 samples=int(entry["samples"]) if certified else 0,
-                                assumptions=tuple(entry["assumptions"]),
+                                assumptions=tuple(
+                                    entry[prefix + "assumptions"]
+                                    if prefix + "assumptions" in entry
+                                    else entry["assumptions"]
+                                ),
                                 calibration=tuple(entry["calibration"]),
                                 best_overlap=None if overlap is None else float(overlap),
                             )

@@ -257,15 +257,15 @@ def _budget(leaks: Leaks, bound: Bound) -> float | None:
     return budgets.bits_per_feature if bound.uses == 1 else budgets.cumulative_bits_per_feature
 
 
-def _assumptions(leaks: Leaks) -> tuple[tuple[str, tuple[str, ...], str], ...]:
-    """Engine with quantity, its assumptions, and where its calibration comes from."""
+def _assumptions(leaks: Leaks) -> tuple[tuple[str, tuple[tuple[str, tuple[str, ...]], ...], str], ...]:
+    """Engine with quantity, its assumptions by the figures that they belong to, and where its calibration is from."""
     found = []
     for quantity in Quantity:
         for engine in leaks.report.engines(quantity):
             chosen = [b for b in leaks.report.bounds if b.quantity is quantity and b.engine == engine]
-            sentences = dict.fromkeys(sentence for bound in chosen for sentence in bound.assumptions)
+            groups = leaks.report.assumptions(quantity, engine)
             sources = dict.fromkeys(source for bound in chosen for source in bound.calibration)
-            found.append((f"{engine}, {quantity}", tuple(sentences), ", ".join(sources)))
+            found.append((f"{engine}, {quantity}", groups, ", ".join(sources)))
     return tuple(found)
 
 
