@@ -53,6 +53,10 @@ class InputError(LabqdlError):
         self.hint = hint
         super().__init__(str(self))
 
+    def at(self, source: str | None, key: str | None = None) -> InputError:
+        """The same mistake at another place."""
+        return InputError(self.problem, source=source, key=key, expected=self.expected, hint=self.hint)
+
     def __str__(self) -> str:
         place = ""
         if self.source is not None:

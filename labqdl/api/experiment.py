@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from labqdl.api.importing import check_shape, load_model_or_explain
 from labqdl.config import ExperimentConfig, load_experiment, load_link, resolve_operating_point
-from labqdl.config.experiment import SCHEMA
+from labqdl.config.experiment import FIELDS
 from labqdl.errors import InputError
 from labqdl.facts import (
     Budgets,
@@ -50,7 +50,6 @@ DEFAULT_MONITOR_PHOTONS = 1e-5
 """Photons per mode that such a client's power meter takes: 0.0001 bit per weight that the server cannot exclude."""
 
 _Limits = TypeVar("_Limits", VerificationPlan, Budgets)
-_Word = TypeVar("_Word", Depth, ShotNoise)
 
 
 @dataclass(frozen=True)
@@ -170,17 +169,35 @@ def configure(file: str | Path | None, overrides: dict[str, Any]) -> ExperimentC
     InputError
         For a mistake in the file, or an override that no experiment has.
     """
-    known = {field.name for field in fields(ExperimentConfig)} - {"source", "folder"}
     for name in overrides:
-        if name not in known:
-            raise InputError(f"unknown setting '{name}'", expected="one of " + ", ".join(sorted(known)))
+        if name not in FIELDS:
+            raise InputError(f"unknown setting '{name}'", expected="one of " + ", ".join(sorted(FIELDS)))
     config = load_experiment(file) if file is not None else ExperimentConfig()
     given = {name: value for name, value in overrides.items() if value is not None}
+    overridden = frozenset(given)
     for name in ("model", "data", "labels", "link", "out", "accounts"):
         if name not in given and getattr(config, name) is not None and config.folder is not None:
             given[name] = _from_file(config, name)
     plain: dict[str, Any] = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
-    return replace(config, **plain)
+    merged = replace(config, **plain, overridden=overridden)
+    # Only here: older records may hold both.
+    if merged.vacuum_slots and (merged.shot_noise or ShotNoise.KNOWN) == ShotNoise.KNOWN:
+        raise _placed(
+            merged,
+            InputError(
+                f"{merged.vacuum_slots} vacuum slots are of no use to a server that knows its shot-noise unit",
+                source=merged.source,
+                key="vacuum_slots",
+                expected="0 where the shot-noise unit is 'known'",
+                hint=f"A shot_noise that is '{ShotNoise.OWN}' or '{ShotNoise.CROSSED}' is measured in such slots",
+            ),
+        )
+    return merged
+
+
+def _placed(config: ExperimentConfig, error: InputError) -> InputError:
+    """A mistake in a value that did not come from the file does not name the file."""
+    return error.at(None, error.key) if error.source == config.source and error.key in config.overridden else error
 
 
 def _from_file(config: ExperimentConfig, name: str) -> str:
@@ -200,15 +217,22 @@ def resolve(config: ExperimentConfig) -> Experiment:
     InputError
         For any mistake; names file, key, option or value.
     """
+    try:
+        return _resolved(config)
+    except InputError as error:
+        raise _placed(config, error) from None
+
+
+def _resolved(config: ExperimentConfig) -> Experiment:
     source = config.source
-    depth = _one_of(Depth, config.depth or Depth.STATISTICS.value, "depth", source)
+    depth = Depth.STATISTICS if config.depth is None else Depth(_checked(config, "depth"))
     link = load_link(config.link or DEFAULT_LINK)
     point = _point(config, link.operating_point)
     client = parse_client(config.client or "honest")
     channel = parse_channel(config.channel or "honest")
     server = parse_server(config.server or "honest")
-    plan = _limits(VerificationPlan, config, source)
-    budgets = _limits(Budgets, config, source)
+    plan = _limits(VerificationPlan, config)
+    budgets = _limits(Budgets, config)
     model_source = _absolute(config.model or DEFAULT_MODEL)
     network = load_model_or_explain(model_source)
     data_source = config.data or default_dataset(model_source)
@@ -257,7 +281,7 @@ def resolve(config: ExperimentConfig) -> Experiment:
         link=link.name,
         link_source=_absolute(config.link or DEFAULT_LINK),
         point=point,
-        last_layer_db=_last_layer(config.last_layer_db, config.source),
+        last_layer_db=0.0 if config.last_layer_db is None else _checked(config, "last_layer_db"),
         ledger=ledger,
         world=channel.build(ledger),
         client=client.word,
@@ -338,12 +362,9 @@ def layers_light(network: Network, mu: float, last_layer_db: float) -> tuple[flo
     return tuple(mu * share for share in shares)
 
 
-def _last_layer(value: float | None, source: str | None) -> float:
-    """Checked here as well: flags and Python callers do not pass through a file."""
-    if value is None:
-        return 0.0
-    checked: float = SCHEMA["last_layer_db"].check(value, source=source)
-    return checked
+def _checked(config: ExperimentConfig, key: str) -> Any:
+    """A value within its limits; checked here as well, as flags and Python callers do not pass through a file."""
+    return FIELDS[key].check(getattr(config, key), source=config.source)
 
 
 def _point(config: ExperimentConfig, default: OperatingPoint | None) -> OperatingPoint:
@@ -360,25 +381,13 @@ def _point(config: ExperimentConfig, default: OperatingPoint | None) -> Operatin
         raise InputError(str(error), source=config.source) from None
 
 
-def _one_of(kind: type[_Word], word: str, key: str, source: str | None) -> _Word:
-    try:
-        return kind(word)
-    except ValueError:
-        raise InputError(
-            f"unknown {key} '{word}'", source=source, key=key, expected="one of " + ", ".join(kind)
-        ) from None
-
-
-def _limits(kind: type[_Limits], config: ExperimentConfig, source: str | None) -> _Limits:
+def _limits(kind: type[_Limits], config: ExperimentConfig) -> _Limits:
     """A plan or budgets with what the configuration says in place of the defaults."""
     names = [field.name for field in fields(kind)]
-    given = {name: getattr(config, name) for name in names if getattr(config, name) is not None}
+    given = {name: _checked(config, name) for name in names if getattr(config, name) is not None}
     if "shot_noise" in given:
-        given["shot_noise"] = _one_of(ShotNoise, given["shot_noise"], "shot_noise", source)
-    try:
-        return kind(**given)
-    except ValueError as error:
-        raise InputError(str(error), source=source) from None
+        given["shot_noise"] = ShotNoise(given["shot_noise"])
+    return kind(**given)
 
 
 def _absolute(what: str) -> str:

@@ -23,6 +23,7 @@ from labqdl.api.bounding import f2_db, with_any_probe
 from labqdl.api.experiment import Experiment, configure, resolve
 from labqdl.api.results import RunResult
 from labqdl.config import ExperimentConfig
+from labqdl.config.experiment import FIELDS
 from labqdl.errors import InputError, RecordError, Stopped
 from labqdl.facts import FrameDescription, Reason, TestResult, Verdict, VerdictKind
 from labqdl.link import EmulatedLink, parse_channel, parse_client, parse_server
@@ -149,8 +150,7 @@ def resume(path: str | Path, *, on_block: OnBlock | None = None) -> RunResult:
 
 
 def _given(config: ExperimentConfig) -> dict[str, Any]:
-    values = asdict(config)
-    return {name: value for name, value in values.items() if name not in ("source", "folder") and value is not None}
+    return {name: getattr(config, name) for name in FIELDS if getattr(config, name) is not None}
 
 
 def _run_name(experiment: Experiment) -> str:

@@ -12,7 +12,7 @@ import click
 
 from labqdl import __version__
 from labqdl.cli.output import Output, discard_output
-from labqdl.errors import LabqdlError
+from labqdl.errors import InputError, LabqdlError
 
 COMMANDS = (
     "demo", "run", "resume", "runs", "accounts", "report", "replay", "recover", "export", "compare",
@@ -55,6 +55,17 @@ class LazyGroup(click.Group):
                 raise
             raise click.UsageError(f"{error.message} Did you mean '{near[0]}'?", ctx) from None
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a mistake in a setting that came as an option names that option."""
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            command = None if error.source is not None else self.get_command(ctx, ctx.invoked_subcommand or "")
+            for parameter in () if command is None else command.params:
+                if parameter.name == error.key:
+                    raise error.at(parameter.opts[0]) from None
+            raise
+
 
 def _set(context: click.Context, parameter: click.Parameter, value: bool) -> None:
     if value:
@@ -85,6 +96,15 @@ def cli(context: click.Context, quiet: bool, verbose: bool) -> None:
     context.obj = Output(quiet=quiet, verbose=verbose)
 
 
+def _usage(error: click.ClickException) -> str:
+    """A mistake in the words of a command, in one line, and where its options are told."""
+    message = " ".join(error.format_message().split())
+    if not isinstance(error, click.UsageError) or error.ctx is None:
+        return message
+    end = "" if message.endswith((".", "?")) else "."
+    return f"{message}{end} '{error.ctx.command_path} --help' says what there is"
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the `labqdl` command; always ends in SystemExit with the documented code."""
     sys.exit(run(arguments))
@@ -93,11 +113,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code; a foreseen error prints one line and no traceback."""
     try:
-        outcome: Any = cli.main(args=None if arguments is None else list(arguments), standalone_mode=False)
+        outcome: Any = cli.main(arguments, "labqdl", standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        return error.exit_code
+    except click.ClickException as error:
+        click.echo(f"labqdl: {_usage(error)}", err=True)
         return error.exit_code
     except LabqdlError as error:
         click.echo(f"labqdl: {error}", err=True)

@@ -140,12 +140,16 @@ SCHEMA = Section(
 )
 """Everything that an experiment file may hold."""
 
+FIELDS = {entry.name: entry for section in (SCHEMA, *SCHEMA.sections) for entry in section.fields}
+"""Every key, whatever its section."""
+
 
 @dataclass(frozen=True, slots=True)
 class ExperimentConfig:
     """What an experiment file says; None for what it does not say. See `SCHEMA` for the meaning of each key.
 
-    `source` is the file, `folder` the folder that relative paths in it count from (None without a file).
+    `source` is the file, `folder` the folder that relative paths in it count from (None without a file); `overridden`
+    are the keys whose values did not come from it, but from an option or an argument.
     """
 
     model: str | None = None
@@ -181,6 +185,7 @@ class ExperimentConfig:
     cumulative_bits_per_feature: float | None = None
     source: str | None = None
     folder: Path | None = None
+    overridden: frozenset[str] = frozenset()
 
     def path(self, value: str) -> Path:
         """A path from the file, counted from the file's folder where it is relative."""

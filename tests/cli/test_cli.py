@@ -222,12 +222,12 @@ def bad_model(folder: Path) -> str:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["run", "--mu", "-1"], "mu"),
-        (["run", "--mu", "nan"], "mu"),
+        (["run", "--mu", "-1"], "labqdl: --mu: -1.0"),
+        (["run", "--mu", "nan"], "--mu: nan"),
         (["run", "--mu", "bright"], "'bright' is not a valid float"),
-        (["run", "--amplifier-gain", "0.9"], "amplifier_gain"),
+        (["run", "--amplifier-gain", "0.9"], "--amplifier-gain: 0.9"),
         (["run", "--tap", "magic"], "magic"),
-        (["run", "--tap", "feed-forward", "--tap-transmissivity", "1.5"], "tap_transmissivity"),
+        (["run", "--tap", "feed-forward", "--tap-transmissivity", "1.5"], "--tap-transmissivity: 1.5"),
         (["run", "--link", "ideel"], "Did you mean 'ideal'"),
         (["run", "--link", "missing.toml"], "missing.toml"),
         (["run", "--model", "mnist-rubost"], "mnist-robust"),
@@ -237,21 +237,31 @@ def bad_model(folder: Path) -> str:
         (["run", "--client", "evil"], "expected one of honest"),
         (["run", "--client", "cloner:-1"], "cloner:-1"),
         (["run", "--channel", "evil"], "--channel"),
-        (["run", "--seed", "-1"], "seed"),
-        (["run", "--depth", "deep"], "deep"),
+        (["run", "--seed", "-1"], "--seed: -1"),
+        (["run", "--depth", "deep"], "--depth: 'deep' is not known"),
         (["run", "--data", "nothing.npz", "--model", "breast-cancer"], "nothing.npz"),
         (["run", "--data", "mnist-test", "--model", "breast-cancer"], "(data, 30)"),
         (["run", "missing.toml"], "missing.toml"),
-        (["run", "--nonsense"], "No such option"),
+        (
+            ["run", "--nonsense"],
+            "No such option '--nonsense'. Did you mean '--seed'? 'labqdl run --help' says what there is",
+        ),
+        (["rnu"], "labqdl: No such command 'rnu'. Did you mean 'run'? 'labqdl --help' says what there is"),
+        (["export", "run"], "labqdl: Missing argument 'FILE'. 'labqdl export --help'"),
+        (["run", "--mu"], "labqdl: Option '--mu' requires an argument."),
+        (["run", "--residual-share", "7"], "--residual-share: 7.0"),
+        (["run", "--shot-noise", "loud"], "--shot-noise: 'loud' is not known"),
+        (["run", "--vacuum-slots", "4"], "--vacuum-slots: 4 vacuum slots are of no use"),
+        (["train", "breast-cancer-train", "model", "--epochs", "0"], "--epochs: found 0"),
         (["bound", "--transmissivity", "1.2"], "--transmissivity"),
         (["bound", "--excess", "-1"], "--excess"),
         (["bound", "--excess", "1e300"], "--excess"),
-        (["bound", "--mu", "nan"], "key 'mu'"),
-        (["bound", "--mu", "-1"], "key 'mu'"),
-        (["bound", "--amplifier-gain", "0.9"], "key 'amplifier_gain'"),
+        (["bound", "--mu", "nan"], "--mu: nan"),
+        (["bound", "--mu", "-1"], "--mu: -1.0"),
+        (["bound", "--amplifier-gain", "0.9"], "--amplifier-gain: 0.9"),
         (["bound", "--tap", "magic"], "feed-forward"),
-        (["run", "--mu", "1e300"], "key 'mu'"),
-        (["run", "--amplifier-gain", "1e300"], "key 'amplifier_gain'"),
+        (["run", "--mu", "1e300"], "--mu: 1e+300"),
+        (["run", "--amplifier-gain", "1e300"], "--amplifier-gain: 1e+300"),
         (["run", "--labels", "nowhere"], "has its own"),
         (["bound", "--modes", "3"], "--modes and --rows"),
         (["bound", "--samples", "0"], "--samples"),
@@ -270,8 +280,17 @@ def test_mistakes_get_one_clear_line(labqdl_command: Any, arguments: list[str], 
     assert words.code == 2
     assert words.out == ""
     assert expected in words.err
-    assert "Traceback" not in words.err
+    assert words.err.startswith("labqdl: ")
+    assert words.err.count("\n") == 1
     assert not Path("runs").exists()
+
+
+def test_a_mistake_in_an_option_beside_a_file_names_the_option(labqdl_command: Any) -> None:
+    Path("e.toml").write_text("mu = 3\n[verification]\nvacuum_slots = 2\n")
+    assert labqdl_command("run", "e.toml").err.startswith("labqdl: e.toml: key 'vacuum_slots'")
+    shot_noise = ("--shot-noise", "own")
+    assert labqdl_command("run", "e.toml", *shot_noise, "--mu", "-1").err.startswith("labqdl: --mu: -1.0")
+    assert labqdl_command("run", "e.toml", *shot_noise, "--mu", "2", "--dry-run", "--images", "1").code == 0
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from labqdl.config import ExperimentConfig, experiment, load_experiment
-from labqdl.config.experiment import SCHEMA
+from labqdl.config.experiment import FIELDS
 from labqdl.errors import InputError
 from labqdl.link import behaviours
 
@@ -81,8 +81,7 @@ def test_what_is_not_given_is_none(tmp_path: Path) -> None:
 
 
 def test_schema_and_dataclass_name_the_same_keys() -> None:
-    keys = {field.name for section in (SCHEMA, *SCHEMA.sections) for field in section.fields}
-    assert keys | {"source", "folder"} == {field.name for field in dataclasses.fields(ExperimentConfig)}
+    assert {*FIELDS, "source", "folder", "overridden"} == {field.name for field in dataclasses.fields(ExperimentConfig)}
 
 
 @pytest.mark.parametrize(
