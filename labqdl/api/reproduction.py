@@ -15,13 +15,21 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from labqdl.api.bounding import DEFAULT_MODES, DEFAULT_ROWS, layer_frames
+from labqdl.facts import Ledger, TapSetting
 from labqdl.network.catalogue import load_model
 from labqdl.network.datasets import mnist_test
 from labqdl.network.evaluate import accuracy_vs_f2
 from labqdl.optics.gain_tap import amplifier_tap
+from labqdl.planner.plane import authors_map
 from labqdl.rng import Roots
 from labqdl.security.data import best_overlap, data_leakage
-from labqdl.security.engines import arxiv_2024_data, prx_2025_data, published_added_noise
+from labqdl.security.engines import (
+    arxiv_2024_data,
+    network_data_leakage,
+    prx_2025_data,
+    published_added_noise,
+)
 from labqdl.security.entropy import thermal_entropy
 from labqdl.security.holevo import repeated_weight_leakage, weight_leakage
 from labqdl.security.published import (
@@ -39,6 +47,8 @@ GAINS = (1.1, 1.2, 1.5, 2.0, 3.4142, 5.0)
 MODELS = ("mnist-plain", "mnist-robust")
 """Our networks on the authors' axis: one trained as theirs was, without noise, and one trained for it."""
 CONFIDENCE = 0.95
+_LIMIT = 0.1
+"""Bits of either party at the authors' reference point."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,6 +338,30 @@ def mistakes() -> tuple[Mistake, ...]:
             "bit per mode after 10 uses of the same weights",
             "ten times the figure of one use is no bound: noise can be put on the copies' symmetric mode",
         ),
+        _axis_mistake(),
+    )
+
+
+def _axis_mistake() -> Mistake:
+    """The map's axis of the weights, at the point where both axes read 0.1: the reference point of the later code."""
+    _, mu, gain = HEADLINES[2]
+    drawn = authors_map(n_modes=N_MODES, rows=ALL_ROWS)
+    column, row = (int(np.argmin(np.abs(axis - _LIMIT))) for axis in (drawn.weights, drawn.data))
+    right = int(np.argmin(np.abs(drawn.true_weights[row] - _LIMIT)))
+    layers = layer_frames(DEFAULT_MODES, DEFAULT_ROWS, mu)
+    exact = network_data_leakage(layers, TapSetting.amplifier(gain), Ledger("ideal", ()))
+    return Mistake(
+        "E13",
+        "map of accuracy",
+        "the axis of the weights holds the diagonal (mu_i, G_i) of the grid: a column is labelled with its own gain, "
+        "whatever the gain of the row",
+        float(drawn.accuracy[row, column]),
+        float(drawn.accuracy[row, right]),
+        f"accuracy at {_LIMIT:g} bit per weight and {_LIMIT:g} bit per data symbol",
+        f"the point drawn there leaks {drawn.true_weights[row, column]:.3f} bit per weight by their own formula; both "
+        f"of their formulas give {_LIMIT:g} at mu = {mu:g}, G = {gain:g}, with "
+        f"{100 * drawn.accuracy[row, right]:.1f} % instead of {100 * drawn.accuracy[row, column]:.1f} %, where the data leak exactly "
+        f"{exact / layers[0].n_features:.3f} bit per feature by both layers",
     )
 
 

@@ -9,9 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from labqdl.api.plan_map import their_point
+from labqdl.api.planning import PAPER_NETWORK, plan
 from labqdl.api.reproduction import accuracy_table, gain_table, headline_table, mistakes, reproduce
 from labqdl.api.reproduction_page import markdown
 from labqdl.cli.root import run as command_line
+from labqdl.security.engines import prx_2025_data
+from labqdl.security.holevo import weight_leakage
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reproduction.md"
 
@@ -46,13 +50,35 @@ def test_headline_survives_and_the_claim_about_the_data_does_not() -> None:
 
 def test_errors_have_the_effects_that_are_claimed() -> None:
     found = {each.name: each for each in mistakes()}
-    assert set(found) == {f"E{number}" for number in range(1, 13)}
+    assert set(found) == {f"E{number}" for number in range(1, 14)}
     assert found["E4"].effect.startswith("the exact number is 137 times")
     assert found["E9"].published == pytest.approx(2.020, abs=5e-4)
     assert "2.000 bit for no disturbance" in found["E9"].effect
     assert found["E12"].corrected == pytest.approx(2.228, abs=5e-4)
     for each in found.values():
         assert (each.published is None) == (each.corrected is None)
+
+
+def test_the_point_of_the_published_map_leaks_otherwise_than_it_is_labelled() -> None:
+    """E13 against the same figures by other routes: their code's map cell by cell, and the planner's own point."""
+    (found,) = (each for each in mistakes() if each.name == "E13")
+    assert found.published == pytest.approx(0.958, abs=5e-4)
+    assert found.corrected == pytest.approx(0.971, abs=5e-4)
+    drawn, data = (float(word) for word in re.findall(r"leaks? (?:exactly )?([0-9.]+) bit", found.effect))
+    assert drawn == pytest.approx(0.040, abs=5e-4)
+    assert data == pytest.approx(0.526, abs=5e-4)
+    gains, mus = 1 + np.logspace(-2.1, np.log10(2.5), 512), np.logspace(-2, np.log10(50), 512)
+    row = int(np.argmin([abs(prx_2025_data(gain, n_modes=392, rows=794) - 0.1) for gain in gains]))
+
+    def weights(mu: float, gain: float) -> float:
+        return weight_leakage(mu=mu, transmissivity=1.0, excess=2 * (gain - 1) / gain / 392) / 2
+
+    column = int(np.argmin([abs(weights(*pair) - 0.1) for pair in zip(mus, gains, strict=True)]))
+    assert weights(mus[column], gains[row]) == pytest.approx(drawn, abs=5e-4)
+    theirs = plan(model=PAPER_NETWORK, link="ideal", tap="amplifier", details=False).answer.question
+    weights_there, data_there = their_point(theirs)
+    assert weights_there == pytest.approx(0.1, abs=2e-3)
+    assert data_there == pytest.approx(data, abs=5e-4)
 
 
 def test_small_accuracy_table_has_intervals_that_hold_their_means() -> None:
