@@ -360,8 +360,8 @@ def _axis_mistake() -> Mistake:
         f"accuracy at {_LIMIT:g} bit per weight and {_LIMIT:g} bit per data symbol",
         f"the point drawn there leaks {drawn.true_weights[row, column]:.3f} bit per weight by their own formula; both "
         f"of their formulas give {_LIMIT:g} at mu = {mu:g}, G = {gain:g}, with "
-        f"{100 * drawn.accuracy[row, right]:.1f} % instead of {100 * drawn.accuracy[row, column]:.1f} %, where the data leak exactly "
-        f"{exact / layers[0].n_features:.3f} bit per feature by both layers",
+        f"{100 * drawn.accuracy[row, right]:.1f} % instead of {100 * drawn.accuracy[row, column]:.1f} %, where "
+        f"the data leak exactly {exact / layers[0].n_features:.3f} bit per feature by both layers",
     )
 
 
