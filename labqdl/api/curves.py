@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labqdl.api.places import write_text
 from labqdl.errors import InputError
 from labqdl.network import Network, load_dataset, load_model, predictions
 from labqdl.network.catalogue import SHIPPED_MODELS
@@ -178,16 +179,11 @@ def save_curve(curve: MeasuredCurve, name: str, path: str | Path) -> Path:
     InputError
         Where it cannot be written.
     """
-    target = Path(path)
     document = curve_to_json(curve, name)
     rows = ",\n".join(f"  {json.dumps(row)}" for row in document.pop("accuracy"))
     lines = [f' "{key}": {json.dumps(value)}' for key, value in document.items()]
     text = "{\n" + ",\n".join(lines) + f',\n "accuracy": [\n{rows}\n ]\n}}\n'
-    try:
-        target.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror or error}", source=target) from None
-    return target
+    return write_text(Path(path), text)
 
 
 def load_curve(what: str | Path) -> MeasuredCurve:

@@ -43,20 +43,6 @@ class Description:
     attributes: Mapping[str, str] = field(default_factory=dict)
 
 
-def check_target(target: Path, *, overwrite: bool) -> None:
-    """InputError where nothing can be written: an ending that says no format, a file that is there."""
-    if target.suffix.lower() not in _WRITERS:
-        raise InputError(
-            f"ending '{target.suffix}' says no format",
-            source=target,
-            expected=".h5 or .hdf5 (HDF5), .nc or .nc4 (NetCDF)",
-        )
-    if target.is_dir() or (target.exists() and not overwrite):
-        raise InputError("this place is taken", source=target, hint="Choose another name, or give --overwrite")
-    if not target.parent.is_dir():
-        raise InputError(f"folder '{target.parent}' does not exist", source=target)
-
-
 def write(target: Path, described: Description) -> Path:
     """Write a file in the format that its ending says; InputError where the extra is missing."""
     temporary = storage.partial_name(target)
@@ -129,6 +115,10 @@ _WRITERS: Mapping[str, Callable[[Path, Description], None]] = {
     ".nc": _write_netcdf,
     ".nc4": _write_netcdf,
 }
+
+
+ENDINGS = tuple(_WRITERS)
+"""Endings of files, each of which says a format."""
 
 
 def _storage(variable: Variable, shape: tuple[int, ...], words: Any) -> dict[str, Any]:

@@ -25,7 +25,8 @@ from labqdl.api.blocks import (
     load_logits,
     load_outcomes,
 )
-from labqdl.api.export_files import Description, Piece, Variable, check_target, write
+from labqdl.api.export_files import ENDINGS, Description, Piece, Variable, write
+from labqdl.api.places import file_place
 from labqdl.api.reading import RecordedRun, open_run
 from labqdl.errors import InputError
 from labqdl.network import predictions
@@ -101,8 +102,7 @@ def export(path: str | Path, target: str | Path, *, party: str | None = None, ov
     RecordError
         For a damaged run; names the file.
     """
-    target = Path(target)
-    check_target(target, overwrite=overwrite)
+    target = file_place(target, "FILE", endings=ENDINGS, overwrite=overwrite)
     if party not in (None, Party.SERVER.value, Party.CLIENT.value):
         raise InputError(f"there is no party '{party}'", source="--party", expected="server or client")
     return write(target, describe(open_run(path), None if party is None else Party(party)))

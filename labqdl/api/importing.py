@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from labqdl.api.places import model_place
 from labqdl.config import load_link
 from labqdl.errors import InputError
 from labqdl.facts import Activation, Bound, LayerFrame
@@ -70,10 +71,7 @@ def convert_onnx(
     InputError
         As `load_model_or_explain`, and where the files cannot be written.
     """
-    place = Path(target)
-    place = place.with_suffix("") if place.suffix in (".safetensors", ".json") else place
-    if not place.name or place.is_dir() or not place.parent.is_dir():
-        raise InputError(f"'{target}' is no name for a model", expected="a path in a folder that exists")
+    place = model_place(target)
     file = None if pipeline is None else Path(pipeline)
     try:
         network = load_onnx(Path(source), pipeline=file, publish_scales=publish_scales)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from labqdl.api.places import file_place, write_text
 from labqdl.api.plan_tables import target_words
 from labqdl.api.planning import MARGIN, PlanResult
 from labqdl.config import shipped_links
@@ -42,7 +43,7 @@ def write_experiment(result: PlanResult, path: str | Path) -> tuple[Path, ...]:
     files = []
     link = _link_source(result)
     if point.ledger != result.link_file.ledger:
-        beside = target.with_name(f"{target.stem}-link.toml")
+        beside = _link_file(target)
         text = link_text(
             point.ledger,
             name=f"{result.link}-{point.stage.name}",
@@ -50,7 +51,7 @@ def write_experiment(result: PlanResult, path: str | Path) -> tuple[Path, ...]:
             point=OperatingPoint(point.mu, point.setting),
             comments=comments,
         )
-        files.append(_written(beside, text))
+        files.append(write_text(beside, text))
         link = beside.name
     values: dict[str, Any] = {
         "model": _model_source(result),
@@ -59,16 +60,19 @@ def write_experiment(result: PlanResult, path: str | Path) -> tuple[Path, ...]:
         "last_layer_db": best.last_layer_db or None,
         **_limits(result),
     }
-    files.insert(0, _written(target, experiment_text(values, comments)))
+    files.insert(0, write_text(target, experiment_text(values, comments)))
     return tuple(files)
 
 
 def experiment_path(path: str | Path) -> Path:
-    """InputError unless the path is one for an experiment file."""
-    target = Path(path)
-    if target.suffix.lower() != ".toml":
-        raise InputError(f"'{path}'", source="--write", expected="a file that ends in .toml")
+    """InputError unless an experiment file can be written there, and a link file beside it."""
+    target = file_place(path, "--write", endings=(".toml",))
+    file_place(_link_file(target))
     return target
+
+
+def _link_file(experiment: Path) -> Path:
+    return experiment.with_name(f"{experiment.stem}-link.toml")
 
 
 def _limits(result: PlanResult) -> dict[str, Any]:
@@ -109,11 +113,3 @@ def _model_source(result: PlanResult) -> str:
 
 def _absolute(path: str) -> str:
     return str(Path(path).absolute())
-
-
-def _written(path: Path, text: str) -> Path:
-    try:
-        path.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror or error}", source=path) from None
-    return path

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from labqdl.api.places import file_place, write_text
 from labqdl.api.planning import DEFAULT_LINK, PAPER_NETWORK, PlanResult, plan
 from labqdl.errors import InputError
 from labqdl.facts import TapKind
@@ -22,7 +23,7 @@ from labqdl.plots.maps import LIMITS, MapPanel, leakage_maps
 
 MAP_SCHEMA = "labqdl.map/1"
 LEVELS = (0.9, 0.95, 0.96, 0.97)
-ENDINGS = (".png", ".pdf", ".svg", ".json")
+ENDINGS = (*style.ENDINGS, ".json")
 _COLUMNS, _ROWS, _PUBLISHED = 160, 120, 160
 _THEIR_POINT = (0.1, 0.1)
 _THEIR_GAIN, _THEIR_MU = 1.1835, 33.70
@@ -96,18 +97,12 @@ def save_map(result: PlanResult, path: str | Path) -> Path:
     if target.suffix.lower() != ".json":
         return style.save(leakage_maps(panels, levels=LEVELS), target)
     document = {"schema": MAP_SCHEMA, "panels": [_panel(panel) for panel in panels]}
-    try:
-        target.write_text(json.dumps(document, allow_nan=False) + "\n", encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror or error}", source=target) from None
-    return target
+    return write_text(target, json.dumps(document, allow_nan=False) + "\n")
 
 
 def map_path(path: str | Path) -> Path:
-    """InputError unless the path is one for a map, and what draws it is installed."""
-    target = Path(path)
-    if target.suffix.lower() not in ENDINGS:
-        raise InputError(f"'{path}'", source="--map", expected="a file that ends in " + ", ".join(ENDINGS))
+    """InputError unless a map can be written there, and what draws it is installed."""
+    target = file_place(path, "--map", endings=ENDINGS)
     if target.suffix.lower() != ".json":
         style.require_matplotlib()
     return target

@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from labqdl import __version__
 from labqdl.api.blocks import finished_blocks, load_light, load_logits, load_outcomes
+from labqdl.api.places import cannot_write, folder_place
 from labqdl.api.reading import RecordedRun, open_run
 from labqdl.api.report_light import gather_evidence, gather_outcomes
 from labqdl.api.results import Printable, describe_point
@@ -132,10 +133,10 @@ def write_report(run: str | Path, *, out: str | Path | None = None, symbol_rate:
         raise InputError(f"symbol rate {symbol_rate!r}", source="--symbol-rate", expected="symbols per second, above 0")
     style.require_matplotlib()
     require_jinja2()
+    folder = folder_place(Path(run) / FOLDER if out is None else out, "--out")
     gathered = gather(run, symbol_rate=symbol_rate)
     pictures = draw(gathered)
     page = compose(gathered, pictures)
-    folder = Path(run) / FOLDER if out is None else Path(out)
     written = []
     try:
         (folder / PICTURES).mkdir(parents=True, exist_ok=True)
@@ -145,11 +146,7 @@ def write_report(run: str | Path, *, out: str | Path | None = None, symbol_rate:
             written.append(file)
         (folder / PAGE).write_text(page, encoding="utf-8", newline="\n")
     except OSError as error:
-        raise InputError(
-            f"the report cannot be written: {error.strerror or error}",
-            source=folder,
-            hint="Choose another place with --out.",
-        ) from error
+        raise cannot_write(folder, error) from None
     return Report(Path(run), folder / PAGE, tuple(written), gathered.notes)
 
 

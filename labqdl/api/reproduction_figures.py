@@ -7,11 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
+from labqdl.api.places import folder_place
 from labqdl.api.reproduction import MODELS, Reproduction, gain_table
 from labqdl.plots import style
 from labqdl.plots.published import accuracy_against_f2, data_leakage_over_gain
 
 GAINS = tuple(1.0 + 10.0**power for power in np.linspace(-3.0, 0.6, 37))
+
+
+def check_figures(stem: Path) -> None:
+    """InputError where `save_figures` could not write, or what draws is not installed."""
+    style.require_matplotlib()
+    folder_place(stem.parent, "--figures")
 
 
 def save_figures(found: Reproduction, stem: Path, page: Path | None) -> list[tuple[str, str]]:

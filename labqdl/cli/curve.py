@@ -43,9 +43,10 @@ def command(
       labqdl curve breast-cancer breast-cancer-train --held-out --out breast-cancer.json
     """
     from labqdl.api.curves import curve_to_json, measure_curve, save_curve
+    from labqdl.api.places import file_place
 
     name = Path(model).stem if Path(model).suffix else Path(model).name
-    target = Path(out or f"{name}-curve.json")
+    target = file_place(out or f"{name}-curve.json", "--out")
     with output.progress("measuring", 1, "points") as bar:
         curve = measure_curve(
             model,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -30,12 +29,10 @@ from labqdl.cli.output import Output
 @click.option("--trials", type=int, default=400, show_default=True, help="Sessions that are drawn; 0: theory alone.")
 @click.option("--work", type=float, default=4e9, help="Symbols times sessions that one point may cost. [default: 4e9]")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of the random numbers.")
-@click.option(
-    "--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw the curves into this file (.png, .svg, .pdf)."
-)
+@click.option("--plot", metavar="FILE", help="Draw the curves into this file (.png, .svg, .pdf).")
 @json_option
 @click.pass_obj
-def command(output: Output, /, plot: Path | None, as_json: bool, **settings: Any) -> int:
+def command(output: Output, /, plot: str | None, as_json: bool, **settings: Any) -> int:
     """Count how often each known cheat is found, against the symbols that the server has measured.
 
     Sessions are drawn by the exact sampler and judged by the very checks that judge a run; theory stands beside them.
@@ -49,14 +46,19 @@ def command(output: Output, /, plot: Path | None, as_json: bool, **settings: Any
       labqdl power --trials 0 --link lab-bench --json
     """
     from labqdl.api.detecting import power
+    from labqdl.api.places import file_place
 
+    if plot is not None:
+        from labqdl.plots import style
+
+        style.require_matplotlib()
+        file_place(plot, "--plot", endings=style.ENDINGS)
     with output.progress("counting", 1, "cheats") as bar:
         result = power(curves=plot is not None or as_json, on_attack=bar.update, **settings)
     if plot is not None:
         from labqdl.plots.power import power_curves
-        from labqdl.plots.style import save
 
-        save(power_curves(result.to_json()["attacks"], wanted=result.wanted), plot)
+        style.save(power_curves(result.to_json()["attacks"], wanted=result.wanted), plot)
         output.say(f"written: {plot}")
     output.show(result, as_json)
     return 0

@@ -13,7 +13,7 @@ from labqdl.cli.output import Output, print_json
 @click.command("reproduce")
 @click.option("--images", type=click.IntRange(0, 10_000), default=10_000, help="Test digits; 0: no accuracy curves.")
 @click.option("--draws", type=click.IntRange(1), default=10, help="Draws of all noise at every point.")
-@click.option("--page", type=click.Path(dir_okay=False, path_type=Path), help="Write the page (Markdown) here.")
+@click.option("--page", type=click.Path(path_type=Path), help="Write the page (Markdown) here.")
 @click.option("--figures", type=click.Path(path_type=Path), help="Write the figures as FIGURES-accuracy.svg and so on.")
 @json_option
 @click.pass_obj
@@ -25,23 +25,24 @@ def command(output: Output, images: int, draws: int, page: Path | None, figures:
       labqdl reproduce --images 0                        leakage only, at once
       labqdl reproduce --page reproduction.md --figures reproduction
     """
+    from labqdl.api.places import file_place, write_text
     from labqdl.api.reproduction import MODELS, reproduce
     from labqdl.api.reproduction_page import markdown
-    from labqdl.errors import InputError
 
+    if page is not None:
+        file_place(page, "--page")
+    if figures is not None:
+        from labqdl.api.reproduction_figures import check_figures, save_figures
+
+        check_figures(figures)
     with output.progress("accuracy curves", len(MODELS), "networks") as bar:
         found = reproduce(images=images, draws=draws, on_model=bar.update)
     drawn: list[tuple[str, str]] = []
     if figures is not None:
-        from labqdl.api.reproduction_figures import save_figures
-
         drawn = save_figures(found, figures, page)
     text = markdown(found, drawn)
     if page is not None:
-        try:
-            page.write_text(text, encoding="utf-8", newline="\n")
-        except OSError as error:
-            raise InputError(f"cannot be written: {error.strerror or error}", source=str(page)) from None
+        write_text(page, text)
     if as_json:
         print_json(found.to_json())
     elif page is None and not output.quiet:

@@ -77,18 +77,11 @@ def command(
       labqdl train sklearn:digits digits --hidden 64 --epochs 40
       labqdl train train-images-idx3-ubyte.gz mine --recipe mnist-robust --epochs 5
     """
+    from labqdl.api.places import model_place
     from labqdl.network import load_dataset, save_network
     from labqdl.network.train import TrainingProgress, train
 
-    target = Path(model)
-    if target.suffix in (".safetensors", ".json"):
-        target = target.with_suffix("")
-    if not target.name or target.is_dir():
-        raise InputError(f"'{model}' is no name of a file", source="MODEL", expected="a path that ends in a name")
-    if not target.parent.is_dir():
-        raise InputError(
-            f"folder '{target.parent}' does not exist", source="MODEL", expected="a path in a folder that exists"
-        )
+    target = model_place(model)
     plan = replace(
         _start(recipe),
         name=target.name,

@@ -233,6 +233,8 @@ _METADATA: Mapping[str, Mapping[str, Any]] = {
     "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
     "svg": {"Date": None, "Creator": None},
 }
+ENDINGS = tuple(f".{kind}" for kind in _METADATA)
+"""Endings of files that figures can be saved as."""
 
 
 def render(drawn: Figure | Axes, kind: str = "png", *, salt: str = "labqdl") -> bytes:

@@ -231,7 +231,7 @@ def test_check_vectors(tmp_path: Path) -> None:
 
 
 def test_mistakes(whole: Path, copied: Copy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match=r"ending '\.csv' says no format"):
+    with pytest.raises(InputError, match=r"expected a file that ends in \.h5, \.hdf5, \.nc, \.nc4"):
         export(whole, tmp_path / "run.csv")
     with pytest.raises(InputError, match="there is no party 'world'"):
         export(whole, tmp_path / "run.nc", party="world")

@@ -98,7 +98,7 @@ def test_the_command(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert json.loads(capsys.readouterr().out)["schema"] == "labqdl.models/1"
     for wrong, words in (
         ([str(EXPORTED / "tanh-legacy.onnx"), "x"], "node '/1/Tanh' (Tanh)"),
-        ([str(EXPORTED / "mlp-legacy.onnx"), str(tmp_path / "nowhere" / "x")], "is no name for a model"),
+        ([str(EXPORTED / "mlp-legacy.onnx"), str(tmp_path / "nowhere" / "x")], "does not exist"),
         ([str(tmp_path / "nowhere.onnx"), str(tmp_path / "x")], "there is no such file"),
     ):
         assert command(["models", "convert", *wrong]) == 2

@@ -207,7 +207,7 @@ def test_what_cannot_be_written(small: PlanResult, tmp_path: Path) -> None:
     none = plan(model="breast-cancer", accuracy=0.9, link="lab-bench", bits_per_weight=1e-4, details=False)
     with pytest.raises(InputError, match="no feasible point"):
         write_experiment(none, tmp_path / "x.toml")
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(InputError, match="does not exist"):
         write_experiment(small, tmp_path / "no" / "x.toml")
     with pytest.raises(InputError, match="png"):
         save_map(small, tmp_path / "x.bmp")
