@@ -109,10 +109,10 @@ class GuardRecord:
         return asdict(self)
 
     def after(self, earlier: GuardRecord) -> GuardRecord:
-        """The sums of this block and of those before it; the brightest row is that of any of them."""
+        """The sums of this block and of those before it; the brightest row, which does not add up, is this block's."""
         names = ("vectors", "photons", "exposure", "out_of_band", "dark_counts", "energy", "repeats", "degrees")
         sums = {name: getattr(earlier, name) + getattr(self, name) for name in names}
-        return replace(self, brightest_row=max(earlier.brightest_row, self.brightest_row), **sums)
+        return replace(self, **sums)
 
 
 class Guard:
@@ -258,8 +258,9 @@ class Guard:
         tests = self._tests(record, 1)
         if record.layer in self._sums:
             count, earlier = self._sums[record.layer]
-            self._sums[record.layer] = count + 1, record.after(earlier)
-            tests += self._tests(record.after(earlier), count + 1)
+            sums = record.after(earlier)
+            self._sums[record.layer] = count + 1, sums
+            tests += self._tests(sums, count + 1)
         else:
             self._sums[record.layer] = 1, record
         for test in tests:

@@ -139,21 +139,11 @@ def cross_use_law(layer: HonestLayer, totals: Totals, uses: CrossUseTotals, *, h
     totals: sums of the same blocks.
     """
     if not high:
-        floor = layer.lowest_floor
-        top = floor + min(layer.spike_x, layer.spike_p)
-        return QuadraticLaw(((uses.weights - uses.spikes_least, floor), (uses.spikes_least, top)))
-    top = layer.floor + max(layer.spike_x, layer.spike_p)
-    strength = layer.phase + layer.flutter
-    extra, bright = layer.phase_pairs(strength * uses.energy, strength, 1.0, uses.spikes_most)
-    terms = (
-        (float(uses.weights - uses.spikes_most), layer.floor),
-        (uses.spikes_most - extra, top),
-        (extra, top + bright),
-    )
+        return layer.squares(uses.weights, uses.spikes_least, 0.0, 0.0, 0.0, high=False)
     lost = layer.amplitude * layer.droop * math.sqrt(totals.qq)
     gained = layer.amplitude * math.sqrt(layer.mean_energy(totals.images))
     shift = (lost + gained) ** 2
-    return QuadraticLaw(terms, ((shift, top + bright),) if shift else ())
+    return layer.squares(uses.weights, uses.spikes_most, uses.energy, layer.phase + layer.flutter, shift, high=True)
 
 
 def pooled_law(

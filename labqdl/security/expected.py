@@ -335,17 +335,35 @@ class HonestLayer:
         log E exp(s sum r^2) is Schur-convex in the covariance's eigenvalues for s of either sign, so that the
         concentrated spike has the largest CGF of all data vectors.
         """
+        turned = totals.energy - totals.qq
+        if not high:
+            return self.squares(totals.residuals, totals.homodyned, turned, self.phase_least, 0.0, high=False)
+        shift = self.mean_energy(totals.images) * self.amplitude**2
+        return self.squares(totals.residuals, totals.homodyned, turned, self.phase, shift, high=True)
+
+    def squares(
+        self, components: int, spikes: float, turned: float, strength: float, shift: float, *, high: bool
+    ) -> QuadraticLaw:
+        """Worst law of the energy of residuals along orthonormal vectors, for the upper (`high`) or the lower tail.
+
+        Parameters
+        ----------
+        components:
+            Number of the vectors.
+        spikes:
+            Along how many of them the whole noise on the addressed mode lies.
+        turned:
+            Energy of the turned light along them, SNU at the server's output.
+        strength:
+            What phase noise adds per unit of that energy.
+        shift:
+            Square of the mean, SNU at the detector.
+        """
         spike = max(self.spike_x, self.spike_p) if high else min(self.spike_x, self.spike_p)
-        phase = self.phase if high else self.phase_least
-        extra, bright = self.phase_pairs(phase * (totals.energy - totals.qq), phase, 1.0, totals.homodyned)
         floor = self.floor if high else self.lowest_floor
+        extra, bright = self.phase_pairs(strength * turned, strength, 1.0, spikes)
         top = floor + spike
-        terms = (
-            (float(totals.residuals) - totals.homodyned, floor),
-            (totals.homodyned - extra, top),
-            (extra, top + bright),
-        )
-        shift = self.mean_energy(totals.images) * self.amplitude**2 if high else 0.0
+        terms = ((components - spikes, floor), (spikes - extra, top), (extra, top + bright))
         return QuadraticLaw(terms, ((shift, top + bright),) if shift else ())
 
     def count(self, totals: Totals, *, high: bool) -> QuadraticLaw:
@@ -368,7 +386,7 @@ class HonestLayer:
         poisson = self.photons_dark * totals.slots + self.photons_leaking * totals.signal
         return QuadraticLaw(terms, ((shift, larger + bright),) if shift else (), poisson, counting=True)
 
-    def phase_pairs(self, total: float, strength: float, scale: float, pairs: int) -> tuple[float, float]:
+    def phase_pairs(self, total: float, strength: float, scale: float, pairs: float) -> tuple[float, float]:
         """Phase noise of all rows as if the brightest carried it: (pairs that carry it, strength of each).
 
         The strengths of the rows are majorised by that vector, so it has the largest CGF at the same mean.

@@ -136,18 +136,11 @@ def direction_law(layer: HonestLayer, sampled: SampledTotals, *, high: bool) -> 
     The honest noise on the addressed mode may lie along them as a whole, in one direction, or not at all.
     """
     if not high:
-        return QuadraticLaw(((float(sampled.degrees), layer.lowest_floor),))
-    top = layer.floor + max(layer.spike_x, layer.spike_p)
-    strength = layer.phase + layer.flutter
-    extra, bright = layer.phase_pairs(strength * sampled.light, strength, 1.0, sampled.pairs)
-    terms = (
-        (float(sampled.degrees - sampled.pairs), layer.floor),
-        (sampled.pairs - extra, top),
-        (extra, top + bright),
-    )
+        return layer.squares(sampled.degrees, 0.0, 0.0, 0.0, 0.0, high=False)
     lost = layer.droop * math.sqrt(sampled.light)
     shift = (layer.amplitude * (lost + math.sqrt(layer.mean_energy(sampled.images)))) ** 2
-    return QuadraticLaw(terms, ((shift, top + bright),) if shift else ())
+    strength = layer.phase + layer.flutter
+    return layer.squares(sampled.degrees, sampled.pairs, sampled.light, strength, shift, high=True)
 
 
 def combined_p_value(p_values: Sequence[float]) -> float:

@@ -104,7 +104,7 @@ def test_noise_turns_with_the_phase_behind_the_client(client: str, phases: str, 
 @pytest.mark.parametrize("depth", ["statistics", "use sums", "residuals"])
 @pytest.mark.parametrize("client", CLIENTS)
 def test_a_phase_that_is_given_to_the_wrong_part_is_seen(client: str, depth: str) -> None:
-    """The light's own phase for the client's oscillator's: the outcomes' law is the same, that of what returns is not."""
+    """The light's own phase for the client's oscillator's: outcomes have the same law, what returns has not."""
     light, oscillator = (law_of(client, PHASES[name]) for name in ("light's own", "client's oscillator"))
     homodyne, _ = worst(light, oscillator, depth)  # counted light does not tell by which phase all of it is turned
     assert homodyne > SIGMAS
