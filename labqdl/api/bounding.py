@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from labqdl.api.results import BoundResult
-from labqdl.config import load_link, resolve_operating_point
+from labqdl.config import LinkFile, load_link, resolve_operating_point
 from labqdl.errors import InputError
 from labqdl.facts import (
     Activation,
@@ -88,14 +88,7 @@ def bound(
     InputError
         For impossible values; names the option.
     """
-    chosen = load_link(link or "ideal")
-    point = resolve_operating_point(
-        chosen.operating_point,
-        mu=mu,
-        amplifier_gain=amplifier_gain,
-        tap=tap,
-        tap_transmissivity=tap_transmissivity,
-    )
+    chosen, point = point_on(link or "ideal", mu, amplifier_gain, tap, tap_transmissivity)
     ledger = with_untrusted(chosen.ledger, transmissivity, excess)
     layers = layer_frames(modes, rows, point.mu)
     if not 0.5 < confidence < 1:
@@ -108,6 +101,24 @@ def bound(
             raise InputError(f"{samples} samples", source="--samples", expected="2 or more")
         bounds += expected_certificate(layers, point, ledger, samples=samples, delta=1 - confidence, uses=uses)
     return BoundResult(point, chosen.name, f2_db(point, ledger), with_any_probe(bounds, layers, point.tap, ledger))
+
+
+def point_on(
+    link: str | Path,
+    mu: float | None,
+    amplifier_gain: float | None,
+    tap: str | None,
+    tap_transmissivity: float | None,
+) -> tuple[LinkFile, OperatingPoint]:
+    """A link, and the operating point that is asked for on it; what is not given is the link's own."""
+    chosen = load_link(link)
+    return chosen, resolve_operating_point(
+        chosen.operating_point,
+        mu=mu,
+        amplifier_gain=amplifier_gain,
+        tap=tap,
+        tap_transmissivity=tap_transmissivity,
+    )
 
 
 def with_any_probe(

@@ -14,9 +14,8 @@ from rich.text import Text
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
-from labqdl.api.bounding import f2_db, with_untrusted
+from labqdl.api.bounding import f2_db, point_on, with_untrusted
 from labqdl.api.results import Printable, describe_point
-from labqdl.config import load_link, resolve_operating_point
 from labqdl.errors import InputError
 from labqdl.facts import OperatingPoint
 from labqdl.rng import Roots
@@ -199,14 +198,7 @@ def power(
     InputError
         For impossible values; names the option.
     """
-    chosen = load_link(link or "paper")
-    point = resolve_operating_point(
-        chosen.operating_point,
-        mu=mu,
-        amplifier_gain=amplifier_gain,
-        tap=tap,
-        tap_transmissivity=tap_transmissivity,
-    )
+    chosen, point = point_on(link or "paper", mu, amplifier_gain, tap, tap_transmissivity)
     for name, value, low, high in (("--alpha", alpha, 0.0, 0.5), ("--wanted", wanted, alpha, 1.0)):
         if not low < value < high:
             raise InputError(f"{value!r}", source=name, expected=f"a number above {low:g} and below {high:g}")

@@ -113,17 +113,29 @@ def _completed(frame: Any) -> Any:
     return {**_ABSENT, **frame, "plan": {**_ABSENT_PLAN, **frame["plan"]}}
 
 
+def recorded(folder: RunFolder, key: str) -> Any:
+    """What the manifest of an inference says under a key; RecordError where it says nothing."""
+    if key not in folder.manifest:
+        raise RecordError(
+            f"{folder.path / 'manifest.json'}: no '{key}': not an inference run, or one that was recovered without its "
+            "manifest, of which no more than its arrays is left. 'labqdl run' begins a new one"
+        )
+    return folder.manifest[key]
+
+
 def recorded_frame(folder: RunFolder) -> FrameDescription:
     """The frame in a run's manifest; RecordError where there is none, or none that this version of labqdl reads."""
-    file = folder.path / "manifest.json"
-    if "frame" not in folder.manifest:
-        raise RecordError(f"{file}: no 'frame': not an inference run")
     try:
-        return Proposal.from_json({"type": "proposal", "frame": _completed(folder.manifest["frame"])}).frame
+        return Proposal.from_json({"type": "proposal", "frame": _completed(recorded(folder, "frame"))}).frame
     except ProtocolError as error:
-        provenance = folder.manifest.get("provenance")
-        version = provenance.get("labqdl") if isinstance(provenance, dict) else None
-        raise RecordError(
-            f"{file}: this version of labqdl ({__version__}) does not read the frame ({error}); the run was recorded "
-            f"by labqdl {version}"
-        ) from None
+        raise other_version(folder, "the frame", error) from None
+
+
+def other_version(folder: RunFolder, what: str, error: object) -> RecordError:
+    """That this version of labqdl does not read a part of the manifest, and which version wrote it."""
+    provenance = folder.manifest.get("provenance")
+    version = provenance.get("labqdl") if isinstance(provenance, dict) else None
+    return RecordError(
+        f"{folder.path / 'manifest.json'}: this version of labqdl ({__version__}) does not read {what} ({error}); the "
+        f"run was recorded by labqdl {version}"
+    )

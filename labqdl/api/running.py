@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -21,6 +21,7 @@ from labqdl.api.agreement import compare_documents, figures_of
 from labqdl.api.blocks import RunRecorder, check_outcomes, finished_blocks, load_checks, load_light, load_logits
 from labqdl.api.bounding import f2_db, with_any_probe
 from labqdl.api.experiment import Experiment, configure, resolve
+from labqdl.api.reading import other_version, recorded
 from labqdl.api.results import RunResult
 from labqdl.config import ExperimentConfig
 from labqdl.config.experiment import FIELDS
@@ -141,7 +142,7 @@ def resume(path: str | Path, *, on_block: OnBlock | None = None) -> RunResult:
         recorded_result(record)  # damage is named before any light flows
         chosen = experiment_of(record)
         frame = chosen.frame(session=str(record.manifest["frame"]["session"]))
-        if frame.digest != record.manifest["frame_digest"]:
+        if frame.digest != recorded(record, "frame_digest"):
             raise RecordError(
                 f"{record.path}/manifest.json: the frame that this version makes differs from the recorded one; "
                 f"resume with labqdl {record.manifest['provenance'].get('labqdl')}"
@@ -168,17 +169,12 @@ def experiment_of(record: RunFolder) -> Experiment:
     RecordError
         Where the manifest is one of another version.
     """
+    settings, frame = recorded(record, "experiment"), recorded(record, "frame")
     try:
-        config = _recorded_config(record)
-        recorded = record.manifest["experiment"]
-        digests = recorded["model_fingerprint"], recorded["data_digest"]
+        config = _recorded_config(settings, frame)
+        digests = settings["model_fingerprint"], settings["data_digest"]
     except (KeyError, TypeError) as error:
-        origin = record.manifest.get("provenance")
-        version = origin.get("labqdl") if isinstance(origin, dict) else None
-        raise RecordError(
-            f"{record.path}/manifest.json: this version of labqdl ({__version__}) does not read its settings "
-            f"({error!r}); the run was recorded by labqdl {version}"
-        ) from None
+        raise other_version(record, "its settings", repr(error)) from None
     chosen = resolve(config)
     for what, source, found, expected in (
         ("model", chosen.model_source, chosen.network.fingerprint, digests[0]),
@@ -193,32 +189,30 @@ def experiment_of(record: RunFolder) -> Experiment:
     return chosen
 
 
-def _recorded_config(record: RunFolder) -> ExperimentConfig:
+def _recorded_config(settings: Mapping[str, Any], frame: Mapping[str, Any]) -> ExperimentConfig:
     """The settings of a recorded run, as a file or options would give them."""
-    recorded = record.manifest["experiment"]
-    frame = record.manifest["frame"]
     tap = frame["tap"]
     return ExperimentConfig(
-        model=recorded["model"],
-        data=recorded["data"],
-        labels=recorded["labels"],
-        images=recorded["images"],
-        link=recorded["link_source"],
-        mu=recorded.get("mu", frame["layers"][0]["mu"]),  # older records hold it in the frame only
-        last_layer_db=recorded.get("last_layer_db"),
+        model=settings["model"],
+        data=settings["data"],
+        labels=settings["labels"],
+        images=settings["images"],
+        link=settings["link_source"],
+        mu=settings.get("mu", frame["layers"][0]["mu"]),  # older records hold it in the frame only
+        last_layer_db=settings.get("last_layer_db"),
         tap=tap["kind"],
         amplifier_gain=tap["amplifier_gain"] if tap["kind"] == "amplifier" else None,
         tap_transmissivity=tap["tap_transmissivity"],
-        client=recorded["client"],
-        channel=recorded["channel"],
-        server=recorded["server"],
-        seed=recorded["seed"],
-        depth=recorded["depth"],
+        client=settings["client"],
+        channel=settings["channel"],
+        server=settings["server"],
+        seed=settings["seed"],
+        depth=settings["depth"],
         block=frame["block"],
         vacuum_slots=frame["vacuum_slots"],
         check_vectors=frame["check_vectors"],
-        monitor_fraction=recorded["monitor_fraction"],
-        accounts=recorded.get("accounts"),
+        monitor_fraction=settings["monitor_fraction"],
+        accounts=settings.get("accounts"),
         **frame["plan"],
         **frame["budgets"],
     )
