@@ -1,4 +1,7 @@
-"""Conversions between SI, decibel and shot-noise units. SI floats inside; decibel only at the edges."""
+"""Conversions between SI, decibel and shot-noise units, and numbers of things in words.
+
+SI floats inside; decibel only at the edges.
+"""
 
 from __future__ import annotations
 
@@ -36,3 +39,8 @@ def loss_to_transmissivity(loss_db: float) -> float:
 def photon_energy(wavelength: float) -> float:
     """Energy in J of one photon at a vacuum wavelength in m: h c / lambda."""
     return PLANCK * LIGHT_SPEED / wavelength
+
+
+def counted(number: int, thing: str) -> str:
+    """A number of things in words: "1 block", "2 blocks", "12,000 uses"."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"

@@ -21,8 +21,9 @@ from labqdl.facts.spending import Spending
 from labqdl.network import Network
 from labqdl.optics.modes import layer_amplitudes
 from labqdl.records.accounts import Accounts, Charge
-from labqdl.security.accountant import DataAccountant, WeightsAccountant
+from labqdl.security.accountant import BudgetExceeded, DataAccountant, WeightsAccountant
 from labqdl.security.expected import LayerLight
+from labqdl.units import counted
 
 _SHOWN = 4
 """Runs that a refusal names before it sums up the rest."""
@@ -73,7 +74,7 @@ class RunAccounts:
     data:
         Raw data vectors, (images, ...): what a datum is known by.
     finished:
-        Blocks that an earlier process finished; they are charged unless they were.
+        Blocks that an earlier process finished; they are charged unless they were, beyond a budget if need be.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class RunAccounts:
         finished: Iterable[int] = (),
     ) -> None:
         self._run, self._name, self._frame, self._data = run, name, frame, data
+        self._folder = folder
         self._weights_accountant = WeightsAccountant(frame, light)
         self._data_accountant = DataAccountant(frame)
         self._layers = tuple(
@@ -101,10 +103,10 @@ class RunAccounts:
         except BaseException:
             self._weights.close()
             raise
-        self._attempt = 1 + max(self._weights.attempts(run), self._vectors.attempts(run))
+        self._attempt: int | None = None  # taken with the first charge
         try:
             for block in finished:
-                self._charge(block, None)
+                self._charge(block, finished=True)
         except BaseException:
             self.close()
             raise
@@ -133,21 +135,38 @@ class RunAccounts:
             If a cumulative budget would be exceeded; nothing is charged then, to neither party.
         """
         if layer == 0:
-            self._charge(block, self._attempt)
+            self._charge(block)
 
-    def _charge(self, block: int, attempt: int | None) -> None:
+    def _charge(self, block: int, *, finished: bool = False) -> None:
         # Always the client's first, so that two runs never wait for each other in a circle.
-        with self._vectors.transaction():
+        with self._vectors.transaction(), self._weights.transaction():
+            attempt = None if finished else self._numbered()
             self._charge_data(block, attempt)
-            with self._weights.transaction():
-                for layer in range(len(self._layers)):
-                    self._charge_weights(layer, block, attempt)
+            for layer in range(len(self._layers)):
+                self._charge_weights(layer, block, attempt)
+        if not finished:
+            self._attempt = attempt
+
+    def _numbered(self) -> int:
+        """This process' number among those of the run; to be taken in the transaction that first charges under it.
+
+        Two processes may go on with copies of one run folder: with the same number they would pay for one only.
+        """
+        if self._attempt is not None:
+            return self._attempt
+        return 1 + max(self._weights.attempts(self._run), self._vectors.attempts(self._run))
 
     def _charge_weights(self, layer: int, block: int, attempt: int | None) -> None:
         accountant = self._weights_accountant
 
         def judge(charge: Charge, spent: Spending, own_uses: int, elsewhere: float) -> tuple[Spending, float]:
-            return accountant.judge(layer, block, spent, own_uses, lambda: _words(self._weights, charge))
+            if attempt is None:  # its light has flowed: no budget can refuse that
+                added = accountant.price(layer, block, own_uses)
+                return added, accountant.bits(layer, spent + added)
+            try:
+                return accountant.judge(layer, block, spent, own_uses, lambda: _words(self._weights, charge, "use"))
+            except BudgetExceeded as error:
+                raise self._refused(f"the server's account of {charge.label}", error, "weights") from None
 
         self._weights.charge(
             self._run, self._name, block, [self._layers[layer]], judge, budget=accountant.budget, attempt=attempt
@@ -161,10 +180,26 @@ class RunAccounts:
             images.setdefault(Charge(owner, "data vector", self._shape), []).append(image)
 
         def judge(charge: Charge, spent: Spending, own_uses: int, elsewhere: float) -> tuple[Spending, float]:
-            return accountant.judge(images[charge], spent, elsewhere, lambda: _words(self._vectors, charge))
+            if attempt is None:
+                added = accountant.price(len(images[charge]))
+                return added, accountant.bits(spent + added)
+            try:
+                return accountant.judge(images[charge], spent, elsewhere, lambda: _words(self._vectors, charge, "row"))
+            except BudgetExceeded as error:
+                raise self._refused(f"the client's account of data vector {images[charge][0]}", error, "data") from None
 
         self._vectors.charge(
             self._run, self._name, block, list(images), judge, budget=accountant.budget, attempt=attempt
+        )
+
+    def _refused(self, account: str, error: BudgetExceeded, what: str) -> BudgetExceeded:
+        """Which account refuses, what was spent and would be, and what one can do."""
+        key = "cumulative_bits_per_weight" if what == "weights" else "cumulative_bits_per_feature"
+        cure = "fewer images" if what == "weights" else "other data"
+        return BudgetExceeded(
+            f"{account} in {self._folder} refuses this run: {error}. No light of this block has flowed, and nothing is "
+            f"charged for it. A new run needs {cure}, weaker light or tap (see 'labqdl bound'), or a larger {key} if "
+            f"both parties agree to that; 'labqdl accounts {self._folder}' shows what was spent"
         )
 
 
@@ -174,11 +209,11 @@ def _content(vector: NDArray[Any]) -> bytes:
     return f"{plain.dtype.str}{plain.shape};".encode() + plain.tobytes()
 
 
-def _words(accounts: Accounts, charge: Charge) -> str:
-    """Who has spent on this, most uses first."""
+def _words(accounts: Accounts, charge: Charge, unit: str) -> str:
+    """Who has spent on this, most uses first; a use of weights, or a row of them that probed a vector."""
     spenders = sorted(accounts.spenders(charge.owner), key=lambda entry: (-entry[1], entry[0]))
-    shown = [f"run {name} ({uses:,} uses)" for name, uses in spenders[:_SHOWN]]
+    shown = [f"run {name} ({counted(uses, unit)})" for name, uses in spenders[:_SHOWN]]
     rest = spenders[_SHOWN:]
     if rest:
-        shown.append(f"{len(rest)} more runs ({sum(uses for _, uses in rest):,} uses)")
+        shown.append(f"{counted(len(rest), 'more run')} ({counted(sum(uses for _, uses in rest), unit)})")
     return ", ".join(shown)

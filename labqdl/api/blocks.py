@@ -8,6 +8,7 @@ again with the same random numbers.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,10 @@ CHECKS_SCHEMA = "labqdl.checks/1"
 
 FINISHED = "block-finished"
 """Kind of the event behind which a block counts."""
+
+REFUSED = "refused"
+"""Kind of the event that an account did not let the run go on. Why is in `world/refusal.json`: only a joined view may
+tell what the parties' accounts hold."""
 
 LOST = "block-lost"
 """Kind of the event that takes that back: the block's arrays were damaged, and the run was saved without them."""
@@ -142,6 +147,20 @@ def finished_blocks(folder: RunFolder) -> dict[int, bool]:
         elif event.kind == LOST:
             found.pop(int(event.fields["block"]), None)
     return dict(sorted(found.items()))
+
+
+def refusal(folder: RunFolder) -> str | None:
+    """Why an account refused to let this run go on, where that is the last that its log tells; else None."""
+    last = deque(folder.events(), maxlen=1)
+    if not last or last[0].kind != REFUSED:
+        return None
+    return str(folder.party(Party.WORLD).load_json("refusal"))
+
+
+def record_refusal(folder: RunFolder, blocks: int, reason: str) -> None:
+    """Keep that an account refused the run after so many blocks, and why."""
+    folder.party(Party.WORLD).save_json("refusal", reason, overwrite=True)
+    folder.commit(REFUSED, blocks=blocks)
 
 
 def check_block(folder: RunFolder, frame: FrameDescription, block: int, complete: bool) -> None:

@@ -1,10 +1,13 @@
-"""Which runs lie in a folder, and what came out of them: reads manifests and results, no arrays and no logs."""
+"""Which runs lie in a folder, and what came out of them: reads manifests and results, no arrays.
+
+Logs are read of those runs only that have no result: they tell whether an account has refused the run.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -15,6 +18,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from labqdl.api.blocks import refusal
 from labqdl.api.results import Printable
 from labqdl.api.tables import COLOURS
 from labqdl.errors import InputError, RecordError
@@ -34,10 +38,11 @@ _PARTS = frozenset(("public", *Party))
 
 
 class RunState(StrEnum):
-    """How far a run came, as far as its manifest and result tell."""
+    """How far a run came, as far as its manifest and result tell, and without a result its log."""
 
     FINISHED = "finished"
     UNFINISHED = "unfinished"
+    REFUSED = "refused"
     DAMAGED = "damaged"
 
 
@@ -50,7 +55,7 @@ class RunEntry:
     path:
         The run folder.
     state, problem:
-        How far it came; what is damaged, in words that name the file.
+        How far it came; what is damaged, in words that name the file, or why an account refused the run.
     created:
         Wall time, seconds since 1970-01-01 UTC.
     model, link, client:
@@ -171,7 +176,8 @@ class RunList(Printable):
         yield table
         for entry in self.entries:
             if entry.problem is not None:
-                yield Text(entry.problem, style="bold magenta")
+                said = f"{entry.path}: {entry.problem}" if entry.state is RunState.REFUSED else entry.problem
+                yield Text(said, style="bold magenta")
 
 
 def list_runs(
@@ -196,7 +202,7 @@ def list_runs(
     model, link, client:
         Names, with `*` and `?` for what is left open; only runs that fit are listed.
     verdict, state:
-        accept, undecided, abort; finished, unfinished, damaged.
+        accept, undecided, abort; finished, unfinished, refused, damaged.
 
     Raises
     ------
@@ -285,7 +291,11 @@ def _read(path: Path) -> RunEntry:
         missing = [part for part in sorted(_PARTS) if not (path / part).is_dir()]
         if missing:
             return _damaged(asked, f"{path / missing[0]}: this folder is missing")
-        return asked
+        try:
+            reason = refusal(folder)
+        except RecordError as error:
+            return _damaged(asked, str(error))
+        return asked if reason is None else replace(asked, state=RunState.REFUSED, problem=reason)
     try:
         result = world.load_json("result")
         interval = result["accuracy_interval"]
@@ -309,9 +319,7 @@ def _read(path: Path) -> RunEntry:
 
 
 def _damaged(entry: RunEntry, problem: str) -> RunEntry:
-    return RunEntry(
-        entry.path, RunState.DAMAGED, problem, entry.created, entry.model, entry.link, entry.client, entry.images
-    )
+    return replace(entry, state=RunState.DAMAGED, problem=problem)
 
 
 def _name(word: Any) -> str | None:

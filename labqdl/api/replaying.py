@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from labqdl import __version__
 from labqdl.api.agreement import ABSENT, ROUNDING, Figure, Leaf, compare_documents, figures_of, same
-from labqdl.api.blocks import finished_blocks, load_checks, load_logits
+from labqdl.api.blocks import finished_blocks, load_checks, load_logits, refusal
 from labqdl.api.experiment import Experiment
 from labqdl.api.reading import RecordedRun, open_run
 from labqdl.api.results import Printable
@@ -178,6 +178,9 @@ def replay(path: str | Path, *, light: bool = False, on_block: OnBlock | None = 
     """
     record = open_run(path)
     if not record.finished:
+        reason = refusal(record.folder)
+        if reason is not None:
+            raise RecordError(f"{record.path}: this run has no result: it was refused. {reason}")
         events = [event.kind for event in record.events()]
         lost = "result" in events
         raise RecordError(

@@ -20,7 +20,7 @@ from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from labqdl import __version__
-from labqdl.api.blocks import finished_blocks, load_light, load_logits, load_outcomes
+from labqdl.api.blocks import finished_blocks, load_light, load_logits, load_outcomes, refusal
 from labqdl.api.places import cannot_write, folder_place
 from labqdl.api.reading import RecordedRun, open_run
 from labqdl.api.report_light import gather_evidence, gather_outcomes
@@ -51,7 +51,7 @@ from labqdl.report.cost import SYMBOL_RATE, cost_of
 from labqdl.report.page import compose, number, require_jinja2
 from labqdl.report.pictures import draw
 from labqdl.security.engines import asymptotic_bounds
-from labqdl.units import to_db
+from labqdl.units import counted, to_db
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -383,7 +383,13 @@ class _Gatherer:
             line = _line(kind, "", None) + f" The joined result is missing; 'labqdl resume {name}' makes it again."
             return say.Headline(say.Lamp(kind.value), line, str(verdict.fields["explanation"]))
         total = self.record.frame.n_blocks
-        line = f"{len(blocks)} of {total} blocks are done, so there is no verdict yet; 'labqdl resume {name}' goes on."
+        reason = refusal(self.record.folder)
+        if reason is not None:
+            done = f"{len(blocks)} of {counted(total, 'block')}"
+            return say.Headline(say.Lamp.INCOMPLETE, f"An account over runs refused this run after {done}.", reason)
+        line = (
+            f"{len(blocks)} of {counted(total, 'block')} done: there is no verdict yet; 'labqdl resume {name}' goes on."
+        )
         return say.Headline(say.Lamp.INCOMPLETE, line, "")
 
     def _notes(self, reason: str) -> tuple[str, ...]:
@@ -429,7 +435,7 @@ class _Gatherer:
             ("data", f"{chosen.get('data')} (digest {str(chosen.get('data_digest'))[:16]})"),
             (
                 "images",
-                f"{frame.images:,} in {frame.n_blocks:,} blocks of {frame.block:,}; {len(blocks):,} done",
+                f"{frame.images:,} in {counted(frame.n_blocks, 'block')} of {frame.block:,}; {len(blocks):,} done",
             ),
             ("link", str(chosen.get("link"))),
             ("light", _light(frame)),

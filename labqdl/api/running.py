@@ -18,7 +18,16 @@ from threadpoolctl import threadpool_limits
 from labqdl import __version__
 from labqdl.api.accounting import RunAccounts
 from labqdl.api.agreement import compare_documents, figures_of
-from labqdl.api.blocks import RunRecorder, check_outcomes, finished_blocks, load_checks, load_light, load_logits
+from labqdl.api.blocks import (
+    RunRecorder,
+    check_outcomes,
+    finished_blocks,
+    load_checks,
+    load_light,
+    load_logits,
+    record_refusal,
+    refusal,
+)
 from labqdl.api.bounding import f2_db, with_any_probe
 from labqdl.api.experiment import Experiment, configure, resolve
 from labqdl.api.reading import other_version, recorded
@@ -35,6 +44,7 @@ from labqdl.protocol.client import PARTING
 from labqdl.protocol.guard import Guard, GuardSettings, complaint
 from labqdl.records import Party, RunFolder, provenance
 from labqdl.rng import Roots
+from labqdl.security.accountant import BudgetExceeded
 from labqdl.security.engines import anisotropic_bound, asymptotic_bounds
 from labqdl.security.spectrum import Spectrum
 from labqdl.sequencer import Engine, EngineState, print_plan, stop_on_signals
@@ -84,6 +94,8 @@ def run(
         For any mistake in what was given; nothing is left on disk then.
     Stopped
         After Ctrl-C; finished blocks are on disk and `resume` completes the run.
+    BudgetExceeded
+        Where an account over runs does not allow a block; the run is recorded as refused.
     """
     if isinstance(experiment, ExperimentConfig):
         config = configure(None, {**_given(experiment), **settings})
@@ -137,6 +149,8 @@ def resume(path: str | Path, *, on_block: OnBlock | None = None) -> RunResult:
         Where there is no run, its model or data cannot be found or have changed since.
     RecordError
         For a damaged folder; names the file.
+    BudgetExceeded
+        Where an account over runs does not allow a block, as it may have done before.
     """
     with RunFolder.resume(path) as record:
         recorded_result(record)  # damage is named before any light flows
@@ -254,28 +268,36 @@ def _carry_out_blocks(
             on_block(count, total)
 
     if not server.aborted and len(done) < total:
-        with ExitStack() as stack:
-            folder = experiment.accounts_beside(record.path)
-            accounts = None
-            if folder is not None:
-                accounts = stack.enter_context(
-                    RunAccounts(
-                        folder,
-                        record.run_id,
-                        record.path.name,
-                        frame,
-                        experiment.network,
-                        server.light,
-                        experiment.dataset.data,
-                        finished=done,
+        try:
+            with ExitStack() as stack:
+                folder = experiment.accounts_beside(record.path)
+                accounts = None
+                if folder is not None:
+                    accounts = stack.enter_context(
+                        RunAccounts(
+                            folder,
+                            record.run_id,
+                            record.path.name,
+                            frame,
+                            experiment.network,
+                            server.light,
+                            experiment.dataset.data,
+                            finished=done,
+                        )
                     )
+                handlers = InferenceHandlers(
+                    server, client, link, RunRecorder(record), accountant=accounts, on_block=finished
                 )
-            handlers = InferenceHandlers(
-                server, client, link, RunRecorder(record), accountant=accounts, on_block=finished
-            )
-            engine = Engine(handlers.table())
-            stack.enter_context(stop_on_signals(engine))
-            engine.run(infer(frame, finished=done))
+                engine = Engine(handlers.table())
+                stack.enter_context(stop_on_signals(engine))
+                engine.run(infer(frame, finished=done))
+        except BudgetExceeded as error:
+            if refusal(record) is None:
+                record_refusal(record, count, str(error))
+                raise
+            raise BudgetExceeded(
+                f"{record.path} was refused before, and is again, as a resumed run keeps its budget: {error}"
+            ) from None
         if engine.state is EngineState.STOPPED:
             record.commit("stopped", blocks=count)
             raise Stopped(f"stopped after {count} of {total} blocks; 'labqdl resume {record.path}' completes the run")

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from labqdl.api.results import Printable
 from labqdl.errors import InputError
 from labqdl.records.accounts import CLIENT_FILE, SERVER_FILE, Accounts, Holding
+from labqdl.security.accountant import DATA_ASSUMPTIONS, DATA_ENGINE, WEIGHTS_ASSUMPTIONS, WEIGHTS_ENGINE
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -22,6 +24,13 @@ ACCOUNTS_SCHEMA = "labqdl.accounts/1"
 
 DEFAULT_FOLDER = "runs/accounts"
 _SHOWN = 20
+_CALIBRATION = "the agreed light path of each run; its manifest has every part's"
+_WHY_MORE = (
+    "Why an account says more than the run's own table for the same uses: the table supposes that the cross-use test "
+    "holds the noise on the sum of all uses to that of one. An account is charged before any light flows, and takes "
+    "all the noise that the test would let pass: it sees a weight only in the uses in which that weight is homodyned. "
+    "What the run then certifies from measured light is a third figure, and stands in its table."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +58,39 @@ class AccountsResult(Printable):
             "folder": str(self.folder),
             "weights": None if self.weights is None else [_entry(holding, "per_weight") for holding in self.weights],
             "data": None if self.data is None else [_entry(holding, "of_the_vector") for holding in self.data],
+            "basis": {
+                "weights": _basis(WEIGHTS_ENGINE, WEIGHTS_ASSUMPTIONS),
+                "data": _basis(DATA_ENGINE, DATA_ASSUMPTIONS),
+            },
         }
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         if self.weights is not None:
             yield from _table("Weights (the server's account)", self.weights, "uses", "bit per\nweight, so far")
+            yield _words(WEIGHTS_ENGINE, WEIGHTS_ASSUMPTIONS)
+            yield Padding(Text(_WHY_MORE, style="dim"), (0, 0, 1, 2))
         if self.data is not None:
             yield from _table(
                 "Data (the client's account)", self.data, "rows that\nprobed it", "bit of the\nvector, so far"
             )
-        yield Text(
-            "Bits are asymptotic, at the operating points that were agreed. The client knows data by digests under a "
-            "key that stays in its own file.",
-            style="dim",
-        )
+            yield _words(DATA_ENGINE, DATA_ASSUMPTIONS)
+        yield Text(f"calibration: {_CALIBRATION}. The client's file knows data by keyed digests only.", style="dim")
+
+
+def _words(engine: str, assumptions: tuple[str, ...]) -> RenderableType:
+    """What the figures of a table rest on."""
+    words = f"engine {engine}, asymptotic (parameters taken as known, no samples): assumes {'; '.join(assumptions)}"
+    return Padding(Text(words, style="dim"), (0, 0, 0, 2))
+
+
+def _basis(engine: str, assumptions: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "engine": engine,
+        "confidence": None,
+        "samples": 0,
+        "assumptions": list(assumptions),
+        "calibration": [_CALIBRATION],
+    }
 
 
 def _entry(holding: Holding, unit: str) -> dict[str, Any]:

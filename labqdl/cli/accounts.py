@@ -17,7 +17,9 @@ def command(output: Output, folder: str, as_json: bool) -> int:
 
     Runs with a cumulative budget, and runs with --accounts, charge their uses here before light flows: the server its
     weights, the client its data vectors. A run that would exceed its budget is refused (exit code 4) and names who
-    spent it.
+    spent it. Bits are asymptotic bounds, with engine and assumptions under each table. For weights they exceed the
+    run's own figure for the same uses: charged before light flows, they hold all the noise on the sum of the uses that
+    the cross-use test would let pass.
 
     \b
     Examples:

@@ -16,7 +16,8 @@ def command(output: Output, run: str, as_json: bool) -> int:
     """Complete a run that was stopped or killed, from its folder RUN.
 
     No finished block is sent again, and the result is the same to the bit as that of an undisturbed run. A run that
-    is finished already gives its result again. Exit codes as for `labqdl run`.
+    is finished already gives its result again. One that an account refused keeps its budget, and is refused again
+    unless its accounts are others now (exit code 4). Exit codes as for `labqdl run`.
     """
     from labqdl.api import resume
 

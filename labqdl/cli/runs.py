@@ -22,7 +22,7 @@ from labqdl.cli.output import Output
 @click.option("--link", metavar="NAME", help="Only runs on this link; * stands for anything.")
 @click.option("--client", metavar="NAME", help="Only runs with this client; * stands for anything.")
 @click.option("--verdict", metavar="WORD", help="Only runs with this verdict: accept, undecided or abort.")
-@click.option("--state", metavar="WORD", help="Only finished, unfinished or damaged runs.")
+@click.option("--state", metavar="WORD", help="Only finished, unfinished, refused or damaged runs.")
 @json_option
 @click.pass_obj
 def command(
@@ -39,9 +39,10 @@ def command(
 ) -> int:
     """List the runs in FOLDER (default: runs) with date, model, link, images, accuracy, leakage and verdict.
 
-    Reads only each run's manifest and result. A run that was stopped or killed is marked unfinished ('labqdl resume'
-    completes it), one whose manifest or result does not fit its checksum is marked damaged ('labqdl recover' saves
-    what can be saved). Damage to arrays shows when a run is opened or replayed.
+    Reads only each run's manifest and result, and without a result its log. A run that was stopped or killed is marked
+    unfinished ('labqdl resume' completes it), one that an account refused is marked refused, with the reason, and one
+    whose manifest, result or log is damaged is marked damaged ('labqdl recover' saves what can be saved). Damage to
+    arrays shows when a run is opened or replayed.
 
     \b
     Examples:

@@ -17,9 +17,32 @@ from labqdl.facts.spending import Spending
 from labqdl.optics.gain_tap import tap_law
 from labqdl.security.channel import client_input, client_output, data_photons, honest_channel
 from labqdl.security.data import data_leakage
-from labqdl.security.engines import layer_data_leakage
+from labqdl.security.engines import ANISOTROPIC, layer_data_leakage
 from labqdl.security.expected import LayerLight
 from labqdl.security.holevo import weight_leakage
+
+WEIGHTS_ENGINE = ANISOTROPIC
+WEIGHTS_ASSUMPTIONS = (
+    "collective Gaussian attack at the transmissivity and noise of each run's agreed path, both taken as known",
+    "the client keeps all uses on the account coherently, those of different runs as well",
+    "the noise on the sum of a run's uses is what its cross-use test cannot tell from honest: that of one use, divided "
+    "by the share (1 - counting fraction)/2 of the uses in which a weight is homodyned; all the noise of all uses "
+    "without that test; noises of different runs are added",
+    "loss spread evenly over the directions; weights independent between rows; noise steered to the weights' preferred "
+    "directions, by the spectrum of the layer's own rows, or the worst of all spectra where these are too few",
+    "what the function itself tells after many queries is not counted",
+)
+"""By which engine, and under what, the server's accounts are kept; each layer has one of its own."""
+
+DATA_ENGINE = "labqdl"
+DATA_ASSUMPTIONS = (
+    "any prior and any measurement, by a server that sent coherent states and owns all beyond the client",
+    "client's transmission independent of its data; no light outside of the amplifier's mode",
+    "all rows of the first layer that have probed the vector taken together, in all runs",
+    "hidden vectors of later layers, what a net gain off 1 discloses, and other shapes of the same datum added bit by "
+    "bit",
+)
+"""By which engine, and under what, the client's accounts are kept; each data vector has one of its own."""
 
 
 class BudgetExceeded(LabqdlError):
@@ -53,10 +76,16 @@ class WeightsAccountant:
         """Bits per weight that all uses together may reach, or None."""
         return self._frame.budgets.cumulative_bits_per_weight
 
+    def engine(self, layer: int) -> str:
+        """Engine of a layer's figures: `labqdl` where its directions are taken as equally bright."""
+        return DATA_ENGINE if self._spectra[layer] is None else WEIGHTS_ENGINE
+
     def price(self, layer: int, block: int, own_uses: int) -> Spending:
         """What sending one (layer, block) adds, after `own_uses` uses in this session."""
+        return self._price(layer, self._frame.block_vectors(block), own_uses)
+
+    def _price(self, layer: int, uses: int, own_uses: int) -> Spending:
         channel = self._channels[layer]
-        uses = self._frame.block_vectors(block)
         return Spending(
             uses=uses,
             photons=uses * channel.mu,
@@ -92,10 +121,15 @@ class WeightsAccountant:
         total = earlier + added
         bits = self.bits(layer, total)
         if self.budget is not None and bits > self.budget:
+            blocks = range(block, self._frame.n_blocks)
+            left = sum(self._frame.block_vectors(one) for one in blocks)
+            whole = self.bits(layer, earlier + self._price(layer, left, own_uses))
+            further = f", and this run with all {len(blocks):,} blocks that are left of it to {whole:.4g}"
             raise BudgetExceeded(
-                f"block {block} of layer {layer + 1} would bring its weights to {total.uses:,} uses and "
-                f"{bits:.4g} bit per weight (asymptotic), above the agreed cumulative budget of {self.budget:.4g}; "
-                f"spent so far: {self.bits(layer, earlier):.4g} bit by {spenders() or 'nobody'}"
+                f"block {block} of layer {layer + 1} would bring its weights to {total.uses:,} uses and {bits:.4g} bit "
+                f"per weight{further if len(blocks) > 1 else ''}, above the agreed cumulative budget of "
+                f"{self.budget:.4g} (engine {self.engine(layer)}, asymptotic); spent so far: "
+                f"{self.bits(layer, earlier):.4g} bit by {spenders() or 'nobody'}"
             )
         return added, bits
 
@@ -171,9 +205,9 @@ class DataAccountant:
             features = self._first.n_features
             before = (self.bits(earlier) + elsewhere) / features
             raise BudgetExceeded(
-                f"data vector {images[0]} would come to {(bits + elsewhere) / features:.4g} bit per feature "
-                f"(asymptotic), above the agreed cumulative budget of {self.budget / features:.4g}; spent so far: "
-                f"{before:.4g} bit by {spenders() or 'nobody'}"
+                f"data vector {images[0]} would come from {before:.4g} to {(bits + elsewhere) / features:.4g} bit per "
+                f"feature in this run, above the agreed cumulative budget of {self.budget / features:.4g} (engine "
+                f"{DATA_ENGINE}, asymptotic); spent so far: {before:.4g} bit by {spenders() or 'nobody'}"
             )
         return added, bits
 

@@ -169,6 +169,15 @@ def test_only_manifests_and_results_are_read(
     assert set(opened) == {"manifest.json", "result.json"}
 
 
+def test_a_damaged_log_of_an_unfinished_run_is_damage(stopped: Path, copied: Copy) -> None:
+    place = copied(stopped)
+    log = place / "events.jsonl"
+    log.write_bytes(log.read_bytes().replace(b'"block":0', b'"block":1', 1))
+    (entry,) = list_runs(place).entries
+    assert entry.state is RunState.DAMAGED
+    assert "events.jsonl, line 2" in (entry.problem or "")
+
+
 def test_nothing_is_written(folder: Path) -> None:
     steps: list[storage.WriteStep] = []
     with storage.watched(steps.append):

@@ -27,6 +27,15 @@ def test_three_decibel_is_half() -> None:
     assert units.loss_to_transmissivity(10 * math.log10(2)) == pytest.approx(0.5, rel=1e-14)
 
 
+def test_numbers_of_things() -> None:
+    assert [units.counted(number, "block") for number in (0, 1, 2, 12_000)] == [
+        "0 blocks",
+        "1 block",
+        "2 blocks",
+        "12,000 blocks",
+    ]
+
+
 def test_photon_energy_at_1550_nm() -> None:
     # Published value in the physics reference, P6.6: 1.281578e-19 J.
     assert units.photon_energy(1550e-9) == pytest.approx(1.281578e-19, rel=1e-6)
