@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labqdl.api.places import write_text
+from labqdl.config.files import parse_json, read_bytes
 from labqdl.errors import InputError
 from labqdl.network import Network, load_dataset, load_model, predictions
 from labqdl.network.catalogue import SHIPPED_MODELS
@@ -195,21 +196,12 @@ def load_curve(what: str | Path) -> MeasuredCurve:
         For a missing or damaged file.
     """
     path = Path(what)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError("there is no such file", source=path, expected="a curve ('labqdl curve' makes it)") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read: {error}", source=path) from None
-    return read_curve(text, source=str(path))
+    return read_curve(read_bytes(path, expected="a curve ('labqdl curve' makes it)"), source=str(path))
 
 
-def read_curve(text: str, *, source: str) -> MeasuredCurve:
-    """A curve from the text of its file; errors as `load_curve`."""
-    try:
-        document = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"is not JSON: {error}", source=source, expected=f"schema {CURVE_SCHEMA}") from None
+def read_curve(content: bytes, *, source: str) -> MeasuredCurve:
+    """A curve from the content of its file; errors as `load_curve`."""
+    document = parse_json(content, source=source)
     if not isinstance(document, dict) or document.get("schema") != CURVE_SCHEMA:
         raise InputError("is no curve", source=source, expected=f'an object with "schema": "{CURVE_SCHEMA}"')
     try:
@@ -235,7 +227,7 @@ def shipped_curve(model: str) -> MeasuredCurve | None:
     resource = shipped_file(f"curves/{model}.json")
     if not resource.is_file():
         return None
-    return read_curve(resource.read_text(encoding="utf-8"), source=f"shipped curve {model}")
+    return read_curve(resource.read_bytes(), source=f"shipped curve {model}")
 
 
 def curve_of(network: Network, model: str | Path, file: str | Path | None) -> MeasuredCurve:

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labqdl.config.files import read_bytes
 from labqdl.errors import InputError
 
 _IDX_TYPES: dict[int, str] = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -87,12 +88,7 @@ def read_idx(path: Path | Traversable) -> NDArray[Any]:
         For a missing or truncated file, a damaged gzip stream and a wrong magic number.
     """
     where = str(path)
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise InputError("there is no such file", source=where) from None
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror or error}", source=where) from None
+    content = read_bytes(path)
     if content[:2] == b"\x1f\x8b":
         try:
             content = gzip.decompress(content)
@@ -127,12 +123,7 @@ def load_idx(images: Path | Traversable, labels: Path | Traversable | None = Non
 
 def load_npz(path: Path) -> Dataset:
     """Arrays `data` (or `x`) and `labels` (or `y`, or none) from an npz archive; never unpickles."""
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise InputError("there is no such file", source=path) from None
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror or error}", source=path) from None
+    content = read_bytes(path)
     # np.load would take a lone .npy or a pickle here; a damaged archive must not leave a file handle behind.
     if content[:2] != b"PK":
         raise InputError("no readable npz archive: it does not start like a zip file", source=path)

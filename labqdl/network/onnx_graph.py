@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labqdl.config.files import read_bytes
 from labqdl.errors import InputError
 
 if TYPE_CHECKING:
@@ -147,12 +148,7 @@ def _load(path: Path) -> onnx.ModelProto:
         raise InputError(
             "reading ONNX files needs the package onnx", source=path, hint='pip install "labqdl[onnx]"'
         ) from None
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise InputError("there is no such file", source=path) from None
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror or error}", source=path) from None
+    content = read_bytes(path)
     try:
         model = onnx.load_model_from_string(content)
     except (DecodeError, ValueError) as error:

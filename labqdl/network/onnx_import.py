@@ -19,7 +19,6 @@ number for all entries, or nested lists of the data's shape).
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -29,6 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labqdl.config.files import parse_json, read_bytes
 from labqdl.errors import InputError
 from labqdl.facts import Activation, ActivationKind
 from labqdl.network.model import DenseLayer, Network
@@ -360,17 +360,7 @@ def _pipeline(given: Path | None, path: Path, shape: Shape) -> Pipeline:
         while len(shape) > 1 and shape[0] == 1:  # a single channel
             shape = shape[1:]
         return Pipeline(shape, (Flatten(),) if len(shape) > 1 else ())
-    try:
-        described = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror or error}", source=file) from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"no UTF-8 text: {error.reason} at byte {error.start}", source=file) from None
-    except json.JSONDecodeError as error:
-        raise InputError(f"no JSON: {error.msg}", source=file, line=error.lineno) from None
-    except RecursionError:
-        raise InputError("no JSON that can be read: nested too deeply", source=file) from None
-    return pipeline_from_json(described, source=file)
+    return pipeline_from_json(parse_json(read_bytes(file), source=file), source=file)
 
 
 def pipeline_from_json(described: Any, *, source: str | Path) -> Pipeline:

@@ -38,6 +38,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load as tensors_from_bytes
 from safetensors.numpy import save as tensors_to_bytes
 
+from labqdl.config.files import parse_json, read_bytes
 from labqdl.errors import InputError
 from labqdl.facts import Activation, ActivationKind
 from labqdl.network.model import DenseLayer, Network
@@ -121,15 +122,8 @@ def load_network(path: Path) -> Network:
     """
     contents = []
     for suffix in (".safetensors", ".json"):
-        file = _beside(path, suffix)
-        try:
-            contents.append(file.read_bytes())
-        except FileNotFoundError:
-            raise InputError(
-                "there is no such file", source=file, hint="A model is a pair: NAME.safetensors and NAME.json"
-            ) from None
-        except OSError as error:
-            raise InputError(f"cannot be read: {error.strerror or error}", source=file) from None
+        hint = "A model is a pair: NAME.safetensors and NAME.json"
+        contents.append(read_bytes(_beside(path, suffix), hint=hint))
     return network_from_bytes(contents[0], contents[1], source=str(_beside(path, "")))
 
 
@@ -221,15 +215,7 @@ def network_from_bytes(tensors: bytes, description: bytes, *, source: str) -> Ne
 
 def _parse(description: bytes, where: str) -> Mapping[str, Any]:
     """The description with its schema, version and keys checked."""
-    try:
-        described = json.loads(description.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise InputError(f"no UTF-8 text: {error.reason} at byte {error.start}", source=where) from None
-    except json.JSONDecodeError as error:
-        raise InputError(f"no JSON: {error.msg}", source=where, line=error.lineno) from None
-    except RecursionError:
-        raise InputError("no JSON that can be read: nested too deeply", source=where) from None
-    described = _object(described, where, "")
+    described = _object(parse_json(description, source=where), where, "")
     if described.get("schema") != SCHEMA:
         raise InputError(f"found {described.get('schema')!r}", source=where, key="schema", expected=repr(SCHEMA))
     if described.get("version") != VERSION or isinstance(described.get("version"), bool):

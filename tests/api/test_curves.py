@@ -76,7 +76,7 @@ def test_foreign_and_damaged_curves(tmp_path: Path) -> None:
         save_curve(curve, "x", tmp_path / "no" / "x.json")
     document = json.loads(foreign.read_text())
     for damage, words in (
-        ("{", "not JSON"),
+        ("{", "no JSON"),
         ("[]", "is no curve"),
         (json.dumps({**document, "schema": "other/1"}), "is no curve"),
         (json.dumps({name: value for name, value in document.items() if name != "draws"}), "draws"),
@@ -84,7 +84,7 @@ def test_foreign_and_damaged_curves(tmp_path: Path) -> None:
         (json.dumps({**document, "vectors": "many"}), "many"),
     ):
         with pytest.raises(InputError, match=words):
-            read_curve(damage, source="x.json")
+            read_curve(damage.encode(), source="x.json")
 
 
 def test_measuring_needs_labels_and_notes(tmp_path: Path) -> None:
