@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from labqdl.api import run
 from labqdl.cli.root import run as command
-from tests.api.damage import spoil
+from tests.damage import spoil
 
 COMMANDS = (
     ["runs", "{run}"],

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from labqdl.clock import ManualClock
 from labqdl.errors import InputError, RecordError
-from labqdl.records import Party, RunFolder, storage
+from labqdl.records import Party, RunFolder
 from labqdl.records.encoding import checked_file
 from labqdl.records.salvage import Fate, rebuild, survey
 from labqdl.rng import Roots
+from tests.damage import content, flip, left_alone, spoil
 
 ROOTS = Roots.from_seed(3)
 EVENTS = 12
@@ -47,27 +48,13 @@ def copied(original: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(original, tmp_path / "run"))
 
 
-def content(path: Path) -> dict[str, bytes]:
-    return {file.relative_to(path).as_posix(): file.read_bytes() for file in path.rglob("*") if file.is_file()}
-
-
 def saved(path: Path, target: Path) -> tuple[RunFolder, dict[str, tuple[Fate, str]]]:
     """The rebuilt run, opened, and every file's fate; the damaged folder stays as it is."""
-    before = content(path)
-    steps: list[storage.WriteStep] = []
-    with storage.watched(steps.append):
+    with left_alone(path):
         files = rebuild(survey(path), target)
-    assert not any(path in step.path.parents or step.path == path for step in steps)
-    assert content(path) == before
     run = RunFolder.open(target)
     run.check_files()
     return run, {file.name: (file.fate, file.why) for file in files}
-
-
-def flip(file: Path, place: int) -> None:
-    data = bytearray(file.read_bytes())
-    data[place] ^= 1
-    file.write_bytes(bytes(data))
 
 
 def test_a_whole_run_is_copied_to_the_byte(original: Path, tmp_path: Path) -> None:
@@ -88,7 +75,7 @@ def test_either_manifest_stands_in_for_the_other(copied: Path, tmp_path: Path, n
     if how == "missing":
         file.unlink()
     elif how == "flipped":
-        flip(file, 60)
+        flip(file)
     else:
         file.write_bytes(b"")
     run, files = saved(copied, tmp_path / "new")
@@ -210,7 +197,7 @@ def test_a_log_of_another_run_counts_for_nothing(copied: Path, tmp_path: Path) -
 
 
 def test_each_file_for_itself(copied: Path, tmp_path: Path) -> None:
-    flip(copied / "server" / "deep" / "table.npy", 200)
+    flip(copied / "server" / "deep" / "table.npy")
     (copied / "client" / "logits.npy").unlink()
     (copied / "world" / "result.json").write_text("{")
     (copied / "client" / "roots.json").write_text("{}")
@@ -294,14 +281,9 @@ def test_much_random_damage(data: st.DataObject, original: Path, tmp_path_factor
 def check_random_damage(data: st.DataObject, original: Path, folder: Path) -> None:
     """Files that nobody touched are saved whatever else is damaged."""
     path = Path(shutil.copytree(original, folder / "run"))
-    touched = set()
+    touched: set[str] = set()
     for _ in range(data.draw(st.integers(1, 5))):
-        names = sorted(content(path))
-        if not names:
-            break
-        name = data.draw(st.sampled_from(names))
-        touched.add(name)
-        damage(path / name, data)
+        touched |= spoil(path, data)
     try:
         found = survey(path)
     except InputError as error:
@@ -319,25 +301,3 @@ def check_random_damage(data: st.DataObject, original: Path, folder: Path) -> No
     if whole_head:
         manifest = RunFolder.open(folder / "new").manifest
         assert dict(manifest) == {"alpha": 1e-6}
-
-
-def damage(file: Path, data: st.DataObject) -> None:
-    """One of many ways to spoil a file."""
-    kind = data.draw(st.sampled_from(["remove", "cut", "flip", "append", "zero", "garbage", "folder"]))
-    old = file.read_bytes()
-    match kind:
-        case "remove":
-            file.unlink()
-        case "cut":
-            file.write_bytes(old[: data.draw(st.integers(0, max(len(old) - 1, 0)))])
-        case "flip" if old:
-            flip(file, data.draw(st.integers(0, len(old) - 1)))
-        case "append":
-            file.write_bytes(old + data.draw(st.binary(min_size=1, max_size=20)))
-        case "zero":
-            file.write_bytes(bytes(len(old)))
-        case "folder":
-            file.unlink()
-            file.mkdir()
-        case _:
-            file.write_bytes(data.draw(st.binary(max_size=60)))

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hypothesis import strategies as st
+
+from labqdl.records import storage
 
 
 def content(path: Path) -> dict[str, bytes]:
     """All files below a folder, by their names in it."""
     return {file.relative_to(path).as_posix(): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+
+
+@contextmanager
+def left_alone(path: Path) -> Iterator[None]:
+    """Fails unless the folder stays as it is, whatever is read of it within."""
+    before = content(path)
+    steps: list[storage.WriteStep] = []
+    with storage.watched(steps.append):
+        yield
+    assert not any(path in (step.path, *step.path.parents) for step in steps)
+    assert content(path) == before
 
 
 def flip(file: Path, share: float = 0.5) -> None:
@@ -28,7 +43,7 @@ def spoil(path: Path, data: st.DataObject) -> set[str]:
     name = data.draw(st.sampled_from(names))
     file = path / name
     old = file.read_bytes()
-    match data.draw(st.sampled_from(["remove", "cut", "flip", "append", "zero", "folder", "tree", "line"])):
+    match data.draw(st.sampled_from(["remove", "cut", "flip", "append", "zero", "garbage", "folder", "tree", "line"])):
         case "remove":
             file.unlink()
         case "cut":
@@ -37,6 +52,8 @@ def spoil(path: Path, data: st.DataObject) -> set[str]:
             flip(file, data.draw(st.floats(0, 1)))
         case "append":
             file.write_bytes(old + data.draw(st.binary(min_size=1, max_size=20)))
+        case "garbage":
+            file.write_bytes(data.draw(st.binary(max_size=60)))
         case "folder":
             file.unlink()
             file.mkdir()
