@@ -1,0 +1,54 @@
+"""A road: what carries bytes to one instrument and back. It knows nothing of commands, replies or frames."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+
+@runtime_checkable
+class Road(Protocol):
+    """One connection that can be opened, closed and opened again.
+
+    A deadline is a moment on the road's own clock, `now()`: roads that wait on the operating system count real
+    seconds, roads inside this process may be given another clock. Errors are `TransportTimeout`, `ConnectionLost`
+    or `ProtocolError`, without instrument and command, which `Transport` adds.
+
+    Attributes
+    ----------
+    messages:
+        True where one `receive` gives one message up to its END (VISA INSTR, ZeroMQ); False on a stream of bytes.
+    """
+
+    messages: bool
+
+    def now(self) -> float:
+        """Seconds on the clock that this road's deadlines are on."""
+        ...
+
+    def open(self) -> None:
+        """Connect (ConnectionLost where nobody answers). Nothing is sent to the instrument."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the connection; never raises, and does nothing where there is none."""
+        ...
+
+    def end_on(self, byte: int | None) -> None:
+        """Which byte ends a reply, None for none; of use to roads that must tell their library before they read."""
+        ...
+
+    def send(self, data: bytes | bytearray | memoryview, deadline: float) -> None:
+        """Send all of it: on a road of messages, as one message."""
+        ...
+
+    def receive(self, maximum: int, deadline: float) -> bytes:
+        """Wait for bytes and give those that are there, at least one and at most `maximum`; a message as a whole."""
+        ...
+
+    def receive_into(self, view: memoryview, deadline: float) -> int:
+        """Like `receive`, into a buffer of bytes; gives how many."""
+        ...
+
+    def waiting(self) -> bool:
+        """Whether bytes wait unread, without waiting for any; ConnectionLost where the other side has hung up."""
+        ...
