@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from labqdl.facts.spending import Spending
 from labqdl.network import Network
 from labqdl.optics.modes import layer_amplitudes
 from labqdl.records.accounts import Accounts, Charge
+from labqdl.records.closing import Closing
 from labqdl.security.accountant import BudgetExceeded, DataAccountant, WeightsAccountant
 from labqdl.security.expected import LayerLight
 from labqdl.units import counted
@@ -60,7 +61,7 @@ def data_shape(network: Network) -> str:
     return digest.hexdigest()
 
 
-class RunAccounts:
+class RunAccounts(Closing):
     """Both parties' accounts during one run.
 
     Parameters
@@ -97,32 +98,17 @@ class RunAccounts:
             Charge(digest, f"{network.name}, layer {index + 1}") for index, digest in enumerate(weight_digests(network))
         )
         self._shape = data_shape(network)
-        self._weights = Accounts.of_weights(folder)
-        try:
-            self._vectors = Accounts.of_data(folder)
-        except BaseException:
-            self._weights.close()
-            raise
         self._attempt: int | None = None  # taken with the first charge
-        try:
+        with ExitStack() as opened:
+            self._weights = opened.enter_context(Accounts.of_weights(folder))
+            self._vectors = opened.enter_context(Accounts.of_data(folder))
             for block in finished:
                 self._charge(block, finished=True)
-        except BaseException:
-            self.close()
-            raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+            self._files = opened.pop_all()
 
     def close(self) -> None:
         """Give both files back."""
-        self._weights.close()
-        self._vectors.close()
+        self._files.close()
 
     def record(self, layer: int, block: int) -> None:
         """Charge a block to both parties, before the light of its first layer flows; once in this process.

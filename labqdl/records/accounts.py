@@ -23,11 +23,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from labqdl.errors import InputError, LabqdlError, RecordError
 from labqdl.facts.spending import Spending
+from labqdl.records.closing import Closing
 from labqdl.records.store import Party
 
 SCHEMA = 1
@@ -106,7 +105,7 @@ Judge = Callable[[Charge, Spending, int, float], tuple[Spending, float]]
 it); raises to refuse."""
 
 
-class Accounts:
+class Accounts(Closing):
     """One party's accounts.
 
     Raises
@@ -140,14 +139,6 @@ class Accounts:
 
     def __repr__(self) -> str:
         return f"Accounts({self._party}, {self._path})"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Give the file back; closing twice is fine."""

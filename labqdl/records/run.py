@@ -18,12 +18,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType, TracebackType
-from typing import Any, Self
+from types import MappingProxyType
+from typing import Any
 
 from labqdl.clock import Clock, SystemClock
 from labqdl.errors import InputError, LabqdlError, RecordError
 from labqdl.records import log, storage
+from labqdl.records.closing import Closing
 from labqdl.records.encoding import checked_file, plain, read_checked_file
 from labqdl.records.lock import RunLock
 from labqdl.records.log import EventLog, LogReader, RecordedEvent, TornLine
@@ -77,7 +78,7 @@ class Head:
     manifest: Mapping[str, Any]
 
 
-class RunFolder:
+class RunFolder(Closing):
     """A run on disk. Make one with `create`, `open` (reading) or `resume` (writing on); close it, or use `with`."""
 
     def __init__(self, path: Path, head: Head) -> None:
@@ -201,14 +202,6 @@ class RunFolder:
             self._log.close()
         if self._lock is not None:
             self._lock.release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     # -- what a run is --------------------------------------------------------------------------------------------
 

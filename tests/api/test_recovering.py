@@ -103,9 +103,7 @@ def test_without_any_manifest_the_arrays_are_saved(whole: Path, copied: Copy) ->
     arrays = {name for name in content(place) if name.endswith(".npy")}
     assert arrays <= set(content(found.run))
     for reader in (open_run, resume):
-        with pytest.raises(
-            RecordError, match=r"manifest\.json: no '\w+': .*recovered without its manifest"
-        ):
+        with pytest.raises(RecordError, match=r"manifest\.json: no '\w+': .*recovered without its manifest"):
             reader(found.run)
 
 
