@@ -29,9 +29,11 @@ ABSENT = (
     "rich",
     "safetensors",
     "scipy",
+    "pyvisa_py",
     "serial",
     "sklearn",
     "threadpoolctl",
+    "zmq",
 )
 ALLOWED = {"labqdl", "numpy", "cython_runtime"}
 
