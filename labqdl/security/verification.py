@@ -417,12 +417,11 @@ def _figures(certificate: Certificate) -> str:
 
 
 def _explain_abort(consistency: Consistency) -> str:
-    parts = [
-        f"{test.name}: {test.statistic:.6g} {test.unit} where {test.expected:.6g} is honest (z = {test.z:.3g}, "
-        f"{test.p_text}, share {test.threshold:.2g}, {test.samples:,} symbols)"
-        for test in consistency.tests
-        if not test.passed
-    ]
+    failed: dict[str, list[TestResult]] = {}
+    for test in consistency.tests:
+        if not test.passed:
+            failed.setdefault(test.name.split(",")[0], []).append(test)
+    parts = [_failure(tests) for tests in failed.values()]
     if consistency.log10_e_value >= -math.log10(E_PROCESS_SHARE * consistency.alpha):
         parts.append(
             f"e-value 10^{consistency.log10_e_value:.1f} reached the threshold "
@@ -431,4 +430,15 @@ def _explain_abort(consistency: Consistency) -> str:
     return (
         f"The returned light does not agree with the ledger at false-alarm rate {consistency.alpha:g}: "
         f"{'; '.join(parts)}."
+    )
+
+
+def _failure(tests: Sequence[TestResult]) -> str:
+    """One test that has failed, pooled over layers or in some: the figures of the first, the names of the others."""
+    test, *others = tests
+    layers = [other.name.partition(", ")[2] for other in others]
+    also = f"; failed in {' and in '.join(layers)} alone as well" if layers else ""
+    return (
+        f"{test.name}: {test.statistic:.6g} {test.unit} where {test.expected:.6g} is honest (z = {test.z:.3g}, "
+        f"{test.p_text}, share {test.threshold:.2g}, {test.samples:,} symbols{also})"
     )

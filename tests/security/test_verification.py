@@ -106,6 +106,13 @@ def test_a_cheat_is_caught_at_the_end_and_while_running(gain: float, noise: floa
     assert verdict.reason is Reason.INCONSISTENT
     assert "does not agree with the ledger" in verdict.explanation
     assert "e-value 10^" in verdict.explanation
+    failed = [test.name for test in verdict.consistency.tests if not test.passed]
+    assert {name for name in failed if "," in name}
+    words = verdict.explanation
+    for name in {name.split(",")[0] for name in failed}:  # each test once, its layers by name
+        assert words.count(f" {name}: ") + words.count(f" {name}, layer") == 1
+    for name in failed:
+        assert name.partition(", ")[2] in words
 
 
 def test_a_weak_cheat_can_fail_a_test_before_the_e_process_is_sure() -> None:
