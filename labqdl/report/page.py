@@ -18,7 +18,7 @@ from labqdl.plots.style import short
 from labqdl.report.content import Accuracy, Content, Evidence, Lamp, LayerOutcomes, Leaks, Missing
 from labqdl.report.cost import WAVELENGTH, Cost
 from labqdl.report.pictures import Picture
-from labqdl.units import photon_energy, to_db
+from labqdl.units import counted, photon_energy, to_db
 
 SIGNS = {Lamp.ACCEPT: "✓", Lamp.UNDECIDED: "?", Lamp.ABORT: "✕", Lamp.INCOMPLETE: "…"}
 """What stands beside the lamp's colour, so that it can be told in grey."""
@@ -95,6 +95,7 @@ def _sections(content: Content, pictures: dict[str, dict[str, Any]]) -> dict[str
         "tests": None if isinstance(evidence, Missing) or not evidence.tests else _tests(evidence.tests),
         "evidence_pictures": chosen("residual", "checks", "e-value"),
         "findings": _tests(content.findings) if content.findings else None,
+        "cautious": _cautious((*(() if isinstance(evidence, Missing) else evidence.tests), *content.findings)),
         "no_leaks": leaks.reason if isinstance(leaks, Missing) else "",
         "leaks": None if isinstance(leaks, Missing) else _leaks(leaks),
         "incomplete": not isinstance(leaks, Missing) and not leaks.complete,
@@ -135,7 +136,8 @@ def _accuracy(accuracy: Accuracy | Missing) -> tuple[str, str]:
     low, high = accuracy.interval
     return (
         f"{100 * accuracy.share:.2f} %",
-        f" of {accuracy.images:,} images, 95 % interval {100 * low:.2f} to {100 * high:.2f} % (Clopper and Pearson).",
+        f" of {counted(accuracy.images, 'image')}, 95 % interval {100 * low:.2f} to {100 * high:.2f} % (Clopper and "
+        "Pearson).",
     )
 
 
@@ -172,6 +174,20 @@ def _evidence(evidence: Evidence) -> dict[str, Any]:
         "threshold": f"{evidence.threshold:.1f}",
         "log10": number(float(evidence.log10_e.max()), 3),
     }
+
+
+def _cautious(tests: Sequence[TestResult]) -> str:
+    """Why some tests show z = 0 and p = 1, where any do."""
+    names = dict.fromkeys(test.name.split(",")[0] for test in tests if test.z == 0 and test.p_value == 1)
+    if not names:
+        return ""
+    return (
+        f"z = 0 and p = 1 ({', '.join(names)}): what an honest party would give is known between limits only, because "
+        "it depends on data or noise that the tester does not know, or because only an upper limit of its tail is known. "
+        "z counts from the nearest limit, and p is the largest that any honest law allows, cut at 1. So a figure "
+        "within the limits is no evidence of a cheat; it does not mean that the figure is exactly the honest one. Such limits "
+        "cost some power, and never raise the rate of false alarms."
+    )
 
 
 def _tests(tests: Sequence[TestResult]) -> Table:
@@ -348,9 +364,9 @@ def _cost_words(cost: Cost) -> str:
     total = cost.images * cost.symbols
     return (
         f"Photons and energy are those of the light at the server's output, at {WAVELENGTH * 1e9:.0f} nm; electronics "
-        f"are not counted. The light of this run, {cost.images:,} vectors, is {total:,} symbols out and as many back: "
-        f"at {spoken} {duration(cost.images * cost.seconds)} each way, both ways at once where out and back have a "
-        f"fibre each, {duration(2 * cost.images * cost.seconds)} where they take turns."
+        f"are not counted. The light of this run, {counted(cost.images, 'vector')}, is {total:,} symbols out and as "
+        f"many back: at {spoken} {duration(cost.images * cost.seconds)} each way, both ways at once where out and back "
+        f"have a fibre each, {duration(2 * cost.images * cost.seconds)} where they take turns."
     )
 
 

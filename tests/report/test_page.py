@@ -141,6 +141,19 @@ def test_failed_tests_stand_out() -> None:
     assert table.rows[1][5].startswith("below")
 
 
+def test_a_note_explains_tests_between_limits() -> None:
+    findings = (
+        TestResult("gain", 1.0001, 1.0, "of it", 0.5, 0.6, 1e-8, 100),
+        TestResult("direction", 1.1, 1.12, "SNU per component", 0.0, 1.0, 1e-8, 100),
+        TestResult("direction, layer 2", 1.1, 1.12, "SNU per component", 0.0, 1.0, 1e-8, 50),
+        TestResult("spectral", 0.9, 1.0, "of the edge", 0.0, 1.0, 1e-8, 100),
+    )
+    page = compose(replace(EMPTY, findings=findings), ())
+    assert "z = 0 and p = 1 (direction, spectral): " in page
+    assert "known between limits only" in page
+    assert "z = 0 and p = 1" not in compose(replace(EMPTY, findings=findings[:1]), ())
+
+
 def test_every_table_has_a_column_kind_for_every_heading() -> None:
     table = Table(("a", "b"), (("1", "2"),), "tn")
     assert len(table.headings) == len(table.columns)
