@@ -16,6 +16,7 @@ from labqdl.api.results import Printable, RunResult
 from labqdl.api.running import run
 from labqdl.api.tables import COLOURS
 from labqdl.facts import Quantity
+from labqdl.units import counted
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -93,7 +94,7 @@ class DemoResult(Printable):
         )
         yield Text()
         for scene, result in self.rows:
-            yield Text.assemble((f"({scene.letter}) ", "bold"), f"{scene.title}: {result.images:,} images")
+            yield Text.assemble((f"({scene.letter}) ", "bold"), f"{scene.title}: {counted(result.images, 'image')}")
             yield Text.assemble("    ", (result.verdict.kind.value, COLOURS[result.verdict.kind]))
             yield Text(f"    {result.verdict.explanation}")
             yield Text(f"    record: {result.run}", style="dim")

@@ -17,7 +17,7 @@ from labqdl.facts import OperatingPoint, TapKind
 from labqdl.planner.question import Aim, Judge, Question
 from labqdl.planner.search import Point
 from labqdl.planner.verification import symbols_per_image
-from labqdl.units import to_db
+from labqdl.units import counted, to_db
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -235,7 +235,7 @@ def _verification(result: PlanResult) -> Iterator[RenderableType]:
             words = "no number of symbols does"
         else:
             time = seconds_words(entry.symbols / result.symbol_rate)
-            words = f"{entry.images:,} images, {entry.symbols:.3g} symbols, {time}"
+            words = f"{counted(entry.images, 'image')}, {entry.symbols:.3g} symbols, {time}"
         yield Padding(Text(f"{how}: {words}"), (0, 0, 0, 2))
     yield Text(f"Images until a test sees a cheat (99 %, its share of alpha = {result.plan.alpha:g}):")
     for seen in result.detections:

@@ -19,6 +19,7 @@ from labqdl.facts import FrameDescription
 from labqdl.records import Party, RunFolder
 from labqdl.records.salvage import Fate, FileFate, Survey, rebuild, survey
 from labqdl.rng import Root, Roots
+from labqdl.units import counted
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -87,7 +88,7 @@ class Recovery(Printable):
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         saved = sum(file.fate is Fate.SAVED for file in self.files)
         other = [file for file in self.files if file.fate is not Fate.SAVED]
-        yield Text(f"{saved} files of {self.source} are whole and saved.")
+        yield Text(f"{counted(saved, 'file')} of {self.source} whole and saved.")
         if other:
             table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
             table.add_column("file", overflow="fold")
@@ -100,7 +101,7 @@ class Recovery(Printable):
         if self.blocks is None:
             yield Text("The manifest is lost: which blocks are whole cannot be told. The arrays themselves are saved.")
         else:
-            yield Text(f"{len(self.blocks)} of {self.n_blocks} blocks of the inference are finished and whole.")
+            yield Text(f"{len(self.blocks)} of {counted(self.n_blocks, 'block')} of the inference finished and whole.")
             for block, why in self.lost_blocks.items():
                 yield Text(f"block {block} counts as not done: {why}", style="bold magenta")
         yield Text(f"saved run: {self.run}", style="bold")

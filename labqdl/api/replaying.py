@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,7 @@ from labqdl.facts import FrameDescription
 from labqdl.records import Party, RunFolder, StoreView
 from labqdl.records.encoding import parse
 from labqdl.rng import Roots
+from labqdl.units import counted
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -138,17 +139,28 @@ class Replay(Printable):
                     hidden += 1
         yield table
         if hidden:
-            yield Text(f"{hidden} further entries agree; -v shows them.", style="dim")
+            yield Text(f"Further entries that agree: {hidden}; -v shows them.", style="dim")
         for line in self.changed:
             yield Text(f"recorded with {line}", style="dim")
         wrong = [figure for section in self.sections for figure in section.figures if not figure.agrees]
         if not wrong:
             yield Text("Every figure agrees with the record.", style="bold blue")
             return
+        for line in self._notes(wrong):
+            yield Text(line, style="bold magenta")
+        yield Text(f"{len(wrong)} of {sum(len(s.figures) for s in self.sections)} do NOT agree.", style="bold magenta")
+
+    def _notes(self, wrong: Iterable[Figure]) -> Iterator[str]:
+        """Why figures do not agree: every reason once, with files by their places in the run."""
+        reasons: dict[str, list[str]] = {}
         for figure in wrong:
             if figure.note:
-                yield Text(f"{figure.name}: {figure.note}", style="bold magenta")
-        yield Text(f"{len(wrong)} of {sum(len(s.figures) for s in self.sections)} do NOT agree.", style="bold magenta")
+                reason = figure.note.replace(f"{self.run}/", "").replace(f"{self.run}\\", "")
+                reasons.setdefault(reason, []).append(figure.name)
+        for reason, (name, *others) in reasons.items():
+            of_a_file = reason.startswith(f"{name}: ")
+            also = f" (and {counted(len(others), 'further figure')})" if others and not of_a_file else ""
+            yield reason if of_a_file else f"{name}{also}: {reason}"
 
     def _shown(self, section: Section, figure: Figure) -> bool:
         result = section is self.sections[-1]

@@ -48,6 +48,7 @@ from labqdl.security.accountant import BudgetExceeded
 from labqdl.security.engines import anisotropic_bound, asymptotic_bounds
 from labqdl.security.spectrum import Spectrum
 from labqdl.sequencer import Engine, EngineState, print_plan, stop_on_signals
+from labqdl.units import counted
 
 OnBlock = Callable[[int, int], None]
 """Called with blocks done and blocks in all."""
@@ -133,7 +134,8 @@ def print_dry_run(
     chosen = resolve(configure(experiment, settings))
     frame = chosen.frame(session="dry run")
     write(
-        f"{frame.images:,} images in {frame.n_blocks:,} blocks, {frame.symbols_per_image:,} symbols an image each way"
+        f"{counted(frame.images, 'image')} in {counted(frame.n_blocks, 'block')}, "
+        f"{counted(frame.symbols_per_image, 'symbol')} an image each way"
     )
     print_plan(infer(frame), write, limit=limit)
 
@@ -300,7 +302,9 @@ def _carry_out_blocks(
             ) from None
         if engine.state is EngineState.STOPPED:
             record.commit("stopped", blocks=count)
-            raise Stopped(f"stopped after {count} of {total} blocks; 'labqdl resume {record.path}' completes the run")
+            raise Stopped(
+                f"stopped after {count} of {counted(total, 'block')}; 'labqdl resume {record.path}' completes the run"
+            )
     result = joined_result(experiment, frame, server, record, time.perf_counter() - started)
     _save_result(record, result)
     return result

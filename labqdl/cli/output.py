@@ -64,7 +64,7 @@ class Output:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn(unit),
+            TextColumn("{task.fields[unit]}"),
             TimeElapsedColumn(),
             TextColumn("elapsed,"),
             TimeRemainingColumn(),
@@ -73,7 +73,7 @@ class Output:
             disable=self.quiet or not console.is_terminal,
             transient=True,
         ) as bar:
-            yield ProgressBar(bar, bar.add_task(description, total=total))
+            yield ProgressBar(bar, bar.add_task(description, total=total, unit=_units(unit, total)), unit)
 
 
 @dataclass(slots=True)
@@ -82,10 +82,17 @@ class ProgressBar:
 
     _bar: Progress
     _task: TaskID
+    _unit: str
 
     def update(self, completed: int, total: int | None = None, description: str | None = None) -> None:
         """Show how much is done."""
-        self._bar.update(self._task, completed=completed, total=total, description=description)
+        words = {} if total is None else {"unit": _units(self._unit, total)}
+        self._bar.update(self._task, completed=completed, total=total, description=description, **words)
+
+
+def _units(unit: str, total: int) -> str:
+    """What is counted behind "of `total`"; `unit` in the plural."""
+    return unit.removesuffix("s") if total == 1 else unit
 
 
 class _Results(Console):

@@ -10,6 +10,7 @@ from labqdl import plots
 from labqdl.facts import Quantity
 from labqdl.plots import style
 from labqdl.report.content import CheckPath, Content, LayerOutcomes, Missing
+from labqdl.units import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,7 +85,7 @@ def _predictions(content: Content) -> Iterator[_Drawn]:
         "confusion",
         "Which class was taken for which. Blue: right, by its share of the row; orange: wrong, the commonest mistake "
         "darkest.",
-        f"Confusion matrix: {right:,} of {total:,} images on the diagonal.",
+        f"Confusion matrix: {right:,} of {counted(total, 'image')} on the diagonal.",
         plots.confusion_matrix(found.counts, found.classes),
     )
     if found.images.size > 1:

@@ -293,6 +293,12 @@ def test_damage_is_told_beside_the_figures_that_it_takes(whole: Path, copied: Co
         assert "accuracy" in wrong or "verdict" in wrong
     text = str(found)
     assert f"000001-{name}.npy" in text
+    told = text[text.index("-v shows them") :] if "-v shows them" in text else text
+    notes = " ".join(told.split())
+    assert notes.count(f"{party}/blocks/000001-{name}.npy: ") == len(
+        {note for note in disagreeing(found).values() if f"000001-{name}.npy: " in note}
+    )
+    assert str(place) + "/" not in notes
     assert "do NOT agree" in text
 
 
@@ -360,7 +366,7 @@ def test_the_command(whole: Path, copied: Copy, stopped: Path, capsys: pytest.Ca
     assert command(["replay", str(whole)]) == 0
     short = capsys.readouterr().out
     assert "Every figure agrees with the record." in short
-    assert "further entries agree; -v shows them" in short
+    assert "-v shows them" in short
     assert command(["replay", str(whole), "-v"]) == 0
     assert len(capsys.readouterr().out) > len(short)
     place = copied(whole)
