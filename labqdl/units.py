@@ -12,6 +12,9 @@ PLANCK = 6.62607015e-34
 LIGHT_SPEED = 299_792_458.0
 """Speed of light in vacuum in m/s (exact, SI 2019)."""
 
+ELEMENTARY_CHARGE = 1.602176634e-19
+"""Elementary charge in C (exact, SI 2019)."""
+
 
 def from_db(ratio_db: float) -> float:
     """Power ratio from decibel: 10^(dB/10)."""
@@ -29,6 +32,16 @@ def to_db(ratio: float) -> float:
     if ratio < 0:
         raise ValueError(f"a power ratio cannot be negative, got {ratio!r}")
     return -math.inf if ratio == 0 else 10.0 * math.log10(ratio)
+
+
+def from_dbm(level: float) -> float:
+    """Power in W from dBm: 1 mW times 10^(level/10)."""
+    return 1e-3 * from_db(level)
+
+
+def dbm(power: float) -> float:
+    """Level in dBm of a power in W; 0 gives -inf. ValueError for a negative power."""
+    return to_db(power / 1e-3)
 
 
 def loss_to_transmissivity(loss_db: float) -> float:

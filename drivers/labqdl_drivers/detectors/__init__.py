@@ -1,0 +1,1 @@
+"""Power meters and what else measures light slowly."""

@@ -1,0 +1,49 @@
+"""The grammar that drivers are written in: one declaration for one row of the manual's command table."""
+
+from labqdl.driver.base import Driver
+from labqdl.driver.custom import Custom
+from labqdl.driver.frame import FrameInstrument, Word
+from labqdl.driver.scpi import ScpiInstrument
+from labqdl.driver.text import (
+    Action,
+    Bool,
+    Choice,
+    Float,
+    Integer,
+    Text,
+    TextChannel,
+    TextInstrument,
+    TextQuantity,
+    Uses,
+    number_in,
+)
+from labqdl.driver.wire import CELSIUS, DBM, MICRO, MILLI, NANO, SI, Dbm, Optical, Scale, Wire
+
+__all__ = [
+    "CELSIUS",
+    "DBM",
+    "MICRO",
+    "MILLI",
+    "NANO",
+    "SI",
+    "Action",
+    "Bool",
+    "Choice",
+    "Custom",
+    "Dbm",
+    "Driver",
+    "Float",
+    "FrameInstrument",
+    "Integer",
+    "Optical",
+    "Scale",
+    "ScpiInstrument",
+    "Text",
+    "TextChannel",
+    "TextInstrument",
+    "TextQuantity",
+    "Uses",
+    "Wire",
+    "Word",
+    "number_in",
+]

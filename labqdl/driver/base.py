@@ -1,0 +1,206 @@
+"""What all drivers share: a transport that is opened late, an identity that is checked, waiting until it is done."""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar
+
+from labqdl.clock import Clock, SystemClock
+from labqdl.errors import LabqdlError
+from labqdl.instruments import (
+    Identity,
+    Immediate,
+    Instrument,
+    NotConfirmed,
+    OperationComplete,
+    Part,
+    Quantity,
+    ReadBack,
+    SettingsChanged,
+    Settle,
+)
+from labqdl.transport import Framing, Line, RoadOptions, Transport, road_for
+
+
+class Driver(Instrument):
+    """A real instrument behind a transport. Abstract: `TextInstrument`, `ScpiInstrument` and `FrameInstrument` talk.
+
+    Parameters
+    ----------
+    resource:
+        A VISA resource name, or a transport that is already made (tests, shared boxes).
+    name:
+        Name for messages; default the driver's own.
+    clock:
+        For waiting and time stamps.
+    options:
+        Serial settings and VISA library that differ from the class's.
+    """
+
+    maker: ClassVar[str]
+    """Who sells it."""
+    models: ClassVar[tuple[str, ...]]
+    """Models that it drives, as people call them."""
+    sheet: ClassVar[str]
+    """Name of the fact sheet, without ending."""
+    identity_pattern: ClassVar[str] = ""
+    """Regular expression that must be found in "maker model" of the identity; opening anything else is an error."""
+    framing: ClassVar[Framing] = Line()
+    road: ClassVar[RoadOptions] = RoadOptions()
+    timeout: ClassVar[float] = 2.0
+    spacing: ClassVar[float] = 0.0
+    left_out: ClassVar[Mapping[str, str]] = {}
+    """Commands of the sheet that the driver does not use, with the reason."""
+
+    def __init__(
+        self,
+        resource: str | Transport,
+        *,
+        name: str | None = None,
+        clock: Clock | None = None,
+        options: RoadOptions | None = None,
+    ) -> None:
+        super().__init__(name or type(self).__name__, clock=clock)
+        if isinstance(resource, Transport):
+            self.transport = resource
+        else:
+            self.transport = Transport(
+                road_for(resource, options or self.road, clock=clock),
+                self.framing,
+                name=self.name,
+                resource=resource,
+                clock=clock or SystemClock(),
+                timeout=self.timeout,
+                spacing=self.spacing,
+            )
+        self._identity: Identity | None = None
+
+    def open(self) -> None:
+        """Connect, check the identity, read what limits need; change no output. A second call does nothing.
+
+        Raises
+        ------
+        TransportError
+            If nobody answers.
+        SettingsChanged
+            If somebody else answers than the driver is for.
+        """
+        if self.is_open:
+            return
+        self.transport.open()
+        try:
+            self._identity = self._checked_identity()
+            self.learn()
+        except BaseException:
+            self.transport.close()
+            self._identity = None
+            raise
+        self.transport.on_reopen = self._after_reopening
+
+    def learn(self) -> None:
+        """Read what the driver has to know once (ranges, options); changes nothing."""
+
+    def close(self) -> None:
+        """Let go of the connection; change no output."""
+        self.transport.close()
+        self._identity = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was opened, and its identity found right."""
+        return self._identity is not None and self.transport.is_open
+
+    @abstractmethod
+    def identity(self) -> Identity:
+        """Ask the instrument who it is."""
+
+    def _checked_identity(self) -> Identity:
+        found = self.identity()
+        if self.identity_pattern and not re.search(self.identity_pattern, f"{found.maker} {found.model}"):
+            raise SettingsChanged(
+                f"{self.name} ({self.transport.resource}): found {found.maker} {found.model}, expected "
+                f"{self.maker} {' or '.join(self.models)}. Check the resource name, or name the driver of that model"
+            )
+        return found
+
+    def _after_reopening(self) -> None:
+        """After a lost connection: the same box, set as we set it, or no carrying on."""
+        found, before = self.identity(), self._identity
+        if found != before:
+            raise SettingsChanged(f"{self.name}: another instrument answers now: {found} instead of {before}")
+        for part, quantity, value in list(self._settings.values()):
+            if not quantity.readable:
+                continue
+            now = quantity.fetch(part)
+            if not _same(now, value, quantity.done):
+                raise SettingsChanged(
+                    f"{self.name}: after the connection was lost {part.path(quantity.name)} is {now!r} and not "
+                    f"{value!r} {quantity.unit}. Look at the instrument, then open it again"
+                )
+
+    def exclusive(self) -> AbstractContextManager[object]:
+        """Nobody else talks to the instrument inside of this context."""
+        return self.transport.transaction()
+
+    def complete_part(self, part: Part, quantity: Quantity[Any], value: Any) -> None:
+        """Wait until it is done, as the quantity declares.
+
+        Raises
+        ------
+        NotConfirmed
+            If the time is over.
+        """
+        match quantity.done:
+            case Immediate():
+                return
+            case Settle(seconds):
+                self.clock.sleep(seconds)
+            case OperationComplete(timeout):
+                self.wait_complete(timeout)
+            case ReadBack() as wanted:
+                self._read_back(part, quantity, value, wanted)
+
+    def wait_complete(self, timeout: float) -> None:
+        """Wait until the instrument reports that it has finished; for families that can."""
+        raise TypeError(f"{type(self).__name__} has no report of completion")
+
+    def _read_back(self, part: Part, quantity: Quantity[Any], value: Any, wanted: ReadBack) -> None:
+        end = self.clock.monotonic() + wanted.timeout
+        while True:
+            found = quantity.fetch(part)
+            if _same(found, value, wanted):
+                return
+            if self.clock.monotonic() >= end:
+                unit = f" {quantity.unit}" if quantity.unit else ""
+                raise NotConfirmed(
+                    f"{self.name}: {part.path(quantity.name)} was set to {value!r}{unit} and reads {found!r}{unit} "
+                    f"after {wanted.timeout:g} s"
+                )
+            self.clock.sleep(wanted.interval)
+
+    def confirm(self, part: Part, quantity: str, value: Any) -> None:
+        """Read a quantity once more and raise `NotConfirmed` if it is not this; for safe states."""
+        found = getattr(part, quantity)
+        if found != value:
+            raise NotConfirmed(f"{self.name}: {part.path(quantity)} must be {value!r} and reads {found!r}")
+
+    def try_all(self, *steps: Callable[[], object]) -> None:
+        """Take every step (a callable without arguments) although some fail, then raise the first failure: safe states."""
+        failures: list[LabqdlError] = []
+        for step in steps:
+            try:
+                step()
+            except LabqdlError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+
+
+def _same(found: Any, value: Any, done: object) -> bool:
+    tolerance = done if isinstance(done, ReadBack) else ReadBack()
+    if isinstance(value, float) and isinstance(found, int | float):
+        return bool(abs(found - value) <= tolerance.absolute + tolerance.relative * abs(value))
+    return bool(found == value)

@@ -1,0 +1,66 @@
+"""Quantities that need more than one command: two functions with a declaration around them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from labqdl.instruments import IMMEDIATE, Completion, InputLimits, NotAValue, Part, Quantity
+
+T = TypeVar("T")
+
+
+class Custom(Quantity[T]):
+    """A quantity with a function to read it and one to set it; both get the part, the second one the checked value.
+
+    Parameters
+    ----------
+    read, write:
+        Functions; None where there is nothing to call.
+    uses:
+        The instrument's commands that they send, for the coverage table.
+    """
+
+    def __init__(
+        self,
+        kind: type[T],
+        read: Callable[[Any], T] | None,
+        write: Callable[[Any, T], None] | None = None,
+        *,
+        uses: Iterable[str] = (),
+        unit: str = "",
+        doc: str = "",
+        limits: InputLimits = None,
+        energises: bool = False,
+        done: Completion = IMMEDIATE,
+        read_only: str = "",
+    ) -> None:
+        super().__init__(
+            kind,
+            unit=unit,
+            doc=doc,
+            settable=write is not None,
+            readable=read is not None,
+            limits=limits,
+            energises=energises,
+            done=done,
+            read_only=read_only,
+        )
+        self._read = read
+        self._write = write
+        self._uses = tuple(uses)
+
+    def fetch(self, part: Part) -> T:
+        """Call the function that reads."""
+        if self._read is None:
+            raise NotAValue(f"{part.instrument.name}: {part.path(self.name)} can only be set")
+        return self._read(part)
+
+    def store(self, part: Part, value: T) -> None:
+        """Call the function that sets."""
+        assert self._write is not None, "checked() refuses quantities that cannot be set"
+        self._write(part, value)
+
+    def commands(self) -> Iterable[str]:
+        """What was declared."""
+        return self._uses

@@ -1,0 +1,455 @@
+"""Instruments that speak lines of text, and their quantities: one declaration for one row of the command table.
+
+``power = Float("POW?", "POW {}", unit="W", wire=DBM, limits=(1e-5, 0.02), doc="...")``
+
+Templates may hold the fields of their part: ``"SOUR{n}:VOLT {}"`` in a channel whose `fields` are ``{"n": 1}``; the
+unnamed ``{}`` is the value.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+from typing import Any, ClassVar, Generic, TypeVar, cast
+
+from labqdl.driver.base import Driver
+from labqdl.driver.wire import SI, Wire
+from labqdl.instruments import IMMEDIATE, Channel, Completion, InputLimits, NotACapability, NotAValue, Part, Quantity
+from labqdl.transport import ProtocolError
+
+T = TypeVar("T")
+E = TypeVar("E", bound=Enum)
+
+NOT_A_NUMBER = 9.0e37
+"""SCPI's 9.91E37 (not a number) and 9.9E37 (infinity) and everything near them is no value."""
+
+
+class TextInstrument(Driver):
+    """An instrument that is told lines and answers with lines."""
+
+    fields: Mapping[str, object] = {}
+    """What templates of the instrument's own quantities may use."""
+    encoding: ClassVar[str] = "ascii"
+
+    def ask(self, command: str, *, timeout: float | None = None) -> str:
+        """Send a query and give its reply, stripped of terminators and surrounding blanks."""
+        reply = self.transport.query(command.encode(self.encoding), timeout=timeout)
+        return self.text(reply, command)
+
+    def text(self, reply: bytes, command: str) -> str:
+        """A reply as text; ProtocolError where it is none."""
+        try:
+            return reply.decode(self.encoding).strip()
+        except UnicodeDecodeError:
+            raise self.transport.complain(
+                ProtocolError(f"the reply is no {self.encoding} text: {reply[:40]!r}"), command.encode()
+            ) from None
+
+    @abstractmethod
+    def tell(self, command: str, *, timeout: float | None = None) -> None:
+        """Send a command that sets or starts something, and make sure that it was accepted.
+
+        Raises
+        ------
+        InstrumentError
+            If the instrument says that it was not.
+        """
+
+    def wrong_reply(self, command: str, reply: object, expected: str) -> ProtocolError:
+        """The error for a reply that does not match; the caller raises it."""
+        error = ProtocolError(f"the reply {reply!r} is not {expected}")
+        self.transport.complain(error, command.encode())
+        return error
+
+
+class TextChannel(Channel):
+    """A channel of a text instrument; templates may use its number as ``{n}``."""
+
+    @property
+    def fields(self) -> Mapping[str, object]:
+        """What templates of the channel's quantities may use."""
+        return {"n": self.number}
+
+
+def talker(part: Part) -> TextInstrument:
+    """The instrument that speaks for a part."""
+    return cast(TextInstrument, part.instrument)
+
+
+def fields(part: Part) -> Mapping[str, object]:
+    """The fields for the templates of a part."""
+    return cast(Mapping[str, object], cast(Any, part).fields)
+
+
+class TextQuantity(Quantity[T]):
+    """A quantity with a query and a command.
+
+    Parameters
+    ----------
+    get, set:
+        Templates; None where there is no such command. `set` may be several commands, sent one after the other.
+    """
+
+    def __init__(
+        self,
+        kind: type[T],
+        get: str | None,
+        set: str | tuple[str, ...] | None = None,
+        *,
+        unit: str = "",
+        doc: str = "",
+        limits: InputLimits = None,
+        energises: bool = False,
+        done: Completion = IMMEDIATE,
+        read_only: str = "",
+    ) -> None:
+        self.get = get
+        self.sets = () if set is None else (set,) if isinstance(set, str) else set
+        super().__init__(
+            kind,
+            unit=unit,
+            doc=doc,
+            settable=bool(self.sets),
+            readable=get is not None,
+            limits=limits,
+            energises=energises,
+            done=done,
+            read_only=read_only,
+        )
+        # The common case, a query without fields, is ready for the wire.
+        self._plain = None if get is None or "{" in get else get
+
+    def query(self, part: Part) -> str:
+        """The query for a part."""
+        if self._plain is not None:
+            return self._plain
+        if self.get is None:
+            raise NotAValue(f"{part.instrument.name}: {part.path(self.name)} can only be set")
+        return self.get.format(**fields(part))
+
+    def fetch(self, part: Part) -> T:
+        """Ask the device, and understand the whole reply or raise ProtocolError."""
+        command = self.query(part)
+        reply = talker(part).ask(command)
+        try:
+            return self.parse(reply, part)
+        except ValueError:
+            raise talker(part).wrong_reply(command, reply, self.expected) from None
+
+    def store(self, part: Part, value: T) -> None:
+        """Send the command, or commands."""
+        for command in self.sets:
+            talker(part).tell(command.format(self.form(value, part), **fields(part)))
+
+    @property
+    def expected(self) -> str:
+        """What a reply should be, for messages."""
+        return self.kind.__name__
+
+    def parse(self, reply: str, part: Part) -> T:
+        """The value of a reply; ValueError where it is none."""
+        raise NotImplementedError
+
+    def form(self, value: T, part: Part) -> str:
+        """The value as text for the command."""
+        raise NotImplementedError
+
+    def commands(self) -> Iterable[str]:
+        """Query and commands as declared."""
+        return [text for text in (self.get, *self.sets) if text]
+
+
+class Float(TextQuantity[float]):
+    """A number.
+
+    Parameters
+    ----------
+    wire:
+        Conversion between the number on the wire and SI.
+    form:
+        How the number is written: a format specification.
+    suffix:
+        Text that must follow the number in replies (a unit); removed before the number is read. Blanks before it count
+        as part of it only if they are written here.
+    field:
+        Which field of a reply with commas; None: the reply is the number alone.
+    """
+
+    def __init__(
+        self,
+        get: str | None,
+        set: str | tuple[str, ...] | None = None,
+        *,
+        unit: str,
+        doc: str = "",
+        wire: Wire = SI,
+        form: str = ".9g",
+        suffix: str = "",
+        field: int | None = None,
+        limits: InputLimits = None,
+        energises: bool = False,
+        done: Completion = IMMEDIATE,
+        read_only: str = "",
+    ) -> None:
+        super().__init__(
+            float,
+            get,
+            set,
+            unit=unit,
+            doc=doc,
+            limits=limits,
+            energises=energises,
+            done=done,
+            read_only=read_only,
+        )
+        self.wire = wire
+        self.format = form
+        self.suffix = suffix
+        self.field = field
+
+    @property
+    def expected(self) -> str:
+        """What a reply should be, for messages."""
+        return f"a number followed by {self.suffix!r}" if self.suffix else "a number"
+
+    def parse(self, reply: str, part: Part) -> float:
+        """The SI value of a reply."""
+        number = number_in(reply, self.suffix, self.field)
+        if abs(number) > NOT_A_NUMBER:
+            raise NotAValue(f"{part.instrument.name}: {part.path(self.name)} has no value now (reply {reply!r})")
+        return self.wire.to_si(number)
+
+    def form(self, value: float, part: Part) -> str:
+        """The number on the wire."""
+        return format(self.wire.from_si(value), self.format)
+
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+def number_in(reply: str, suffix: str = "", field: int | None = None) -> float:
+    """The finite number that the whole reply (or field of it) is; ValueError otherwise."""
+    if field is not None:
+        parts = reply.split(",")
+        if field >= len(parts):
+            raise ValueError(reply)
+        reply = parts[field].strip()
+    if suffix:
+        if not reply.endswith(suffix):
+            raise ValueError(reply)
+        reply = reply[: -len(suffix)]
+    # float() alone would take "1_0", "nan" and "infinity".
+    if not _NUMBER.fullmatch(reply):
+        raise ValueError(reply)
+    number = float(reply)
+    if not math.isfinite(number):
+        raise ValueError(reply)
+    return number
+
+
+class Integer(TextQuantity[int]):
+    """A whole number; ``10`` and ``1.0E+1`` are both ten."""
+
+    def __init__(
+        self,
+        get: str | None,
+        set: str | tuple[str, ...] | None = None,
+        *,
+        unit: str = "1",
+        doc: str = "",
+        field: int | None = None,
+        limits: InputLimits = None,
+        energises: bool = False,
+        done: Completion = IMMEDIATE,
+        read_only: str = "",
+    ) -> None:
+        super().__init__(
+            int,
+            get,
+            set,
+            unit=unit,
+            doc=doc,
+            limits=limits,
+            energises=energises,
+            done=done,
+            read_only=read_only,
+        )
+        self.field = field
+
+    @property
+    def expected(self) -> str:
+        """What a reply should be, for messages."""
+        return "a whole number"
+
+    def parse(self, reply: str, part: Part) -> int:
+        """The number."""
+        number = number_in(reply, field=self.field)
+        if number != int(number):
+            raise ValueError(reply)
+        return int(number)
+
+    def form(self, value: int, part: Part) -> str:
+        """The digits."""
+        return str(value)
+
+
+class Choice(TextQuantity[E], Generic[E]):
+    """One of several words.
+
+    Parameters
+    ----------
+    words:
+        For each choice the word that is sent, then the words that replies may use instead; replies are compared without
+        regard to case.
+    """
+
+    def __init__(
+        self,
+        get: str | None,
+        set: str | tuple[str, ...] | None = None,
+        *,
+        words: Mapping[E, str | tuple[str, ...]],
+        doc: str = "",
+        energises: bool = False,
+        done: Completion = IMMEDIATE,
+        read_only: str = "",
+    ) -> None:
+        super().__init__(
+            type(next(iter(words))),
+            get,
+            set,
+            doc=doc,
+            energises=energises,
+            done=done,
+            read_only=read_only,
+        )
+        self.words = {one: (word,) if isinstance(word, str) else word for one, word in words.items()}
+        self._meaning = {word.casefold(): one for one, known in self.words.items() for word in known}
+
+    @property
+    def expected(self) -> str:
+        """What a reply should be, for messages."""
+        return " or ".join(word for words in self.words.values() for word in words)
+
+    def checked(self, part: Part, value: object) -> E:
+        """One of the choices that this model has."""
+        choice = super().checked(part, value)
+        if choice not in self.words:
+            raise NotACapability(part.instrument.name, f"{part.path(self.name)} {choice.value}", "not a choice of it")
+        return choice
+
+    def parse(self, reply: str, part: Part) -> E:
+        """The choice that a reply means."""
+        try:
+            return self._meaning[reply.strip('"').casefold()]
+        except KeyError:
+            raise ValueError(reply) from None
+
+    def form(self, value: E, part: Part) -> str:
+        """The word."""
+        return self.words[value][0]
+
+
+class Bool(TextQuantity[bool]):
+    """A switch.
+
+    Parameters
+    ----------
+    on, off:
+        The words that are sent; replies may also be one of `replies_on`, `replies_off`.
+    """
+
+    def __init__(
+        self,
+        get: str | None,
+        set: str | tuple[str, ...] | None = None,
+        *,
+        on: str = "1",
+        off: str = "0",
+        replies_on: tuple[str, ...] = ("1", "+1", "ON"),
+        replies_off: tuple[str, ...] = ("0", "+0", "OFF"),
+        doc: str = "",
+        energises: bool = False,
+        done: Completion = IMMEDIATE,
+        read_only: str = "",
+    ) -> None:
+        super().__init__(bool, get, set, doc=doc, energises=energises, done=done, read_only=read_only)
+        self.on, self.off = on, off
+        self._meaning = {word.casefold(): False for word in (off, *replies_off)}
+        self._meaning |= {word.casefold(): True for word in (on, *replies_on)}
+
+    @property
+    def expected(self) -> str:
+        """What a reply should be, for messages."""
+        return f"{self.on} or {self.off}"
+
+    def parse(self, reply: str, part: Part) -> bool:
+        """The switch that a reply means."""
+        try:
+            return self._meaning[reply.casefold()]
+        except KeyError:
+            raise ValueError(reply) from None
+
+    def form(self, value: bool, part: Part) -> str:
+        """The word."""
+        return self.on if value else self.off
+
+
+class Text(TextQuantity[str]):
+    """A text, with or without quotes on the wire."""
+
+    def __init__(
+        self,
+        get: str | None,
+        set: str | tuple[str, ...] | None = None,
+        *,
+        quoted: bool = False,
+        doc: str = "",
+        read_only: str = "",
+    ) -> None:
+        super().__init__(str, get, set, doc=doc, read_only=read_only)
+        self.quoted = quoted
+
+    def parse(self, reply: str, part: Part) -> str:
+        """The text; ValueError where quotes are missing."""
+        if not self.quoted:
+            return reply
+        if len(reply) < 2 or reply[0] != reply[-1] or reply[0] not in "\"'":
+            raise ValueError(reply)
+        return reply[1:-1]
+
+    def form(self, value: str, part: Part) -> str:
+        """The text."""
+        return f'"{value}"' if self.quoted else value
+
+
+class Action:
+    """A command without a value that is sent by calling it: ``laser.reset()``."""
+
+    def __init__(self, command: str, *, doc: str, timeout: float | None = None) -> None:
+        self.command = command
+        self.timeout = timeout
+        self.__doc__ = doc
+
+    def __get__(self, part: Part | None, owner: type) -> Callable[[], None]:
+        def send() -> None:
+            assert part is not None, "an action needs an instrument"
+            talker(part).tell(self.command.format(**fields(part)), timeout=self.timeout)
+
+        send.__doc__ = self.__doc__
+        return send
+
+
+class Uses:
+    """Names the commands that a hand-written method sends, for the coverage table: ``@Uses("DATA:ARB", "ABOR")``."""
+
+    def __init__(self, *commands: str) -> None:
+        self.commands = commands
+
+    def __call__(self, method: T) -> T:
+        """The same method, marked."""
+        cast(Any, method).commands = self.commands
+        return method

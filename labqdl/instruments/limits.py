@@ -1,0 +1,52 @@
+"""Limits of a quantity: who set them, and which one is the tightest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """An inclusive range in the quantity's own (SI) unit.
+
+    Attributes
+    ----------
+    low, high:
+        Inclusive; infinite where open.
+    reason:
+        Whose limit it is, for the message: "the device's", "of the station file", "of interlock edfa-seed".
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    reason: str = "the device's"
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.low) or math.isnan(self.high) or self.low > self.high:
+            raise ValueError(f"no range: {self.low} to {self.high}")
+
+    def allows(self, value: float) -> bool:
+        """Whether the value (a number) is inside."""
+        return self.low <= value <= self.high
+
+    def words(self, unit: str) -> str:
+        """The range for messages."""
+        end = f" {unit}" if unit else ""
+        if math.isinf(self.low):
+            return f"at most {self.high:.9g}{end}"
+        if math.isinf(self.high):
+            return f"at least {self.low:.9g}{end}"
+        return f"{self.low:.9g} to {self.high:.9g}{end}"
+
+
+def broken(limits: Iterable[Limit], value: float) -> Limit | None:
+    """The tightest of the limits that the value breaks, or None; NaN breaks every limit."""
+    worst: Limit | None = None
+    for limit in limits:
+        if limit.allows(value):
+            continue
+        if worst is None or (value < limit.low and limit.low > worst.low) or (value > limit.high < worst.high):
+            worst = limit
+    return worst
