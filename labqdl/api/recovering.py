@@ -98,7 +98,7 @@ class Recovery(Printable):
             for file in other:
                 table.add_row(Text(file.name), Text(file.fate.value, style=styles[file.fate]), Text(file.why))
             yield table
-        if self.blocks is None:
+        if self.blocks is None or self.n_blocks is None:
             yield Text("The manifest is lost: which blocks are whole cannot be told. The arrays themselves are saved.")
         else:
             yield Text(f"{len(self.blocks)} of {counted(self.n_blocks, 'block')} of the inference finished and whole.")

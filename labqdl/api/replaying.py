@@ -192,7 +192,7 @@ def replay(path: str | Path, *, light: bool = False, on_block: OnBlock | None = 
     if not record.finished:
         reason = refusal(record.folder)
         if reason is not None:
-            raise RecordError(f"{record.path}: this run has no result: it was refused. {reason}")
+            raise RecordError(f"{record.path}: this run has no result, as it was refused: {reason}")
         events = [event.kind for event in record.events()]
         lost = "result" in events
         raise RecordError(

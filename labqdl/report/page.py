@@ -183,9 +183,9 @@ def _cautious(tests: Sequence[TestResult]) -> str:
         return ""
     return (
         f"z = 0 and p = 1 ({', '.join(names)}): what an honest party would give is known between limits only, because "
-        "it depends on data or noise that the tester does not know, or because only an upper limit of its tail is known. "
+        "it depends on data or noise that the tester does not know, or because only a limit of its tail is known. "
         "z counts from the nearest limit, and p is the largest that any honest law allows, cut at 1. So a figure "
-        "within the limits is no evidence of a cheat; it does not mean that the figure is exactly the honest one. Such limits "
+        "within the limits is no evidence of a cheat; it need not be exactly the honest one. Such limits "
         "cost some power, and never raise the rate of false alarms."
     )
 

@@ -124,12 +124,13 @@ class WeightsAccountant:
             blocks = range(block, self._frame.n_blocks)
             left = sum(self._frame.block_vectors(one) for one in blocks)
             whole = self.bits(layer, earlier + self._price(layer, left, own_uses))
+            before = self.bits(layer, earlier)
             further = f", and this run with all {len(blocks):,} blocks that are left of it to {whole:.4g}"
             raise BudgetExceeded(
                 f"block {block} of layer {layer + 1} would bring its weights to {total.uses:,} uses and {bits:.4g} bit "
-                f"per weight{further if len(blocks) > 1 else ''}, above the agreed cumulative budget of "
+                f"per weight ({bits - before:.4g} more){further if len(blocks) > 1 else ''}, above the agreed cumulative budget of "
                 f"{self.budget:.4g} (engine {self.engine(layer)}, asymptotic); spent so far: "
-                f"{self.bits(layer, earlier):.4g} bit by {spenders() or 'nobody'}"
+                f"{before:.4g} bit by {spenders() or 'nobody'}"
             )
         return added, bits
 

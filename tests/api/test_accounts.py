@@ -91,7 +91,7 @@ def test_a_refused_run_says_so(refused: Path, capsys: pytest.CaptureFixture[str]
     assert command_line(["runs", str(refused.parent)]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "refuses this run: block 1 of layer" in shown
-    with pytest.raises(RecordError, match=r"it was refused\. the server's account"):
+    with pytest.raises(RecordError, match=r"as it was refused: the server's account"):
         labqdl.api.replay(refused)
     page = labqdl.api.write_report(refused).page.read_text(encoding="utf-8")
     assert "An account over runs refused this run after 1 of 3 blocks." in page
