@@ -48,7 +48,7 @@ def totals(folder: Path) -> tuple[list[int], int]:
 @pytest.mark.parametrize(
     "budget", [{"cumulative_bits_per_weight": 1e-3}, {"cumulative_bits_per_feature": 1e-3}], ids=["weights", "data"]
 )
-def test_a_refused_block_charges_neither_party(tmp_path: Path, budget: dict[str, float]) -> None:
+def test_a_refused_block_charges_neither_party(tmp_path: Path, budget: dict[str, Any]) -> None:
     with open_accounts(tmp_path) as kept:
         kept.record(0, 0)
     before = charged(tmp_path)
@@ -61,7 +61,7 @@ def test_a_refused_block_charges_neither_party(tmp_path: Path, budget: dict[str,
 
 
 def test_a_budget_of_each_kind_refuses_although_the_other_would_allow(tmp_path: Path) -> None:
-    wide = {"cumulative_bits_per_weight": 1e3, "cumulative_bits_per_feature": 1e3}
+    wide: dict[str, Any] = {"cumulative_bits_per_weight": 1e3, "cumulative_bits_per_feature": 1e3}
     for number, (key, words) in enumerate(
         (("cumulative_bits_per_weight", "bit per weight"), ("cumulative_bits_per_feature", "bit per feature"))
     ):
@@ -120,7 +120,7 @@ def test_light_that_has_flowed_counts_even_beyond_a_budget(tmp_path: Path) -> No
 
 
 def test_running_and_resuming_charges_what_was_sent(tmp_path: Path) -> None:
-    budgets = {"cumulative_bits_per_weight": 50.0}
+    budgets: dict[str, Any] = {"cumulative_bits_per_weight": 50.0}
 
     def stop(done: int, total: int) -> None:
         raise KeyError("killed")

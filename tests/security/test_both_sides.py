@@ -127,7 +127,9 @@ def phase_moments(deviation: float) -> tuple[float, float]:
 
 
 def shaky_law(deviation: float, light: float = 1e4) -> HonestLayer:
-    ledger = Ledger("shaky", (Component("back", Place.RETURN, Owner.CHANNEL, 0.8, phase_noise=deviation),))
+    ledger = Ledger(
+        "shaky", (Component("back", Place.RETURN, Owner.CHANNEL, transmissivity=0.8, phase_noise=deviation),)
+    )
     q = make_light(np.random.default_rng(1), 8, 8, 4.0)
     law = honest_layers(make_frame(ledger=ledger, shapes=(q.shape,)), [layer_light(q)])[0]
     return replace(law, cross=light)
