@@ -188,7 +188,7 @@ class Driver(Instrument):
             raise NotConfirmed(f"{self.name}: {part.path(quantity)} must be {value!r} and reads {found!r}")
 
     def try_all(self, *steps: Callable[[], object]) -> None:
-        """Take every step (a callable without arguments) although some fail, then raise the first failure: safe states."""
+        """Take every step although some fail, then raise the first failure; for safe states."""
         failures: list[LabqdlError] = []
         for step in steps:
             try:

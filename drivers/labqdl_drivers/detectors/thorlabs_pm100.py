@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from labqdl.driver import NANO, Action, Bool, Custom, Float, Integer, ScpiInstrument, Text, Uses
 from labqdl.instruments import Limit, NotAValue, NotConfirmed, PowerMeter
 from labqdl.units import from_dbm
@@ -13,8 +15,8 @@ _SAMPLE = 3e-3
 class ThorlabsPM100(ScpiInstrument, PowerMeter):
     """A Thorlabs power meter with a photodiode head.
 
-    The unit of the front panel stays as it is: readings are asked for with the unit, and understood in either. Wavelength
-    and range limits are read from the head when it opens; after another head was plugged in, open again.
+    The unit of the front panel stays as it is: readings are asked for with the unit, and understood in either.
+    Wavelength and range limits are read from the head when it opens; after another head was plugged in, open again.
     """
 
     maker = "Thorlabs"
@@ -22,7 +24,7 @@ class ThorlabsPM100(ScpiInstrument, PowerMeter):
     sheet = "powermeter_thorlabs_pm100d"
     identity_pattern = r"(?i)thorlabs PM(100|101|16|400)"
     timeout = 5.0
-    left_out = {
+    left_out: ClassVar = {
         "SENS:CURR:RANG": "photodiode current: the power range says the same",
         "SENS:VOLT:RANG": "thermal heads",
         "SENS:CORR:BEAM": "power density is not needed at a fibre",
