@@ -184,8 +184,8 @@ class RunAccounts(Closing):
         cure = "fewer images" if what == "weights" else "other data"
         return BudgetExceeded(
             f"{account} in {self._folder} refuses this run: {error}. No light of this block has flowed, and nothing is "
-            f"charged for it. A new run needs {cure}, weaker light or tap (see 'labqdl bound'), or a larger {key} in [budgets] if "
-            f"both parties agree to that; 'labqdl accounts {self._folder}' shows what was spent"
+            f"charged for it. A new run needs {cure}, weaker light or tap (see 'labqdl bound'), or a larger {key} in "
+            f"[budgets] if both parties agree to that; 'labqdl accounts {self._folder}' shows what was spent"
         )
 
 

@@ -86,7 +86,7 @@ class ProgressBar:
 
     def update(self, completed: int, total: int | None = None, description: str | None = None) -> None:
         """Show how much is done."""
-        words = {} if total is None else {"unit": _units(self._unit, total)}
+        words: dict[str, Any] = {} if total is None else {"unit": _units(self._unit, total)}
         self._bar.update(self._task, completed=completed, total=total, description=description, **words)
 
 

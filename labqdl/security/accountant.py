@@ -128,8 +128,8 @@ class WeightsAccountant:
             further = f", and this run with all {len(blocks):,} blocks that are left of it to {whole:.4g}"
             raise BudgetExceeded(
                 f"block {block} of layer {layer + 1} would bring its weights to {total.uses:,} uses and {bits:.4g} bit "
-                f"per weight ({bits - before:.4g} more){further if len(blocks) > 1 else ''}, above the agreed cumulative budget of "
-                f"{self.budget:.4g} (engine {self.engine(layer)}, asymptotic); spent so far: "
+                f"per weight ({bits - before:.4g} more){further if len(blocks) > 1 else ''}, above the agreed "
+                f"cumulative budget of {self.budget:.4g} (engine {self.engine(layer)}, asymptotic); spent so far: "
                 f"{before:.4g} bit by {spenders() or 'nobody'}"
             )
         return added, bits
