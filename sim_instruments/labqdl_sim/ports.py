@@ -1,0 +1,115 @@
+"""Where a twin touches the world: light and voltage, in and out, evaluated when somebody asks.
+
+Nothing ticks. An output is a function of instrument time that its twin computes in closed form from its settings;
+an input asks whatever it was connected to, at the time of the measurement. Unconnected inputs are dark or at 0 V.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Light:
+    """Continuous light at one instant: power in W, vacuum wavelength in m."""
+
+    power: float
+    wavelength: float
+
+    @property
+    def dark(self) -> bool:
+        """Whether there is no light at all."""
+        return self.power <= 0.0
+
+
+DARK = Light(0.0, 1550e-9)
+"""No light; the wavelength is that of the band, for whoever divides by it."""
+
+
+class LightOut:
+    """A fibre that light leaves; `evaluate(t)` gives the light at instrument time t in s."""
+
+    def __init__(self, evaluate: Callable[[float], Light]) -> None:
+        self._evaluate = evaluate
+
+    def at(self, t: float) -> Light:
+        """The light that leaves at time t."""
+        return self._evaluate(t)
+
+    def dark(self, t: float) -> bool:
+        """Whether nothing leaves at time t: what safety tests ask the world."""
+        return self._evaluate(t).dark
+
+
+class LightIn:
+    """A fibre that light enters; dark until `connect` names a source."""
+
+    def __init__(self) -> None:
+        self._source: Callable[[float], Light] | None = None
+
+    def connect(self, source: Callable[[float], Light] | LightOut | None) -> None:
+        """Couple to a function of time or to an output; None makes it dark again."""
+        self._source = source.at if isinstance(source, LightOut) else source
+
+    def at(self, t: float) -> Light:
+        """The light that enters at time t."""
+        return DARK if self._source is None else self._source(t)
+
+    def power(self, t: float) -> float:
+        """Entering power in W at time t."""
+        return self.at(t).power
+
+
+def _instants(t: float, rate: float, count: int) -> NDArray[np.float64]:
+    return t + np.arange(count, dtype=np.float64) / rate
+
+
+Voltages = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+"""Voltages in V at given instants in s, shape in = shape out."""
+
+
+class VoltageOut:
+    """A connector that a voltage leaves; `evaluate` maps instants (s) to voltages (V), vectorised."""
+
+    def __init__(self, evaluate: Voltages) -> None:
+        self._evaluate = evaluate
+
+    def at(self, t: float) -> float:
+        """The voltage in V at time t."""
+        return float(self._evaluate(np.array([t]))[0])
+
+    def evaluate(self, instants: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The voltages in V at many instants in s."""
+        return self._evaluate(instants)
+
+    def samples(self, t: float, rate: float, count: int) -> NDArray[np.float64]:
+        """`count` voltages in V from time t on, `rate` per second; shape (count,)."""
+        return self._evaluate(_instants(t, rate, count))
+
+
+class VoltageIn:
+    """A connector that a voltage enters; 0 V until `connect` names a source."""
+
+    def __init__(self) -> None:
+        self._source: Voltages | None = None
+
+    def connect(self, source: Voltages | VoltageOut | None) -> None:
+        """Couple to a vectorised function of instants or to an output; None opens the connector."""
+        self._source = source.evaluate if isinstance(source, VoltageOut) else source
+
+    def at(self, t: float) -> float:
+        """The voltage in V at time t."""
+        return float(self.samples(t, 1.0, 1)[0])
+
+    def samples(self, t: float, rate: float, count: int) -> NDArray[np.float64]:
+        """`count` voltages in V from time t on, `rate` per second; shape (count,)."""
+        if self._source is None:
+            return np.zeros(count)
+        return self._source(_instants(t, rate, count))
+
+
+Port = LightOut | LightIn | VoltageOut | VoltageIn
