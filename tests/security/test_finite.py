@@ -269,6 +269,19 @@ def test_certified_bounds_come_with_everything_they_rest_on() -> None:
     assert len(certified_bounds(frame, layers, totals, uses=1)) == 1
 
 
+@pytest.mark.parametrize("order", [(0.5, 8.0), (8.0, 0.5)], ids=["brightest last", "brightest first"])
+def test_the_layer_that_leaks_most_is_the_bound(order: tuple[float, float]) -> None:
+    frame = make_frame(images=10)
+    frame = replace(frame, layers=tuple(replace(layer, mu=mu) for layer, mu in zip(frame.layers, order, strict=True)))
+    layers, totals = expected_session(frame, 10)
+    limits = channel_limits(layers, totals, frame.ledger, 1e-6)
+    single, cumulative = certified_bounds(frame, layers, totals)
+    for bound, uses in ((single, 1), (cumulative, 10)):
+        dim, bright = sorted(weight_bits_per_mode(frame, layers, limits, uses=uses))
+        assert bright > 1.5 * dim
+        assert bound.bits_per_mode == bright
+
+
 def honest_sums(layers: tuple[HonestLayer, ...], images: int) -> list[CrossUseTotals]:
     """Cross-use sums at their honest mean: every weight measured in 3/8 of its uses."""
     return [

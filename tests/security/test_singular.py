@@ -122,3 +122,15 @@ def test_random_rows_of_known_light_stay_below_their_limit(rows: int) -> None:
     assert limit < 6 * float(np.median(found))
     assert multiplier_norm(0.01, norm, longest, rows, 1e-6) == pytest.approx(0.01 * limit)
     assert multiplier_norm(0.0, norm, longest, rows, 1e-6) == 0.0
+
+
+@pytest.mark.parametrize("rows", [1, 2, 10])
+@pytest.mark.parametrize("failure", [1e-2, 1e-6])
+def test_multipliers_of_the_identity_reach_the_exact_quantile_of_their_largest(rows: int, failure: float) -> None:
+    """|diag(v)| is the largest |v_k|, whose distribution is exact: P(all |v_k| < t) = (1 - 2 Q(t))^rows."""
+    exact = optimize.brentq(
+        lambda cut: -math.expm1(rows * math.log1p(-2 * stats.norm.sf(cut))) - failure, 0.1, 10.0, xtol=1e-12
+    )
+    limit = multiplier_norm(1.0, 1.0, 1.0, rows, failure)
+    # The union over the rows may cost what it costs, and no more.
+    assert exact * (1 - 1e-9) <= limit <= exact * 1.01
