@@ -64,13 +64,14 @@ class Line:
     blocks: bool = True
 
     @property
-    def _ending(self) -> bytes:
+    def ending(self) -> bytes:
+        """What ends a reply."""
         return self.terminator if self.reply_terminator is None else self.reply_terminator
 
     @property
     def end(self) -> int | None:
         """The last byte of a reply."""
-        return (self.prompt or self._ending)[-1]
+        return (self.prompt or self.ending)[-1]
 
     def wrap(self, message: bytes) -> bytes:
         """The message with its terminator."""
@@ -78,15 +79,52 @@ class Line:
 
     def echoed(self, message: bytes) -> bytes:
         """The bytes that an echoing instrument sends back for a message."""
-        return message + self._ending
+        return message + self.ending
 
     def complete(self, buffer: bytes) -> int | None:
         """Length of the first reply with its terminator, or prompt."""
-        raise NotImplementedError
+        if self.prompt:
+            return self._to_prompt(buffer)
+        ending = self.terminator if self.reply_terminator is None else self.reply_terminator
+        if buffer[:1] == b"#" and self.blocks:
+            return self._block(buffer, ending)
+        found = buffer.find(ending)
+        return None if found < 0 else found + len(ending)
 
     def unwrap(self, frame: bytes) -> bytes:
         """The reply without terminator and prompt; a terminator that a message-based road left out is not missed."""
-        raise NotImplementedError
+        if self.prompt:
+            frame = frame.removesuffix(self.prompt)
+        ending = self.terminator if self.reply_terminator is None else self.reply_terminator
+        if frame[:1] == b"#" and self.blocks and frame[1:2] != b"0":
+            self._whole(frame, ending)
+        return frame.removesuffix(ending)
+
+    def _to_prompt(self, buffer: bytes) -> int | None:
+        """A prompt stands at the beginning of a line; the same characters inside of a line are none."""
+        if buffer.startswith(self.prompt):
+            return len(self.prompt)
+        ending = self.ending
+        found = buffer.find(ending + self.prompt)
+        return None if found < 0 else found + len(ending) + len(self.prompt)
+
+    def _block(self, buffer: bytes, ending: bytes) -> int | None:
+        header = block_header(buffer)
+        if header is None:
+            return None
+        data = sum(header)
+        tail = buffer[data : data + len(ending)]
+        if not ending.startswith(tail):
+            raise ProtocolError(
+                f"a block said to have {header[1]} bytes is followed by '{readable(tail)}' instead of its terminator"
+            )
+        return data + len(ending) if tail == ending else None
+
+    def _whole(self, frame: bytes, ending: bytes) -> None:
+        header = block_header(frame)
+        if header is None or len(frame) - sum(header) not in (0, len(ending)):
+            said = "an unfinished header" if header is None else f"{header[1]} bytes after a header of {header[0]}"
+            raise ProtocolError(f"a block with {said} came as a message of {len(frame)} bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +147,9 @@ class Fixed:
         return self.length if len(buffer) >= self.length else None
 
     def unwrap(self, frame: bytes) -> bytes:
-        """The frame itself."""
+        """The frame itself; ProtocolError where a message of another length came."""
+        if len(frame) != self.length:
+            raise ProtocolError(f"a reply of {len(frame)} bytes instead of {self.length}")
         return frame
 
 

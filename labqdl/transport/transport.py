@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from labqdl.clock import Clock, SystemClock
-from labqdl.transport.errors import TransportError
-from labqdl.transport.framing import Framing
+from labqdl.transport.cassette import recording
+from labqdl.transport.errors import (
+    InstrumentError,
+    ProtocolError,
+    TransportError,
+    TransportTimeout,
+    translation,
+)
+from labqdl.transport.framing import Framing, Line, block_header
 from labqdl.transport.road import Road
-from labqdl.transport.traffic import TrafficEntry
+from labqdl.transport.traffic import Direction, TrafficEntry, readable
 
 Buffer = bytes | bytearray | memoryview | NDArray[Any]
+
+RING = 1000
+"""Messages that are remembered."""
+KEPT = 256
+"""Bytes of each that are."""
+LONGEST = 1 << 26
+"""Bytes of a reply without a length of its own, above which it is garbage."""
+_FIRST = 4096
+_MORE = 1 << 18
+_SENT, _RECEIVED = Direction.SENT, Direction.RECEIVED
 
 
 class Transport:
@@ -64,19 +83,44 @@ class Transport:
         spacing: float = 0.0,
         unasked: bool = False,
     ) -> None:
+        if not timeout > 0 or not spacing >= 0:
+            raise ValueError(f"timeout must be positive and spacing not negative, got {timeout!r} and {spacing!r}")
         self.name = name
         self.resource = resource
         self.timeout = timeout
+        self.spacing = spacing
         self.clock: Clock = SystemClock() if clock is None else clock
         self.on_reopen = None
+        self.framing = framing
+        self._road = road
+        self._unasked = unasked
+        self._lock = threading.RLock()
+        self._ring: deque[tuple[float, Direction, bytes, int]] = deque(maxlen=RING)
+        self._opened = False
+        self._dirty = False
+        self._ready = False  # open, clean, and free to send at any time: nothing to look after before an exchange
+        self._free_at = 0.0
+        self._rest = b""  # received and not yet given to anybody
+        self._acknowledges = isinstance(framing, Line) and (framing.echo or bool(framing.prompt))
+        road.end_on(framing.end)
 
     def open(self) -> None:
         """Connect; does nothing when open. Sends nothing, and does not call `on_reopen` (the caller looks itself)."""
-        raise NotImplementedError
+        with self._lock:
+            if self._opened:
+                return
+            self._connect()
+            self._opened = True
+            self._ready = not self.spacing
 
     def close(self) -> None:
-        """Let go of the connection, for good until `open`; never raises. A use of a closed transport is a ValueError."""
-        raise NotImplementedError
+        """Let go of the connection until `open`; never raises. A message over a closed transport is a ValueError."""
+        with self._lock:
+            if self._opened and not self._dirty:
+                self._note(Direction.CLOSED)
+            self._road.close()
+            self._opened = self._dirty = self._ready = False
+            self._rest = b""
 
     def __enter__(self) -> Self:
         self.open()
@@ -89,53 +133,356 @@ class Transport:
 
     @property
     def is_open(self) -> bool:
-        """Whether `open` was called and `close` was not; a dirty stream counts as open, since the next use reopens it."""
-        raise NotImplementedError
+        """Whether `open` was called and `close` was not; true of a dirty stream, which the next use opens again."""
+        return self._opened
 
     @property
     def is_dirty(self) -> bool:
         """Whether the last exchange failed and the stream waits to be opened again."""
-        raise NotImplementedError
+        return self._dirty
 
     def query(self, message: bytes, *, timeout: float | None = None) -> bytes:
         """Send a message and give its reply, without terminator. Another `timeout` may be given for slow commands."""
-        raise NotImplementedError
+        with self._lock:
+            if not self._ready:
+                self._prepare()
+            limit = self.timeout if timeout is None else timeout
+            road = self._road
+            deadline = road.now() + limit
+            try:
+                self._send(self.framing.wrap(message), deadline)
+                if self._acknowledges:
+                    self._echo(message, deadline)
+                return self.framing.unwrap(self._frame(deadline))
+            except BaseException as error:
+                self._failed(error, message, limit)
+            finally:
+                if self.spacing:
+                    self._free_at = self.clock.monotonic() + self.spacing
 
     def write(self, message: bytes, *, timeout: float | None = None) -> None:
         """Send a message that has no reply. Where the framing has an echo or a prompt, wait for it.
 
         InstrumentError where an instrument with a prompt answers with words all the same.
         """
-        raise NotImplementedError
+        with self._lock:
+            if not self._ready:
+                self._prepare()
+            limit = self.timeout if timeout is None else timeout
+            deadline = self._road.now() + limit
+            try:
+                self._send(self.framing.wrap(message), deadline)
+                if self._acknowledges:
+                    self._acknowledge(message, deadline)
+            except BaseException as error:
+                self._failed(error, message, limit)
+            finally:
+                if self.spacing:
+                    self._free_at = self.clock.monotonic() + self.spacing
 
     def read(self, *, timeout: float | None = None) -> bytes:
         """Wait for a reply to nothing in particular, without terminator."""
-        raise NotImplementedError
+        with self._lock:
+            if not self._ready:
+                self._prepare()
+            limit = self.timeout if timeout is None else timeout
+            try:
+                return self.framing.unwrap(self._frame(self._road.now() + limit))
+            except BaseException as error:
+                self._failed(error, None, limit)
+            finally:
+                if self.spacing:
+                    self._free_at = self.clock.monotonic() + self.spacing
 
     def query_block(self, message: bytes, dtype: DTypeLike = np.uint8, *, timeout: float | None = None) -> NDArray[Any]:
         """Send a message and give the data of the IEEE 488.2 block it answers, as a new array of `dtype`.
 
-        The data go straight into the array. ProtocolError where the length is no multiple of the item size.
+        The data go straight into the array. ProtocolError where the length is no multiple of the item size. Framings
+        other than `Line` have no blocks: TypeError.
         """
-        raise NotImplementedError
+        framing = self.framing
+        if not isinstance(framing, Line):
+            raise TypeError(f"blocks need a framing by lines, not {type(framing).__name__}")
+        with self._lock:
+            if not self._ready:
+                self._prepare()
+            limit = self.timeout if timeout is None else timeout
+            deadline = self._road.now() + limit
+            try:
+                self._send(framing.wrap(message), deadline)
+                if self._acknowledges:
+                    self._echo(message, deadline)
+                if self._road.messages:
+                    data = _block_of_message(framing.unwrap(self._frame(deadline)))
+                else:
+                    data = self._block(framing, deadline)
+                kind = np.dtype(dtype)
+                if data.size % kind.itemsize:
+                    raise ProtocolError(f"a block of {data.size} bytes holds no whole number of {kind}")
+                return data.view(kind)
+            except BaseException as error:
+                self._failed(error, message, limit)
+            finally:
+                if self.spacing:
+                    self._free_at = self.clock.monotonic() + self.spacing
 
     def write_block(self, prefix: bytes, payload: Buffer, *, timeout: float | None = None) -> None:
-        """Send `prefix`, a definite IEEE 488.2 block with the bytes of `payload`, and the terminator, as one message."""
-        raise NotImplementedError
+        """Send `prefix`, an IEEE 488.2 block with the bytes of `payload`, and the terminator, as one message."""
+        data = np.ascontiguousarray(payload) if isinstance(payload, np.ndarray) else np.frombuffer(payload, np.uint8)
+        view = data.reshape(-1).view(np.uint8).data
+        length = str(len(view)).encode()
+        if len(length) > 9:
+            raise ValueError(f"a block holds at most 999,999,999 bytes, not {len(view)}")
+        head = prefix + b"#%d%b" % (len(length), length)
+        with self._lock:
+            if not self._ready:
+                self._prepare()
+            limit = self.timeout if timeout is None else timeout
+            road = self._road
+            deadline = road.now() + limit
+            tail = self.framing.wrap(b"")
+            try:
+                if road.messages or len(view) < _MORE:
+                    self._send(b"".join((head, view, tail)), deadline)
+                else:
+                    self._look()
+                    self._note(_SENT, head + bytes(view[:KEPT]), len(head) + len(view) + len(tail))
+                    road.send(head, deadline)
+                    road.send(view, deadline)
+                    road.send(tail, deadline)
+                if self._acknowledges:
+                    self._acknowledge(head + bytes(view), deadline)
+            except BaseException as error:
+                self._failed(error, head, limit)
+            finally:
+                if self.spacing:
+                    self._free_at = self.clock.monotonic() + self.spacing
 
-    def transaction(self) -> AbstractContextManager[Self]:
+    @contextmanager
+    def transaction(self) -> Iterator[Self]:
         """Keep other threads out while several messages belong together: `with transport.transaction(): ...`."""
-        raise NotImplementedError
+        with self._lock:
+            yield self
 
     @property
     def traffic(self) -> tuple[TrafficEntry, ...]:
         """The last 1,000 messages, oldest first, long ones shortened."""
-        raise NotImplementedError
+        return tuple(TrafficEntry(*entry) for entry in list(self._ring))
 
-    def record(self, path: Path, *, mask: tuple[bytes, ...] = ()) -> AbstractContextManager[None]:
-        """Write all messages to a cassette while the `with` block lasts; see `labqdl.transport.cassette`."""
-        raise NotImplementedError
+    @contextmanager
+    def record(
+        self, path: Path, *, mask: tuple[bytes, ...] = (), versions: Mapping[str, str] | None = None
+    ) -> Iterator[None]:
+        """Write all that moves to a new cassette while the `with` block lasts; see `labqdl.transport.cassette`.
+
+        Parameters
+        ----------
+        path:
+            A file that does not exist yet.
+        mask:
+            Bytes, such as a serial number, that are replaced by as many asterisks wherever they occur.
+        versions:
+            What to write into the head: versions of driver and firmware.
+        """
+        with self._lock:
+            plain = self._road
+            recorder = recording(
+                plain, path, clock=self.clock, name=self.name, resource=self.resource, mask=mask, versions=versions
+            )
+            self._road = recorder
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._road = plain
+                recorder.finish()
 
     def complain(self, error: TransportError, command: bytes | None = None) -> TransportError:
         """Fill instrument, resource and recent traffic into an error that a driver raises (InstrumentError)."""
-        raise NotImplementedError
+        return error.about(instrument=self.name, resource=self.resource, command=command, traffic=self.traffic)
+
+    # What follows is called with the lock held.
+
+    def _prepare(self) -> None:
+        """Open a dirty stream again and have it checked; keep the distance to the last exchange."""
+        if not self._opened:
+            raise ValueError(f"{self.name} ({self.resource}) is not open")
+        if self._dirty:
+            self._connect()
+            self._dirty = False
+            self._ready = not self.spacing
+            if self.on_reopen is not None:
+                try:
+                    self.on_reopen()
+                except BaseException:
+                    self._soil()
+                    raise
+        if self.spacing:
+            missing = self._free_at - self.clock.monotonic()
+            if missing > 0:
+                self.clock.sleep(missing)
+
+    def _connect(self) -> None:
+        try:
+            self._road.open()
+        except TransportError as error:
+            self._road.close()
+            raise error.about(instrument=self.name, resource=self.resource, traffic=self.traffic) from error.__cause__
+        self._rest = b""
+        self._note(Direction.OPENED)
+
+    def _send(self, data: bytes, deadline: float) -> None:
+        if not self._unasked:
+            self._look()
+        size = len(data)
+        self._ring.append((self.clock.wall(), _SENT, data if size <= KEPT else data[:KEPT], size))
+        self._road.send(data, deadline)
+
+    def _look(self) -> None:
+        """Before a message goes out nothing may wait: its reply would be mistaken for what is there."""
+        if self._rest or self._road.waiting():
+            if not self._rest:
+                self._rest = self._road.receive(_FIRST, self._road.now() + 0.1)
+            raise ProtocolError(
+                "bytes that nobody asked for were waiting before the command was sent",
+                hint="The command was not sent; the connection is opened again before the next one",
+            )
+
+    def _frame(self, deadline: float) -> bytes:
+        """One whole reply with its framing."""
+        road = self._road
+        if road.messages:
+            frame = self._message(deadline)
+        else:
+            frame = self._rest or road.receive(_FIRST, deadline)
+            size = self.framing.complete(frame)
+            if size is None:
+                frame, size = self._longer(frame, deadline)
+            if size == len(frame):
+                if self._rest:
+                    self._rest = b""
+            else:
+                self._rest = frame[size:]
+                frame = frame[:size]
+        size = len(frame)
+        self._ring.append((self.clock.wall(), _RECEIVED, frame if size <= KEPT else frame[:KEPT], size))
+        return frame
+
+    def _longer(self, frame: bytes, deadline: float) -> tuple[bytes, int]:
+        """Receive until a reply is whole."""
+        size = None
+        while size is None:
+            self._rest = frame  # what an error shows as received so far
+            if len(frame) > LONGEST:
+                raise ProtocolError(f"{len(frame)} bytes came without the end of a reply")
+            frame += self._road.receive(_FIRST if len(frame) < _FIRST else _MORE, deadline)
+            size = self.framing.complete(frame)
+        return frame, size
+
+    def _message(self, deadline: float) -> bytes:
+        frame = self._rest = self._road.receive(_MORE, deadline)
+        size = None if frame.startswith(b"#0") else self.framing.complete(frame)
+        if size is not None and size != len(frame):
+            raise ProtocolError("a message holds more than one reply")
+        self._rest = b""
+        return frame
+
+    def _block(self, framing: Line, deadline: float) -> NDArray[np.uint8]:
+        """Header first, then the data straight into an array, then the terminator."""
+        road = self._road
+        start = self._rest or road.receive(_FIRST, deadline)
+        while (header := block_header(start)) is None:
+            self._rest = start
+            start += road.receive(_FIRST, deadline)
+        offset, length = header
+        self._rest = start
+        data = np.empty(length, np.uint8)
+        have = min(len(start) - offset, length)
+        data[:have] = np.frombuffer(start, np.uint8, have, offset)
+        view = data.data
+        while have < length:
+            have += road.receive_into(view[have:], deadline)
+        tail = start[offset + length :]
+        ending = framing.ending
+        while len(tail) < len(ending):
+            tail += road.receive(len(ending) - len(tail), deadline)
+        if not tail.startswith(ending):
+            raise ProtocolError(
+                f"a block said to have {length} bytes is followed by '{readable(tail)}' instead of its terminator"
+            )
+        self._rest = tail[len(ending) :]
+        self._note(_RECEIVED, start[:KEPT], offset + length + len(ending))
+        return data
+
+    def _echo(self, message: bytes, deadline: float) -> None:
+        framing = self.framing
+        if not isinstance(framing, Line) or not framing.echo:
+            return
+        expected = framing.echoed(message)
+        while len(self._rest) < len(expected) and expected.startswith(self._rest):
+            self._rest += self._road.receive(_FIRST, deadline)
+        if not self._rest.startswith(expected):
+            raise ProtocolError(f"the echo is not what was sent: '{readable(self._rest[: len(expected)])}'")
+        self._note(_RECEIVED, expected)
+        self._rest = self._rest[len(expected) :]
+
+    def _acknowledge(self, message: bytes, deadline: float) -> None:
+        self._echo(message, deadline)
+        if isinstance(self.framing, Line) and self.framing.prompt:
+            words = self.framing.unwrap(self._frame(deadline))
+            if words:
+                raise InstrumentError(words.decode("ascii", "backslashreplace"))
+
+    def _failed(self, error: BaseException, command: bytes | None, limit: float) -> NoReturn:
+        """Close the stream unless the instrument merely complains, and raise the error with all that is known."""
+        received = bytes(self._rest)
+        if not isinstance(error, InstrumentError):
+            if received:
+                self._note(_RECEIVED, received)
+            self._soil()
+        found: BaseException | None = error
+        if isinstance(error, Exception) and not isinstance(error, TransportError):
+            found = translation(error, "reading the reply")
+        if not isinstance(found, TransportError):
+            raise error
+        if not isinstance(found, InstrumentError):
+            found.about(received=received)
+        if isinstance(found, TransportTimeout):
+            found.about(hint=_advice(received, limit, self.framing))
+        found.about(instrument=self.name, resource=self.resource, command=command, traffic=self.traffic)
+        if found is error:
+            raise error
+        raise found from error
+
+    def _soil(self) -> None:
+        self._dirty = True
+        self._ready = False
+        self._rest = b""
+        self._road.close()
+        self._note(Direction.CLOSED)
+
+    def _note(self, direction: Direction, data: bytes = b"", size: int | None = None) -> None:
+        self._ring.append((self.clock.wall(), direction, data[:KEPT], len(data) if size is None else size))
+
+
+def _advice(received: bytes, limit: float, framing: Framing) -> str:
+    start = f"The limit was {limit:g} s"
+    if received and isinstance(framing, Line):
+        ending = framing.prompt or framing.ending
+        return f"{start} and the reply did not end with '{readable(ending)}': check the terminator, or give more time"
+    if received:
+        return f"{start} and the reply was not whole: check its length, or give more time"
+    return (
+        f"{start}: see that the instrument is on, knows the command and is not busy. "
+        "The command was not repeated; the connection is opened again before the next one"
+    )
+
+
+def _block_of_message(message: bytes) -> NDArray[np.uint8]:
+    """The data of a block that came as one message; an indefinite one reaches to its end."""
+    if message.startswith(b"#0"):
+        return np.frombuffer(message, np.uint8, offset=2).copy()
+    header = block_header(message)
+    if header is None:
+        raise ProtocolError("a block ends inside of its header")
+    return np.frombuffer(message, np.uint8, header[1], header[0]).copy()
