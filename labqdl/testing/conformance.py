@@ -1,0 +1,321 @@
+"""The contract of every instrument class as a test: one suite for all drivers.
+
+A test module of a driver says how a subject is made, and gets a hypothesis state machine::
+
+    class TestPM100(machine(make_pm100).TestCase): ...
+
+The machine opens, reads, sets valid and invalid values, makes safe, closes and opens again in any order, and checks
+after each step what the classes of `labqdl.instruments` promise. Nothing can be skipped: what a model cannot do is
+declared in its driver (`absent`, `read_only`), and the machine checks that it is then refused.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+import hypothesis.strategies as st
+from hypothesis import assume
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from labqdl.errors import InputError
+from labqdl.instruments import Channel, Instrument, LimitError, NotACapability, NotAValue, Part, Quantity, ReadBack
+from labqdl.instruments.quantity import Absent
+
+
+@dataclass
+class Subject:
+    """What the suite needs to know about an instrument under test.
+
+    Attributes
+    ----------
+    instrument:
+        Constructed and not opened.
+    emits:
+        Asks the world, not the driver, whether light or voltage comes out; None where nothing can.
+    sent:
+        Number of bytes that the instrument has received so far, to prove that a refusal sends none.
+    tolerance:
+        Relative deviation of a value that is read back, by path of quantity, for what the instrument rounds.
+    couples:
+        Quantities by path that change when others are set (a mode, a range), and are not compared afterwards.
+    plausible:
+        Ranges by path for quantities whose limits are open, so that values can be drawn.
+    close:
+        Called at the end.
+    """
+
+    instrument: Instrument
+    sent: Callable[[], int]
+    emits: Callable[[], bool] | None = None
+    tolerance: Mapping[str, float] = field(default_factory=dict)
+    couples: frozenset[str] = frozenset()
+    plausible: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    close: Callable[[], None] = lambda: None
+
+
+def declared_problems(driver: type[Instrument]) -> list[str]:
+    """What is wrong with a driver's declarations, in words; empty if nothing."""
+    problems = []
+    if missing := sorted(getattr(driver, "__abstractmethods__", ())):
+        problems.append(f"not declared: {', '.join(missing)} (commands, or absent(..) with the sheet's reason)")
+    for name, quantity in _all_quantities(driver):
+        words = f"{name}: "
+        if isinstance(quantity, Absent):
+            if len(quantity.reason) < 10:
+                problems.append(words + "absent(..) must say why")
+            continue
+        if not quantity.doc.endswith(".") or not quantity.doc[:1].isupper():
+            problems.append(words + "the doc must be a sentence")
+        if quantity.kind in (float, int) and not quantity.unit:
+            problems.append(words + "a number needs a unit")
+        if not (quantity.readable or quantity.settable):
+            problems.append(words + "can neither be read nor set")
+    if not (driver.__doc__ or "").strip():
+        problems.append("the class has no docstring")
+    return problems
+
+
+def _all_quantities(driver: type[Instrument]) -> Iterator[tuple[str, Quantity[Any]]]:
+    yield from driver.quantities().items()
+    channel = getattr(driver, "channel_class", None)
+    if isinstance(channel, type) and issubclass(channel, Channel):
+        for name, quantity in channel.quantities().items():
+            yield f"{channel.kind}.{name}", quantity
+
+
+def machine(make: Callable[[], Subject]) -> type[RuleBasedStateMachine]:
+    """The state machine for one driver; `make` is called for every example."""
+
+    class Conformance(RuleBasedStateMachine):
+        """Every promise of the instrument's class, in any order of calls."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.subject = make()
+            self.instrument = self.subject.instrument
+            self.kept: dict[str, tuple[Part, Quantity[Any], Any]] = {}
+            self.asked: list[str] = []
+            self.instrument.guard = self
+            assert not self.instrument.is_open, "a constructor does no I/O"
+            assert self.subject.sent() == 0, "a constructor does no I/O"
+
+        def energising(self, instrument: Instrument, what: str) -> None:
+            """Be the guard."""
+            assert instrument is self.instrument
+            self.asked.append(what)
+
+        def dark(self) -> bool:
+            """Whether the world says that nothing comes out."""
+            return self.subject.emits is None or not self.subject.emits()
+
+        @initialize()
+        def begin(self) -> None:
+            """Connect to an instrument that is dark: it stays dark."""
+            before = self.dark()
+            self.instrument.open()
+            assert self.instrument.is_open
+            assert self.dark() == before, "opening changes no output"
+            assert not self.asked, "opening energises nothing"
+
+        def drawn(self, data: st.DataObject, wanted: Callable[[Quantity[Any]], bool]) -> tuple[Part, Quantity[Any]]:
+            """One quantity of the instrument or of a channel."""
+            found = [
+                (part, quantity)
+                for part in self.instrument.parts()
+                for quantity in part.quantities().values()
+                if wanted(quantity)
+            ]
+            assume(found)
+            return found[data.draw(st.integers(0, len(found) - 1), label="quantity")]
+
+        def range_of(self, part: Part, quantity: Quantity[Any]) -> tuple[float, float]:
+            limits = quantity.limits_of(part)
+            low = max((limit.low for limit in limits), default=-math.inf)
+            high = min((limit.high for limit in limits), default=math.inf)
+            plain = self.subject.plausible.get(part.path(quantity.name), (-math.inf, math.inf))
+            return max(low, plain[0]), min(high, plain[1])
+
+        @rule()
+        def open_again(self) -> None:
+            """Opening twice does nothing."""
+            before = self.subject.sent()
+            self.instrument.open()
+            assert self.subject.sent() == before
+
+        @rule(data=st.data())
+        def read(self, data: st.DataObject) -> None:
+            """What can be read has its type, and is finite."""
+            part, quantity = self.drawn(data, lambda one: one.capable and one.readable)
+            try:
+                value = quantity.fetch(part)
+            except NotAValue:
+                return
+            assert isinstance(value, quantity.kind), f"{part.path(quantity.name)}: {value!r}"
+            if isinstance(value, float):
+                assert math.isfinite(value)
+
+        @rule(data=st.data())
+        def set(self, data: st.DataObject) -> None:
+            """A value inside of all limits is taken and reads back."""
+            part, quantity = self.drawn(data, lambda one: one.capable and one.settable and not one.read_only)
+            path = part.path(quantity.name)
+            if issubclass(quantity.kind, Enum):
+                words = getattr(quantity, "words", None)
+                value: Any = data.draw(st.sampled_from(list(words or quantity.kind)), label=path)
+            elif quantity.kind is bool:
+                value = data.draw(st.booleans(), label=path)
+            elif quantity.kind is str:
+                return
+            else:
+                low, high = self.range_of(part, quantity)
+                assume(math.isfinite(low) and math.isfinite(high))
+                if quantity.kind is int:
+                    value = data.draw(st.integers(math.ceil(low), math.floor(high)), label=path)
+                else:
+                    value = data.draw(st.floats(low, high), label=path)
+            asked = len(self.asked)
+            quantity.__set__(part, value)
+            if quantity.energises and value and value != "off":
+                assert len(self.asked) > asked, f"{path} energises without asking the guard"
+            if quantity.readable:
+                self.compare(part, quantity, value)
+            if path not in self.subject.couples:
+                self.kept[path] = (part, quantity, value)
+
+        def compare(self, part: Part, quantity: Quantity[Any], value: Any) -> None:
+            path = part.path(quantity.name)
+            found = quantity.fetch(part)
+            if not isinstance(value, float):
+                assert found == value, f"{path} was set to {value!r} and reads {found!r}"
+                return
+            done = quantity.done if isinstance(quantity.done, ReadBack) else ReadBack()
+            relative = self.subject.tolerance.get(path, max(done.relative, 1e-6))
+            assert math.isclose(found, value, rel_tol=relative, abs_tol=max(done.absolute, 1e-15)), (
+                f"{path} was set to {value!r} and reads {found!r}"
+            )
+
+        @rule(data=st.data())
+        def set_out_of_limits(self, data: st.DataObject) -> None:
+            """A value out of range is refused before a byte is sent."""
+            part, quantity = self.drawn(
+                data, lambda one: one.capable and one.settable and not one.read_only and one.kind in (int, float)
+            )
+            limits = quantity.limits_of(part)
+            low = max((limit.low for limit in limits), default=-math.inf)
+            high = min((limit.high for limit in limits), default=math.inf)
+            beyond = [end for end in (low - max(1.0, abs(low)), high + max(1.0, abs(high))) if math.isfinite(end)]
+            assume(beyond)
+            before = self.subject.sent()
+            self.refused(LimitError, part, quantity, data.draw(st.sampled_from(beyond)))
+            assert self.subject.sent() == before, "limits hold before a byte is sent"
+
+        @rule(data=st.data(), nonsense=st.sampled_from([math.nan, math.inf, "3", None, [1.0], object()]))
+        def set_nonsense(self, data: st.DataObject, nonsense: Any) -> None:
+            """Another type is refused before a byte is sent."""
+            part, quantity = self.drawn(
+                data, lambda one: one.capable and one.settable and not one.read_only and one.kind is not str
+            )
+            before = self.subject.sent()
+            self.refused(InputError, part, quantity, nonsense)
+            assert self.subject.sent() == before
+
+        @rule(data=st.data())
+        def use_what_is_not_there(self, data: st.DataObject) -> None:
+            """What is declared absent is refused with its reason, without a byte."""
+            part, quantity = self.drawn(data, lambda one: not one.capable)
+            before = self.subject.sent()
+            self.refused(NotACapability, part, quantity, 1.0)
+            try:
+                quantity.fetch(part)
+            except NotACapability:
+                pass
+            else:
+                raise AssertionError(f"{part.path(quantity.name)} is declared absent and can be read")
+            assert self.subject.sent() == before
+
+        @rule(data=st.data())
+        def set_what_can_only_be_read(self, data: st.DataObject) -> None:
+            """Setting what can only be read is refused without a byte."""
+            part, quantity = self.drawn(data, lambda one: one.capable and (not one.settable or bool(one.read_only)))
+            before = self.subject.sent()
+            self.refused((InputError, NotACapability), part, quantity, 1.0)
+            assert self.subject.sent() == before
+
+        @staticmethod
+        def refused(kind: Any, part: Part, quantity: Quantity[Any], value: Any) -> None:
+            words = None
+            try:
+                quantity.__set__(part, value)
+            except kind as error:
+                words = str(error)
+            assert words is not None, f"{part.path(quantity.name)} took {value!r}"
+            assert part.instrument.name in words, "an error names its instrument"
+
+        @rule()
+        def make_safe(self) -> None:
+            """The safe state is dark, whatever was before; the instrument still answers."""
+            self.instrument.safe_state()
+            assert self.dark(), "light or voltage comes out in the safe state"
+            self.kept.clear()
+            assert self.instrument.identity().model
+
+        @rule()
+        def reopen(self) -> None:
+            """Closing and opening change no output."""
+            before = self.dark()
+            self.instrument.close()
+            assert not self.instrument.is_open
+            assert self.dark() == before, "closing changes no output"
+            self.instrument.open()
+            assert self.dark() == before, "opening changes no output"
+
+        @rule()
+        def safe_after_reopening(self) -> None:
+            """The safe state works on a connection that was just opened."""
+            self.instrument.close()
+            self.instrument.open()
+            self.make_safe()
+
+        @rule()
+        def look_at_everything(self) -> None:
+            """A snapshot holds all that can be read, and asks the device."""
+            before = self.subject.sent()
+            found = self.instrument.snapshot()
+            wanted = {
+                part.path(name)
+                for part in self.instrument.parts()
+                for name, quantity in part.quantities().items()
+                if quantity.capable and quantity.readable
+            }
+            assert set_of(found) == wanted
+            assert not wanted or self.subject.sent() > before, "a snapshot reads the device"
+
+        @precondition(lambda self: bool(self.kept))
+        @rule(data=st.data())
+        def still_set(self, data: st.DataObject) -> None:
+            """What was set stays set."""
+            path = data.draw(st.sampled_from(sorted(self.kept)), label="kept")
+            part, quantity, value = self.kept[path]
+            if quantity.readable:
+                self.compare(part, quantity, value)
+
+        @invariant()
+        def dark_before_anything_was_energised(self) -> None:
+            """No light without the guard's knowledge."""
+            assert self.asked or self.dark(), "something comes out although the guard was never asked"
+
+        def teardown(self) -> None:
+            self.instrument.close()
+            self.subject.close()
+
+    Conformance.__name__ = Conformance.__qualname__ = "Conformance"
+    return Conformance
+
+
+def set_of(names: Mapping[str, object]) -> set[str]:
+    """The names (the machine has a rule called `set`)."""
+    return set(names)
