@@ -2,7 +2,7 @@
 
 from labqdl.driver.base import Driver
 from labqdl.driver.custom import Custom
-from labqdl.driver.frame import FrameInstrument, Word
+from labqdl.driver.frame import Count, Flag, FrameInstrument, Pick, Register, Word
 from labqdl.driver.scpi import ScpiInstrument
 from labqdl.driver.text import (
     Action,
@@ -29,13 +29,17 @@ __all__ = [
     "Action",
     "Bool",
     "Choice",
+    "Count",
     "Custom",
     "Dbm",
     "Driver",
+    "Flag",
     "Float",
     "FrameInstrument",
     "Integer",
     "Optical",
+    "Pick",
+    "Register",
     "Scale",
     "ScpiInstrument",
     "Text",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar
 
 from labqdl.clock import Clock, SystemClock
@@ -140,6 +140,18 @@ class Driver(Instrument):
                     f"{self.name}: after the connection was lost {part.path(quantity.name)} is {now!r} and not "
                     f"{value!r} {quantity.unit}. Look at the instrument, then open it again"
                 )
+
+    @contextmanager
+    def unconditionally(self) -> Iterator[None]:
+        """For safe states: a connection that was lost is opened again without a comparison of the settings.
+
+        Otherwise an output that went off unseen, its reply lost, would keep `safe_state` from confirming that.
+        """
+        check, self.transport.on_reopen = self.transport.on_reopen, None
+        try:
+            yield
+        finally:
+            self.transport.on_reopen = check
 
     def exclusive(self) -> AbstractContextManager[object]:
         """Nobody else talks to the instrument inside of this context."""

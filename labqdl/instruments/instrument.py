@@ -169,7 +169,7 @@ class Instrument(Part):
         found: dict[str, Reading] = {}
         for part in self.parts():
             for name, quantity in part.quantities().items():
-                if not (quantity.capable and quantity.readable):
+                if not (quantity.capable and quantity.readable) or quantity.reason_missing(part):
                     continue
                 try:
                     value, problem = quantity.fetch(part), None

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True, slots=True)
 class Limit:
@@ -28,8 +30,8 @@ class Limit:
             raise ValueError(f"no range: {self.low} to {self.high}")
 
     def allows(self, value: float) -> bool:
-        """Whether the value (a number) is inside."""
-        return self.low <= value <= self.high
+        """Whether the value (a number) is inside; what conversions of units round (1e-12 of the end) is not outside."""
+        return self.low - _ROUNDING * abs(self.low) <= value <= self.high + _ROUNDING * abs(self.high)
 
     def words(self, unit: str) -> str:
         """The range for messages."""

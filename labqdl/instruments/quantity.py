@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-UNITS: Final = frozenset({"", "W", "m", "Hz", "V", "A", "Ohm", "s", "rad", "K", "dB", "1", "S/s", "A/W"})
+UNITS: Final = frozenset({"", "W", "m", "Hz", "V", "A", "Ohm", "s", "rad", "K", "dB", "1", "S/s", "A/W", "m/s", "dB/s"})
 """SI base and derived units, dB for ratios only; "" where there is none (switches, texts), "1" for plain numbers."""
 
 InputLimits = Limit | tuple[float, float] | Callable[[Any], Limit] | None
@@ -80,6 +80,7 @@ class Quantity(Generic[T]):
         self.done = done
         self.read_only = read_only
         self.name = "?"
+        self.missing: Callable[[Any], str] | None = None
         self.__isabstractmethod__ = abstract
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -104,6 +105,23 @@ class Quantity(Generic[T]):
         """Whether this model has the quantity."""
         return True
 
+    def unless(self, missing: Callable[[Any], str]) -> Self:
+        """The same declaration for units that may lack it: `missing` gives the reason for a part, "" where it is there.
+
+        An option that `learn` found out. Reading and setting raise `NotACapability` with the reason.
+        """
+        self.missing = missing
+        return self
+
+    def reason_missing(self, part: Part) -> str:
+        """Why this unit lacks the quantity; "" where it has it."""
+        return "" if self.missing is None else self.missing(part)
+
+    def _demand(self, part: Part) -> None:
+        reason = self.reason_missing(part)
+        if reason:
+            raise NotACapability(part.instrument.name, part.path(self.name), reason)
+
     @overload
     def __get__(self, part: None, owner: type) -> Self: ...
     @overload
@@ -111,6 +129,8 @@ class Quantity(Generic[T]):
     def __get__(self, part: Part | None, owner: type) -> Self | T:
         if part is None:
             return self
+        if self.missing is not None:
+            self._demand(part)
         return self.fetch(part)
 
     def __set__(self, part: Part, value: T) -> None:
@@ -152,6 +172,7 @@ class Quantity(Generic[T]):
         def wrong(problem: str, expected: str) -> InputError:
             return InputError(problem, source=part.instrument.name, key=part.path(self.name), expected=expected)
 
+        self._demand(part)
         if self.read_only:
             raise NotACapability(part.instrument.name, f"way to set {part.path(self.name)}", self.read_only)
         if not self.settable:
