@@ -116,9 +116,11 @@ class FrameTwin(Twin):
         return None
 
     def words(self, message: bytes) -> str:
+        """Frames as hexadecimal."""
         return message.hex()
 
     def split(self, session: Session, end: bool) -> bytes | None:
+        """The next complete message."""
         buffer = session.buffer
         while buffer:
             length = self.framer.measure(buffer)
@@ -131,6 +133,7 @@ class FrameTwin(Twin):
         return None
 
     def execute(self, message: bytes) -> bytes | None:
+        """Carry out one message."""
         if not self.check(message):
             return self.bad(message)
         name = self._table.get(self.opcode(message))

@@ -70,6 +70,7 @@ class Number(Kind[float]):
         return self.limits(twin, *suffixes) if callable(self.limits) else self.limits
 
     def parse(self, twin: ScpiTwin, token: bytes, *suffixes: int) -> float:
+        """The value of one argument."""
         value = self._read(token)
         low, high = self.bounds(twin, *suffixes)
         if not low <= value <= high:
@@ -117,9 +118,11 @@ class Number(Kind[float]):
         return float(f"{mantissa}e{power + prefix - self._power}")
 
     def show(self, twin: ScpiTwin, value: float) -> str:
+        """The value in a reply."""
         return self._show(value) if self._show is not None else twin.number(value)
 
     def extreme(self, twin: ScpiTwin, which: str, *suffixes: int) -> float:
+        """Value of MIN or MAX."""
         bound = self.bounds(twin, *suffixes)[which == "MAX"]
         if math.isinf(bound):
             raise ScpiError(-224)
@@ -151,15 +154,18 @@ class Integer(Kind[int]):
         self._show = show
 
     def parse(self, twin: ScpiTwin, token: bytes, *suffixes: int) -> int:
+        """The value of one argument."""
         value = self._number.parse(twin, token, *suffixes)
         if math.isinf(value):
             raise ScpiError(-222)
         return round(value)
 
     def show(self, twin: ScpiTwin, value: int) -> str:
+        """The value in a reply."""
         return self._show(value) if self._show is not None else twin.integer(value)
 
     def extreme(self, twin: ScpiTwin, which: str, *suffixes: int) -> int:
+        """Value of MIN or MAX."""
         return int(self._number.extreme(twin, which, *suffixes))
 
 
@@ -170,6 +176,7 @@ class Boolean(Kind[bool]):
         self._words = words
 
     def parse(self, twin: ScpiTwin, token: bytes, *suffixes: int) -> bool:
+        """The value of one argument."""
         word = token.upper()
         if word in (b"ON", b"1"):
             return True
@@ -181,6 +188,7 @@ class Boolean(Kind[bool]):
         return round(float(token)) != 0
 
     def show(self, twin: ScpiTwin, value: bool) -> str:
+        """The value in a reply."""
         return self._words[bool(value)]
 
 
@@ -199,12 +207,14 @@ class Choice(Kind[str]):
             self._replies[short] = word if as_written else full if long else short
 
     def parse(self, twin: ScpiTwin, token: bytes, *suffixes: int) -> str:
+        """The value of one argument."""
         found = self._forms.get(token.upper())
         if found is None:
             raise ScpiError(-104 if token[:1] in b"\"'#" else -224)
         return found
 
     def show(self, twin: ScpiTwin, value: str) -> str:
+        """The value in a reply."""
         return self._replies.get(value, value)
 
 
@@ -216,6 +226,7 @@ class Text(Kind[str]):
         self._lenient = lenient
 
     def parse(self, twin: ScpiTwin, token: bytes, *suffixes: int) -> str:
+        """The value of one argument."""
         quote = token[:1]
         if quote not in (b'"', b"'"):
             if self._lenient and token:
@@ -226,6 +237,7 @@ class Text(Kind[str]):
         return token[1:-1].replace(quote + quote, quote).decode("latin-1")
 
     def show(self, twin: ScpiTwin, value: str) -> str:
+        """The value in a reply."""
         return value if self._bare else '"' + value.replace('"', '""') + '"'
 
 
@@ -233,6 +245,7 @@ class Word(Kind[str]):
     """Any unquoted word (a name, a channel list); shown as it is."""
 
     def parse(self, twin: ScpiTwin, token: bytes, *suffixes: int) -> str:
+        """The value of one argument."""
         if token[:1] in b"\"'#":
             raise ScpiError(-104)
         return token.decode("latin-1")
@@ -242,6 +255,7 @@ class Block(Kind[bytes]):
     """An IEEE 488.2 block, definite (#216...) or up to the end of the message (#0...)."""
 
     def parse(self, twin: ScpiTwin, token: bytes, *suffixes: int) -> bytes:
+        """The value of one argument."""
         if token[:1] != b"#":
             raise ScpiError(-104)
         if token[1:2] == b"0":
@@ -255,6 +269,7 @@ class Block(Kind[bytes]):
         return token[start:]
 
     def show(self, twin: ScpiTwin, value: bytes) -> bytes:
+        """The value in a reply."""
         return block(value)
 
 
@@ -262,9 +277,11 @@ class Raw(Kind[bytes]):
     """The argument as it came: for commands that take one of several kinds."""
 
     def parse(self, twin: ScpiTwin, token: bytes, *suffixes: int) -> bytes:
+        """The value of one argument."""
         return token
 
     def show(self, twin: ScpiTwin, value: bytes) -> bytes:
+        """The value in a reply."""
         return value
 
 

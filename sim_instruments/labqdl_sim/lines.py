@@ -139,6 +139,7 @@ class LineTwin(Twin):
         return self.unknown
 
     def split(self, session: Session, end: bool) -> bytes | None:
+        """The next complete message."""
         buffer = session.buffer
         while buffer:
             at = min((i for i in (buffer.find(bytes([stop])) for stop in self.terminators) if i >= 0), default=-1)
@@ -152,6 +153,7 @@ class LineTwin(Twin):
         return None
 
     def execute(self, message: bytes) -> bytes | None:
+        """Carry out one message."""
         text = message.decode("latin-1").strip()
         answer = self.answer(text)
         reply = b"" if answer is None else answer + self.reply_terminator

@@ -26,7 +26,17 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar, cast, overload
 
 from labqdl_sim.kinds import (
-    Block, Boolean, Choice, Integer, Kind, Many, Number, Raw, ScpiError, Text, Word,
+    Block,
+    Boolean,
+    Choice,
+    Integer,
+    Kind,
+    Many,
+    Number,
+    Raw,
+    ScpiError,
+    Text,
+    Word,
 )  # fmt: skip
 from labqdl_sim.tokens import block, divide, find_stop
 from labqdl_sim.tree import Tree, suffix_names
@@ -406,6 +416,7 @@ class ScpiTwin(Twin):
             self.errors.append(entry)
 
     def spurious_error(self, code: int, text: str) -> None:
+        """An error enters the queue."""
         self.push_error(code, text)
 
     def show_error(self, code: int, text: str) -> str:
@@ -442,15 +453,18 @@ class ScpiTwin(Twin):
         return byte
 
     def interrupted(self, session: Session) -> None:
+        """The reply is lost, -410 enters the queue."""
         session.discard()
         self.push_error(-410)
 
     def unterminated(self, session: Session) -> None:
+        """-420 enters the queue."""
         self.push_error(-420)
 
     # Messages
 
     def split(self, session: Session, end: bool) -> bytes | None:
+        """The next complete message."""
         buffer = session.buffer
         if session.needed > len(buffer) and not end:
             return None
@@ -465,6 +479,7 @@ class ScpiTwin(Twin):
         return message
 
     def execute(self, message: bytes) -> bytes | None:
+        """Carry out one message."""
         replies: list[bytes] = []
         path = ""
         for unit in divide(message, b";"):
@@ -483,11 +498,13 @@ class ScpiTwin(Twin):
         if not replies:
             return None
         reply = replies[0] if len(replies) == 1 else self.reply_separator.join(replies)
-        if self.output_limit is not None and len(replies) > 1 and len(reply) > self.output_limit:
-            if self.session is not None and self.session.exchange:
-                self.push_error(-430)
-                return None
+        if self.output_limit is not None and len(replies) > 1 and len(reply) > self.output_limit and self._exchange():
+            self.push_error(-430)
+            return None
         return reply + self.reply_terminator
+
+    def _exchange(self) -> bool:
+        return self.session is not None and self.session.exchange
 
     def _unit(self, unit: bytes, path: str) -> tuple[bytes | None, str]:
         parts = unit.split(None, 1)

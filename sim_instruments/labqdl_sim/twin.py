@@ -117,7 +117,7 @@ class Session:
         return self.replies[0].ready_at if self.replies else None
 
     def read(self, limit: int) -> tuple[bytes | memoryview, bool]:
-        """Up to `limit` bytes of the first reply, which the caller knows to be ready, and whether END came with them."""
+        """Up to `limit` bytes of the first reply, which must be ready, and whether END came with them."""
         reply = self.replies[0]
         taken = self._taken
         rest = len(reply.data) - taken
@@ -127,6 +127,15 @@ class Session:
             return (memoryview(reply.data)[taken:] if taken else reply.data), reply.end
         self._taken = taken + limit
         return memoryview(reply.data)[taken : taken + limit], False
+
+    def read_until(self, limit: int, stop: int | None) -> tuple[bytes | memoryview, bool]:
+        """`read`, but not beyond the first byte `stop`."""
+        if stop is None:
+            return self.read(limit)
+        at = self.replies[0].data.find(stop, self._taken)
+        if at < 0 or at + 1 - self._taken >= limit:
+            return self.read(limit)
+        return self.read(at + 1 - self._taken)
 
     def discard(self) -> None:
         """Drop all output."""

@@ -1,0 +1,161 @@
+"""A bench: simulated instruments by name under one clock, one lock and one seed."""
+
+from __future__ import annotations
+
+import difflib
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from labqdl.clock import Clock, ManualClock, ScaledClock, SystemClock
+from labqdl.config.document import load
+from labqdl.errors import InputError
+from labqdl.rng import Roots
+from labqdl_sim.faults import Rule
+from labqdl_sim.twin import Twin, twin_class
+
+CLOCKS = ("real", "scaled", "manual")
+
+
+class Bench:
+    """Instruments that share instrument time, randomness and one re-entrant lock, so that coupled state is consistent.
+
+    Parameters
+    ----------
+    seed:
+        From which every random stream of every twin derives.
+    clock:
+        Instrument time; default: the real one.
+    """
+
+    def __init__(self, *, seed: int = 0, clock: Clock | None = None) -> None:
+        self.seed = seed
+        self.clock: Clock = SystemClock() if clock is None else clock
+        self.root = Roots.from_seed(seed).world
+        self.lock = threading.RLock()
+        self.twins: dict[str, Twin] = {}
+        self.routes: dict[str, tuple[str, ...]] = {}
+        self._resources: dict[str, tuple[str, Twin]] = {}  # by the name in capitals
+
+    def add(
+        self, twin: str | type[Twin], name: str, *, routes: tuple[str, ...] = (), **options: object
+    ) -> Twin:
+        """Put an instrument on the bench: the name of a shipped twin, "module:Class" or a class.
+
+        `routes` are the roads that `serve` opens ("socket", "socket:5025", "hislip", "pty", "pty:/tmp/laser", "zmq",
+        "rfc2217") and further names in process ("visa:GPIB0::7::INSTR"). InputError when the name is taken.
+        """
+        if name in self.twins:
+            raise InputError(f"two instruments are called {name!r}", key=f"instruments.{name}")
+        made = (twin_class(twin) if isinstance(twin, str) else twin)(
+            name, clock=self.clock, root=self.root, options=options
+        )
+        made.lock = self.lock
+        self.twins[name] = made
+        self.routes[name] = tuple(routes)
+        named = [route[5:] for route in routes if route.startswith("visa:")]
+        named += [pattern.format(name=name, serial=made.serial) for pattern in made.resources]
+        for resource in named:
+            self._resources.setdefault(resource.upper(), (resource, made))
+        return made
+
+    def __getitem__(self, name: str) -> Twin:
+        """The instrument of that name."""
+        try:
+            return self.twins[name]
+        except KeyError:
+            near = difflib.get_close_matches(name, self.twins, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else None
+            raise InputError(f"no instrument {name!r} on this bench", hint=hint) from None
+
+    def __iter__(self) -> Iterator[Twin]:
+        return iter(self.twins.values())
+
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """VISA resource names under which the instruments stand in process."""
+        return tuple(resource for resource, _ in self._resources.values())
+
+    def find(self, resource: str) -> Twin | None:
+        """The instrument behind a VISA resource name: as declared, or with its name or serial number for an address."""
+        found = self._resources.get(resource.upper())
+        if found is not None:
+            return found[1]
+        parts = resource.upper().split("::")
+        parts[0] = parts[0][4:] if parts[0].startswith("ASRL") else ""
+        for names in ({twin.name.upper(): twin for twin in self}, {twin.serial.upper(): twin for twin in self}):
+            for part in parts:
+                if part in names:
+                    return names[part]
+        return None
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any], *, source: str | None = None, clock: Clock | None = None) -> Bench:
+        """A bench out of a table: `[bench]` seed, clock (real, scaled, manual), speed; `[instruments.NAME]` twin,
+        routes, options; `[[faults]]` target and a rule.
+
+        Raises
+        ------
+        InputError
+            With key and source for whatever is unknown or of the wrong type.
+        """
+        try:
+            return cls._from_table(table, clock)
+        except InputError as error:
+            raise error if error.source or source is None else error.at(source, error.key) from None
+
+    @classmethod
+    def _from_table(cls, table: Mapping[str, Any], clock: Clock | None) -> Bench:
+        head = _table(table.get("bench", {}), "bench")
+        for key in head:
+            if key not in ("seed", "clock", "speed"):
+                raise InputError(f"unknown key {key!r}", key=f"bench.{key}", expected="seed, clock or speed")
+        seed = head.get("seed", 0)
+        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+            raise InputError(f"the seed is {seed!r}", key="bench.seed", expected="a whole number from 0 on")
+        bench = cls(seed=seed, clock=clock if clock is not None else _clock(head))
+        for name, entry in _table(table.get("instruments", {}), "instruments").items():
+            key = f"instruments.{name}"
+            settings = dict(_table(entry, key))
+            twin = settings.pop("twin", None)
+            if not isinstance(twin, str):
+                raise InputError(f"the twin is {twin!r}", key=f"{key}.twin", expected="the name of a twin")
+            routes = settings.pop("routes", [])
+            if not isinstance(routes, list) or not all(isinstance(route, str) for route in routes):
+                raise InputError(f"the routes are {routes!r}", key=f"{key}.routes", expected="a list of strings")
+            options = _table(settings.pop("options", {}), f"{key}.options")
+            for other in settings:
+                raise InputError(f"unknown key {other!r}", key=f"{key}.{other}", expected="twin, routes or options")
+            try:
+                bench.add(twin, name, routes=tuple(routes), **options)
+            except InputError as error:
+                raise error.at(error.source, key) from None
+        for index, entry in enumerate(table.get("faults", [])):
+            fault = dict(_table(entry, f"faults[{index}]"))
+            bench[fault.pop("target", "")].faults.put(Rule.from_table(fault))
+        return bench
+
+    @classmethod
+    def from_file(cls, path: str | Path, *, clock: Clock | None = None) -> Bench:
+        """A bench out of a TOML file (see `from_table`)."""
+        document = load(path)
+        return cls.from_table(document.table, source=document.source, clock=clock)
+
+
+def _table(value: object, key: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InputError(f"{value!r} is no table", key=key, expected="a table")
+    return value
+
+
+def _clock(head: Mapping[str, Any]) -> Clock:
+    kind = head.get("clock", "real")
+    if kind not in CLOCKS:
+        raise InputError(f"the clock is {kind!r}", key="bench.clock", expected=f"one of {', '.join(CLOCKS)}")
+    speed = head.get("speed", 1.0)
+    if not isinstance(speed, (int, float)) or isinstance(speed, bool) or not 0 < speed < float("inf"):
+        raise InputError(f"the speed is {speed!r}", key="bench.speed", expected="a positive number")
+    if kind == "manual":
+        return ManualClock()
+    return ScaledClock(float(speed)) if kind == "scaled" else SystemClock()
