@@ -69,7 +69,7 @@ class Driver(Instrument):
         else:
             self.transport = Transport(
                 road_for(resource, options or self.road, clock=clock),
-                self.framing,
+                self.framing_for(resource),
                 name=self.name,
                 resource=resource,
                 clock=clock or SystemClock(),
@@ -77,6 +77,10 @@ class Driver(Instrument):
                 spacing=self.spacing,
             )
         self._identity: Identity | None = None
+
+    def framing_for(self, resource: str) -> Framing:
+        """The framing on this resource; for instruments that end lines differently on serial lines."""
+        return self.framing
 
     def open(self) -> None:
         """Connect, check the identity, read what limits need; change no output. A second call does nothing.
@@ -178,6 +182,22 @@ class Driver(Instrument):
     def wait_complete(self, timeout: float) -> None:
         """Wait until the instrument reports that it has finished; for families that can."""
         raise TypeError(f"{type(self).__name__} has no report of completion")
+
+    def wait_until(
+        self, condition: Callable[[], bool], timeout: float, expectation: str, *, interval: float = 0.01
+    ) -> None:
+        """Ask until `condition` holds, every `interval` seconds.
+
+        Raises
+        ------
+        NotConfirmed
+            If it does not after `timeout` seconds; `expectation` completes "it was expected to ...".
+        """
+        end = self.clock.monotonic() + timeout
+        while not condition():
+            if self.clock.monotonic() >= end:
+                raise NotConfirmed(f"{self.name}: it was expected to {expectation} within {timeout:g} s and did not")
+            self.clock.sleep(interval)
 
     def _read_back(self, part: Part, quantity: Quantity[Any], value: Any, wanted: ReadBack) -> None:
         end = self.clock.monotonic() + wanted.timeout

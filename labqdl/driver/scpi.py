@@ -36,6 +36,13 @@ class ScpiInstrument(TextInstrument):
             self.transport.write(command.encode(self.encoding), timeout=timeout)
             self.check_errors(command)
 
+    def force(self, command: str) -> None:
+        """Send a command and leave the error queue alone: for safe states, which read back what they have done.
+
+        An old error of somebody else's must not keep a safe state from being confirmed.
+        """
+        self.transport.write(command.encode(self.encoding))
+
     def check_errors(self, command: str) -> None:
         """Read the error queue until it is empty; InstrumentError with the first error, and all of them in its text."""
         if self.error_query is None:

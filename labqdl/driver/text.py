@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from labqdl.driver.base import Driver
 from labqdl.driver.wire import SI, Wire
+from labqdl.errors import InputError
 from labqdl.instruments import IMMEDIATE, Channel, Completion, InputLimits, NotACapability, NotAValue, Part, Quantity
 from labqdl.transport import ProtocolError
 
@@ -248,6 +249,67 @@ def number_in(reply: str, suffix: str = "", field: int | None = None) -> float:
     if not math.isfinite(number):
         raise ValueError(reply)
     return number
+
+
+class Listed(Float):
+    """A number that takes some values only: input impedances, fixed ranges.
+
+    Parameters
+    ----------
+    words:
+        For each value, in SI, the word that is sent, then the words that replies may use instead; replies that are the
+        number itself are understood too, also where it has other digits.
+    """
+
+    def __init__(
+        self,
+        get: str | None,
+        set: str | tuple[str, ...] | None = None,
+        *,
+        unit: str,
+        words: Mapping[float, str | tuple[str, ...]],
+        doc: str = "",
+        done: Completion = IMMEDIATE,
+        read_only: str = "",
+    ) -> None:
+        limits = (min(words), max(words))
+        super().__init__(get, set, unit=unit, doc=doc, limits=limits, done=done, read_only=read_only)
+        self.words = {one: (word,) if isinstance(word, str) else word for one, word in words.items()}
+        self._meaning = {word.casefold(): one for one, known in self.words.items() for word in known}
+
+    @property
+    def expected(self) -> str:
+        """What a reply should be, for messages."""
+        return " or ".join(word for words in self.words.values() for word in words)
+
+    def _listed(self, number: float) -> float | None:
+        return next((one for one in self.words if math.isclose(one, number, rel_tol=1e-6)), None)
+
+    def checked(self, part: Part, value: object) -> float:
+        """One of the values."""
+        listed = self._listed(number := super().checked(part, value))
+        if listed is None:
+            raise InputError(
+                f"{number:.9g} {self.unit}".rstrip() + " is none of its values",
+                source=part.instrument.name,
+                key=part.path(self.name),
+                expected=" or ".join(f"{one:.9g}" for one in self.words),
+                hint="Nothing was sent",
+            )
+        return listed
+
+    def parse(self, reply: str, part: Part) -> float:
+        """The value that a reply means."""
+        known = self._meaning.get(reply.casefold())
+        if known is None:
+            known = self._listed(number_in(reply))
+        if known is None:
+            raise ValueError(reply)
+        return known
+
+    def form(self, value: float, part: Part) -> str:
+        """The word."""
+        return self.words[value][0]
 
 
 class Integer(TextQuantity[int]):

@@ -8,9 +8,12 @@ from enum import StrEnum
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from labqdl.errors import InputError
+from labqdl.instruments.errors import LimitError
 from labqdl.instruments.instrument import Channel, Instrument
+from labqdl.instruments.limits import Limit
 from labqdl.instruments.quantity import required
 
 
@@ -50,6 +53,36 @@ class Output(Channel):
     offset = required(float, unit="V", doc="Voltage of the waveform's 0.", settable=True)
     load = required(float, unit="Ohm", doc="Load that voltages refer to.", settable=True)
     skew = required(float, unit="s", doc="Delay of this output.", settable=True)
+
+    def checked_waveform(self, samples: ArrayLike, memory: WaveformMemory) -> NDArray[np.float64]:
+        """The samples as an array of shape (n,) if they are what `upload` demands; else its errors."""
+
+        def wrong(problem: str, expected: str) -> InputError:
+            return InputError(
+                problem,
+                source=self.instrument.name,
+                key=self.path("samples"),
+                expected=expected,
+                hint="Nothing was sent",
+            )
+
+        found = np.asarray(samples, dtype=np.float64)
+        if found.ndim != 1:
+            raise wrong(f"the waveform has the shape {found.shape}", "one row of samples")
+        count = len(found)
+        if not memory.shortest <= count <= memory.longest:
+            raise wrong(f"the waveform has {count} samples", f"{memory.shortest} to {memory.longest} samples")
+        if count % memory.granularity:
+            raise wrong(f"the waveform has {count} samples", f"a multiple of {memory.granularity}")
+        low, high = float(found.min()), float(found.max())
+        if np.isnan(low):
+            raise wrong("a sample is NaN", "numbers from -1 to 1")
+        if low < -1 or high > 1:
+            limit = Limit(-1.0, 1.0, "the converter's full scale")
+            raise LimitError(
+                self.path("samples"), low if low < -1 else high, "", limit, instrument=self.instrument.name
+            )
+        return found
 
     @abstractmethod
     def upload(self, name: str, samples: NDArray[np.float64], markers: NDArray[np.uint8] | None = None) -> None:
