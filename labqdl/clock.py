@@ -24,15 +24,10 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The clock of the operating system."""
+    """The clock of the operating system: `monotonic` and `wall` are the functions of `time` themselves."""
 
-    def monotonic(self) -> float:
-        """Seconds since an arbitrary start."""
-        return time.monotonic()
-
-    def wall(self) -> float:
-        """Seconds since 1970-01-01 UTC."""
-        return time.time()
+    monotonic = staticmethod(time.monotonic)
+    wall = staticmethod(time.time)
 
     def sleep(self, seconds: float) -> None:
         """Let the thread rest."""

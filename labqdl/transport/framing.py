@@ -97,7 +97,7 @@ class Line:
             frame = frame.removesuffix(self.prompt)
         ending = self.terminator if self.reply_terminator is None else self.reply_terminator
         if frame[:1] == b"#" and self.blocks and frame[1:2] != b"0":
-            self._whole(frame, ending)
+            return self._whole(frame, ending)
         return frame.removesuffix(ending)
 
     def _to_prompt(self, buffer: bytes) -> int | None:
@@ -120,11 +120,13 @@ class Line:
             )
         return data + len(ending) if tail == ending else None
 
-    def _whole(self, frame: bytes, ending: bytes) -> None:
+    def _whole(self, frame: bytes, ending: bytes) -> bytes:
+        """A block without terminator: its data may end with the same bytes."""
         header = block_header(frame)
         if header is None or len(frame) - sum(header) not in (0, len(ending)):
             said = "an unfinished header" if header is None else f"{header[1]} bytes after a header of {header[0]}"
             raise ProtocolError(f"a block with {said} came as a message of {len(frame)} bytes")
+        return frame[: sum(header)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,10 @@ class Road(Protocol):
         ...
 
     def receive(self, maximum: int, deadline: float) -> bytes:
-        """Wait for bytes and give those that are there, at least one and at most `maximum`; a message as a whole."""
+        """Wait for bytes and give those that are there, at least one and at most `maximum`.
+
+        A road of messages gives a message as a whole; where its protocol has empty messages (ZeroMQ), b"" is one.
+        """
         ...
 
     def receive_into(self, view: memoryview, deadline: float) -> int:

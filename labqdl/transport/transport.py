@@ -102,6 +102,9 @@ class Transport:
         self._free_at = 0.0
         self._rest = b""  # received and not yet given to anybody
         self._acknowledges = isinstance(framing, Line) and (framing.echo or bool(framing.prompt))
+        # Where a query is more than sending a message and receiving its reply from a stream.
+        self._special = self._acknowledges or road.messages or unasked
+        self._wall = self.clock.wall
         road.end_on(framing.end)
 
     def open(self) -> None:
@@ -149,11 +152,25 @@ class Transport:
             limit = self.timeout if timeout is None else timeout
             road = self._road
             deadline = road.now() + limit
+            framing = self.framing
             try:
-                self._send(self.framing.wrap(message), deadline)
-                if self._acknowledges:
+                # _send and _frame are written out here for the ordinary case: this is where the time goes.
+                if not self._unasked and (self._rest or road.waiting()):
+                    self._unexpected()
+                data = framing.wrap(message)
+                size = len(data)
+                self._ring.append((self._wall(), _SENT, data if size <= KEPT else data[:KEPT], size))
+                road.send(data, deadline)
+                if self._special:
                     self._echo(message, deadline)
-                return self.framing.unwrap(self._frame(deadline))
+                    return framing.unwrap(self._frame(deadline))
+                frame = self._rest = road.receive(_FIRST, deadline)
+                size = len(frame)
+                if framing.complete(frame) != size:
+                    return framing.unwrap(self._frame(deadline))
+                self._rest = b""
+                self._ring.append((self._wall(), _RECEIVED, frame if size <= KEPT else frame[:KEPT], size))
+                return framing.unwrap(frame)
             except BaseException as error:
                 self._failed(error, message, limit)
             finally:
@@ -245,7 +262,8 @@ class Transport:
                 if road.messages or len(view) < _MORE:
                     self._send(b"".join((head, view, tail)), deadline)
                 else:
-                    self._look()
+                    if not self._unasked and (self._rest or road.waiting()):
+                        self._unexpected()
                     self._note(_SENT, head + bytes(view[:KEPT]), len(head) + len(view) + len(tail))
                     road.send(head, deadline)
                     road.send(view, deadline)
@@ -298,7 +316,14 @@ class Transport:
                 recorder.finish()
 
     def complain(self, error: TransportError, command: bytes | None = None) -> TransportError:
-        """Fill instrument, resource and recent traffic into an error that a driver raises (InstrumentError)."""
+        """Fill instrument, resource and recent traffic into an error that a driver raises.
+
+        After a ProtocolError, a reply that the driver could not understand, the stream is dirty as after a bad frame.
+        """
+        if isinstance(error, ProtocolError):
+            with self._lock:
+                if self._opened and not self._dirty:
+                    self._soil()
         return error.about(instrument=self.name, resource=self.resource, command=command, traffic=self.traffic)
 
     # What follows is called with the lock held.
@@ -332,21 +357,20 @@ class Transport:
         self._note(Direction.OPENED)
 
     def _send(self, data: bytes, deadline: float) -> None:
-        if not self._unasked:
-            self._look()
+        if not self._unasked and (self._rest or self._road.waiting()):
+            self._unexpected()
         size = len(data)
-        self._ring.append((self.clock.wall(), _SENT, data if size <= KEPT else data[:KEPT], size))
+        self._ring.append((self._wall(), _SENT, data if size <= KEPT else data[:KEPT], size))
         self._road.send(data, deadline)
 
-    def _look(self) -> None:
+    def _unexpected(self) -> NoReturn:
         """Before a message goes out nothing may wait: its reply would be mistaken for what is there."""
-        if self._rest or self._road.waiting():
-            if not self._rest:
-                self._rest = self._road.receive(_FIRST, self._road.now() + 0.1)
-            raise ProtocolError(
-                "bytes that nobody asked for were waiting before the command was sent",
-                hint="The command was not sent; the connection is opened again before the next one",
-            )
+        if not self._rest:
+            self._rest = self._road.receive(_FIRST, self._road.now() + 0.1)
+        raise ProtocolError(
+            "bytes that nobody asked for were waiting before the command was sent",
+            hint="The command was not sent; the connection is opened again before the next one",
+        )
 
     def _frame(self, deadline: float) -> bytes:
         """One whole reply with its framing."""
@@ -354,18 +378,14 @@ class Transport:
         if road.messages:
             frame = self._message(deadline)
         else:
-            frame = self._rest or road.receive(_FIRST, deadline)
+            frame = self._rest = self._rest or road.receive(_FIRST, deadline)
             size = self.framing.complete(frame)
             if size is None:
                 frame, size = self._longer(frame, deadline)
-            if size == len(frame):
-                if self._rest:
-                    self._rest = b""
-            else:
-                self._rest = frame[size:]
-                frame = frame[:size]
+            self._rest = frame[size:]
+            frame = frame[:size]
         size = len(frame)
-        self._ring.append((self.clock.wall(), _RECEIVED, frame if size <= KEPT else frame[:KEPT], size))
+        self._ring.append((self._wall(), _RECEIVED, frame if size <= KEPT else frame[:KEPT], size))
         return frame
 
     def _longer(self, frame: bytes, deadline: float) -> tuple[bytes, int]:
@@ -400,8 +420,12 @@ class Transport:
         have = min(len(start) - offset, length)
         data[:have] = np.frombuffer(start, np.uint8, have, offset)
         view = data.data
-        while have < length:
-            have += road.receive_into(view[have:], deadline)
+        try:
+            while have < length:
+                have += road.receive_into(view[have:], deadline)
+        except TransportError as error:
+            error.problem += f" ({have} of {length} bytes of a block had come)"
+            raise
         tail = start[offset + length :]
         ending = framing.ending
         while len(tail) < len(ending):
@@ -462,7 +486,7 @@ class Transport:
         self._note(Direction.CLOSED)
 
     def _note(self, direction: Direction, data: bytes = b"", size: int | None = None) -> None:
-        self._ring.append((self.clock.wall(), direction, data[:KEPT], len(data) if size is None else size))
+        self._ring.append((self._wall(), direction, data[:KEPT], len(data) if size is None else size))
 
 
 def _advice(received: bytes, limit: float, framing: Framing) -> str:

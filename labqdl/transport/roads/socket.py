@@ -37,7 +37,7 @@ class SocketRoad:
         self.connect_timeout = connect_timeout
         self._socket: socket.socket | None = None
         self._recv: Callable[[int], bytes] = _closed
-        self._readable: Callable[[], object] = _closed
+        self._readable: Callable[[int], object] = _closed
         self._by_kernel = False
         self._low = self._high = 0.0
 
@@ -127,7 +127,7 @@ class SocketRoad:
 
     def waiting(self) -> bool:
         """Whether something is to be read; a connection that was closed meanwhile is ConnectionLost."""
-        if not self._readable():
+        if not self._readable(0):
             return False
         if self._socket is None:
             _closed()
@@ -193,11 +193,10 @@ def _kernel_limits(connection: socket.socket, seconds: float) -> bool:
     return bool(abs(whole + parts * 1e-6 - seconds) < 0.02)
 
 
-def _readable(connection: socket.socket) -> Callable[[], object]:
-    """A function that tells, without waiting, whether `recv` would come back at once."""
+def _readable(connection: socket.socket) -> Callable[[int], object]:
+    """A function that tells, called with 0 for not waiting at all, whether `recv` would come back at once."""
     if hasattr(select, "poll"):
         poller = select.poll()
         poller.register(connection, select.POLLIN)
-        poll = poller.poll
-        return lambda: poll(0)
-    return lambda: select.select((connection,), (), (), 0)[0]
+        return poller.poll
+    return lambda seconds: select.select((connection,), (), (), seconds)[0]
