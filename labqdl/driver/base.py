@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 from labqdl.clock import Clock, SystemClock
 from labqdl.errors import LabqdlError
@@ -25,13 +26,18 @@ from labqdl.instruments import (
 from labqdl.transport import Framing, Line, RoadOptions, Transport, road_for
 
 
+_SHARERS: WeakKeyDictionary[Transport, list[Driver]] = WeakKeyDictionary()
+"""The open drivers of each transport: one box may be several instruments behind one connection."""
+
+
 class Driver(Instrument):
     """A real instrument behind a transport. Abstract: `TextInstrument`, `ScpiInstrument` and `FrameInstrument` talk.
 
     Parameters
     ----------
     resource:
-        A VISA resource name, or a transport that is already made (tests, shared boxes).
+        A VISA resource name, or a transport that is already made (tests, shared boxes). The last one of several drivers
+        that share a transport closes it.
     name:
         Name for messages; default the driver's own.
     clock:
@@ -52,6 +58,8 @@ class Driver(Instrument):
     road: ClassVar[RoadOptions] = RoadOptions()
     timeout: ClassVar[float] = 2.0
     spacing: ClassVar[float] = 0.0
+    unasked: ClassVar[bool] = False
+    """Whether the instrument sends messages that nobody asked for; the driver then sorts them out itself."""
     left_out: ClassVar[Mapping[str, str]] = {}
     """Commands of the sheet that the driver does not use, with the reason."""
 
@@ -75,6 +83,7 @@ class Driver(Instrument):
                 clock=clock or SystemClock(),
                 timeout=self.timeout,
                 spacing=self.spacing,
+                unasked=self.unasked,
             )
         self._identity: Identity | None = None
 
@@ -99,18 +108,29 @@ class Driver(Instrument):
             self._identity = self._checked_identity()
             self.learn()
         except BaseException:
-            self.transport.close()
-            self._identity = None
+            self.close()
             raise
-        self.transport.on_reopen = self._after_reopening
+        sharers = _SHARERS.setdefault(self.transport, [])
+        if self not in sharers:
+            sharers.append(self)
+
+        def after_reopening() -> None:
+            for one in tuple(sharers):
+                one._after_reopening()
+
+        self.transport.on_reopen = after_reopening
 
     def learn(self) -> None:
         """Read what the driver has to know once (ranges, options); changes nothing."""
 
     def close(self) -> None:
         """Let go of the connection; change no output."""
-        self.transport.close()
         self._identity = None
+        sharers = _SHARERS.get(self.transport, [])
+        if self in sharers:
+            sharers.remove(self)
+        if not sharers:
+            self.transport.close()
 
     @property
     def is_open(self) -> bool:

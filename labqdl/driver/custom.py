@@ -19,6 +19,8 @@ class Custom(Quantity[T]):
         Functions; None where there is nothing to call.
     uses:
         The instrument's commands that they send, for the coverage table.
+    derived:
+        Whether it is set through other quantities: those are compared after a lost connection, and this one is not.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class Custom(Quantity[T]):
         energises: bool = False,
         done: Completion = IMMEDIATE,
         read_only: str = "",
+        derived: bool = False,
     ) -> None:
         super().__init__(
             kind,
@@ -46,6 +49,7 @@ class Custom(Quantity[T]):
             done=done,
             read_only=read_only,
         )
+        self.derived = derived
         self._read = read
         self._write = write
         self._uses = tuple(uses)

@@ -100,6 +100,9 @@ class Quantity(Generic[T]):
         if contract.settable and not self.settable and not self.read_only:
             raise TypeError(f"{owner.__name__}.{self.name} must be settable, or say with read_only= why it is not")
 
+    derived = False
+    """Whether setting it sets other quantities, which are then what is compared after a lost connection."""
+
     @property
     def capable(self) -> bool:
         """Whether this model has the quantity."""
@@ -141,7 +144,8 @@ class Quantity(Generic[T]):
         with instrument.exclusive():
             self.store(part, value)
             part.complete(self, value)
-        instrument.remember(part, self, value)
+        if not self.derived:
+            instrument.remember(part, self, value)
 
     def fetch(self, part: Part) -> T:
         """Ask the device."""

@@ -57,7 +57,7 @@ class ThorlabsPM100(ScpiInstrument, PowerMeter):
     def _set_averaging(self, seconds: float) -> None:
         self.samples = max(1, round(seconds / _SAMPLE))
 
-    averaging = Custom(float, _averaging, _set_averaging, unit="s", limits=(_SAMPLE, 300.0))
+    averaging = Custom(float, _averaging, _set_averaging, unit="s", limits=(_SAMPLE, 300.0), derived=True)
 
     @Uses("SYST:SENS:IDN?", "SENS:CORR:WAV? MIN", "SENS:POW:RANG? MAX")
     def learn(self) -> None:
