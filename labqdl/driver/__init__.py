@@ -17,6 +17,7 @@ from labqdl.driver.text import (
     TextQuantity,
     Uses,
     number_in,
+    reasons,
 )
 from labqdl.driver.wire import CELSIUS, DBM, MICRO, MILLI, NANO, SI, Dbm, Optical, Scale, Wire
 
@@ -52,4 +53,5 @@ __all__ = [
     "Wire",
     "Word",
     "number_in",
+    "reasons",
 ]

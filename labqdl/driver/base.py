@@ -25,7 +25,6 @@ from labqdl.instruments import (
 )
 from labqdl.transport import Framing, Line, RoadOptions, Transport, road_for
 
-
 _SHARERS: WeakKeyDictionary[Transport, list[Driver]] = WeakKeyDictionary()
 """The open drivers of each transport: one box may be several instruments behind one connection."""
 

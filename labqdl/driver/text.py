@@ -515,3 +515,8 @@ class Uses:
         """The same method, marked."""
         cast(Any, method).commands = self.commands
         return method
+
+
+def reasons(groups: Mapping[str, str]) -> dict[str, str]:
+    """A driver's `left_out` from groups: several commands with blanks between them, and their one reason."""
+    return {command: reason for commands, reason in groups.items() for command in commands.split()}
