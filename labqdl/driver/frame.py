@@ -170,6 +170,10 @@ class Word(Register[float]):
         number = self.wire.from_si(value)
         return number if self.layout.format[-1] in "fd" else round(number)
 
+    def rounded(self, part: Part, value: float) -> float:
+        """The value of the number in the register."""
+        return self.meaning(self.number(value))
+
 
 class Count(Register[int]):
     """A whole number in a register."""

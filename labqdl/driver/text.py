@@ -227,6 +227,10 @@ class Float(TextQuantity[float]):
         """The number on the wire."""
         return format(self.wire.from_si(value), self.format)
 
+    def rounded(self, part: Part, value: float) -> float:
+        """The value of the digits on the wire."""
+        return self.wire.to_si(float(format(self.wire.from_si(value), self.format)))
+
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 

@@ -143,9 +143,10 @@ class Quantity(Generic[T]):
             instrument.energising(part.path(self.name))
         with instrument.exclusive():
             self.store(part, value)
-            part.complete(self, value)
+            held = self.rounded(part, value)
+            part.complete(self, held)
         if not self.derived:
-            instrument.remember(part, self, value)
+            instrument.remember(part, self, held)
 
     def fetch(self, part: Part) -> T:
         """Ask the device."""
@@ -154,6 +155,10 @@ class Quantity(Generic[T]):
     def store(self, part: Part, value: T) -> None:
         """Tell the device a value that is checked."""
         raise NotImplementedError
+
+    def rounded(self, part: Part, value: T) -> T:
+        """What the device was really told: the value in the digits, or steps, of the wire."""
+        return value
 
     def limits_of(self, part: Part) -> list[Limit]:
         """All limits that hold now: the device's, the station's, those of interlocks."""
