@@ -52,10 +52,12 @@ class ZmqRoad:
 
     def close(self) -> None:
         """Throw socket and context away."""
-        context, self._context, self._socket = self._context, None, None
-        if context is not None:
-            with contextlib.suppress(Exception):
-                context.destroy(linger=0)
+        context, connection, self._context, self._socket = self._context, self._socket, None, None
+        with contextlib.suppress(Exception):
+            if connection is not None:
+                connection.close(linger=0)
+            if context is not None:
+                context.term()
 
     def end_on(self, byte: int | None) -> None:
         """Of no use here: messages have ends."""
