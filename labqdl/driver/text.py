@@ -280,6 +280,8 @@ class Listed(Float):
         super().__init__(get, set, unit=unit, doc=doc, limits=limits, done=done, read_only=read_only)
         self.words = {one: (word,) if isinstance(word, str) else word for one, word in words.items()}
         self._meaning = {word.casefold(): one for one, known in self.words.items() for word in known}
+        self._numbers = {one: one for one in self.words}
+        self._numbers |= {float(word): one for word, one in self._meaning.items() if _NUMBER.fullmatch(word)}
 
     @property
     def expected(self) -> str:
@@ -304,12 +306,13 @@ class Listed(Float):
 
     def parse(self, reply: str, part: Part) -> float:
         """The value that a reply means."""
-        known = self._meaning.get(reply.casefold())
-        if known is None:
-            known = self._listed(number_in(reply))
-        if known is None:
-            raise ValueError(reply)
-        return known
+        if reply.casefold() in self._meaning:
+            return self._meaning[reply.casefold()]
+        number = number_in(reply)
+        for known, one in self._numbers.items():
+            if math.isclose(known, number, rel_tol=1e-6):
+                return one
+        raise ValueError(reply)
 
     def form(self, value: float, part: Part) -> str:
         """The word."""
@@ -353,6 +356,8 @@ class Integer(TextQuantity[int]):
     def parse(self, reply: str, part: Part) -> int:
         """The number."""
         number = number_in(reply, field=self.field)
+        if abs(number) > NOT_A_NUMBER:
+            raise NotAValue(f"{part.instrument.name}: {part.path(self.name)} has no value now (reply {reply!r})")
         if number != int(number):
             raise ValueError(reply)
         return int(number)

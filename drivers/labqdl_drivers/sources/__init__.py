@@ -1,0 +1,1 @@
+"""Sources of voltage and current."""
