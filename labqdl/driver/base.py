@@ -225,7 +225,7 @@ class Driver(Instrument):
             if _same(found, value, wanted):
                 return
             if self.clock.monotonic() >= end:
-                unit = f" {quantity.unit}" if quantity.unit else ""
+                unit = f" {quantity.unit}" if quantity.unit not in ("", "1") else ""
                 raise NotConfirmed(
                     f"{self.name}: {part.path(quantity.name)} was set to {value!r}{unit} and reads {found!r}{unit} "
                     f"after {wanted.timeout:g} s"

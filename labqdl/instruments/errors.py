@@ -13,7 +13,7 @@ class LimitError(InputError):
         self.value = value
         self.limit = limit
         super().__init__(
-            f"{value:.9g}{' ' if unit else ''}{unit} is outside of the limits",
+            f"{value:.9g}{f' {unit}' if unit not in ('', '1') else ''} is outside of the limits",
             source=instrument,
             key=quantity,
             expected=f"{limit.words(unit)} ({limit.reason})",

@@ -35,7 +35,7 @@ class Limit:
 
     def words(self, unit: str) -> str:
         """The range for messages."""
-        end = f" {unit}" if unit else ""
+        end = f" {unit}" if unit not in ("", "1") else ""
         if math.isinf(self.low):
             return f"at most {self.high:.9g}{end}"
         if math.isinf(self.high):

@@ -1,0 +1,1 @@
+"""Controllers of electro-optic modulators."""

@@ -1,0 +1,1 @@
+"""Polarisation controllers."""
