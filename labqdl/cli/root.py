@@ -16,7 +16,7 @@ from labqdl.errors import InputError, LabqdlError
 
 COMMANDS = (
     "demo", "run", "resume", "runs", "accounts", "report", "replay", "recover", "export", "compare",
-    "bound", "plan", "power", "curve", "reproduce", "train", "models", "doctor",
+    "bound", "plan", "power", "curve", "reproduce", "train", "models", "doctor", "sim",
 )  # fmt: skip
 
 EXIT_CODES = (

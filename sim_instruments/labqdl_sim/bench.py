@@ -38,9 +38,7 @@ class Bench:
         self.routes: dict[str, tuple[str, ...]] = {}
         self._resources: dict[str, tuple[str, Twin]] = {}  # by the name in capitals
 
-    def add(
-        self, twin: str | type[Twin], name: str, *, routes: tuple[str, ...] = (), **options: object
-    ) -> Twin:
+    def add(self, twin: str | type[Twin], name: str, *, routes: tuple[str, ...] = (), **options: object) -> Twin:
         """Put an instrument on the bench: the name of a shipped twin, "module:Class" or a class.
 
         `routes` are the roads that `serve` opens ("socket", "socket:5025", "hislip", "pty", "pty:/tmp/laser", "zmq",

@@ -85,6 +85,7 @@ def frame(*opcodes: Hashable) -> Callable[[F], F]:
 class FrameTwin(Twin):
     """Base of instruments with a binary protocol. END of message roads means nothing here."""
 
+    roads = ("serial",)
     framer: Framer = Fixed(1)
 
     _table: ClassVar[dict[Hashable, str]] = {}

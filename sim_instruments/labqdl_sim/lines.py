@@ -107,6 +107,7 @@ class LineTwin(Twin):
         Manual notation in templates; letters in any case.
     """
 
+    roads = ("serial",)
     terminators: bytes = b"\n\r"
     reply_terminator: bytes = b"\r\n"
     accepted: str | None = None

@@ -329,6 +329,8 @@ class ScpiTwin(Twin):
         Reply to SYSTem:VERSion?.
     output_limit:
         On a message road, a compound reply longer than that deadlocks (-430); None: never.
+    acknowledge:
+        Reply to a message that has no other (b"" on ZeroMQ); None: silence.
     """
 
     terminators: bytes = b"\n"
@@ -344,6 +346,7 @@ class ScpiTwin(Twin):
     registers: ClassVar[Mapping[str, int | None]] = {"OPERation": 7, "QUEStionable": 3}
     version: str = "1999.0"
     output_limit: int | None = None
+    acknowledge: bytes | None = None
 
     _tree: ClassVar[Tree]
 
@@ -419,6 +422,11 @@ class ScpiTwin(Twin):
         """An error enters the queue."""
         self.push_error(code, text)
 
+    def refuse(self, error: ScpiError) -> bytes | None:
+        """What happens to an error of a command: into the queue; some instruments reply with a text as well."""
+        self.push_error(error.code, error.detail)
+        return None
+
     def show_error(self, code: int, text: str) -> str:
         """One entry of the error queue in a reply."""
         return self.error_format.format(code=code, text=text)
@@ -489,14 +497,16 @@ class ScpiTwin(Twin):
             try:
                 answer, path = self._unit(unit, path)
             except ScpiError as error:
-                self.push_error(error.code, error.detail)
+                refusal = self.refuse(error)
+                if refusal is not None:
+                    replies.append(refusal)
                 if -200 < error.code <= -100:
                     break  # the rest of a message that was not understood is dropped
                 continue
             if answer is not None:
                 replies.append(answer)
         if not replies:
-            return None
+            return self.acknowledge
         reply = replies[0] if len(replies) == 1 else self.reply_separator.join(replies)
         if self.output_limit is not None and len(replies) > 1 and len(reply) > self.output_limit and self._exchange():
             self.push_error(-430)
@@ -530,8 +540,7 @@ class ScpiTwin(Twin):
         except ScpiError as error:
             if -200 < error.code <= -100:
                 raise
-            self.push_error(error.code, error.detail)
-            answer = None
+            answer = self.refuse(error)
         return (None if answer is None else self.render(answer)), path
 
     def render(self, answer: Any) -> bytes:

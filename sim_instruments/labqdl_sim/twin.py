@@ -32,11 +32,16 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Reply:
-    """Bytes that leave the instrument together, and when (instrument time in s); `end`: END comes with the last."""
+    """Bytes that leave the instrument together.
+
+    `ready_at`: when, instrument time in s; `end`: END comes with the last one; `tag`: of the message that they answer,
+    for roads that number messages.
+    """
 
     data: bytes
     ready_at: float
     end: bool = True
+    tag: int = 0
 
 
 class Session:
@@ -55,11 +60,19 @@ class Session:
         Line speed of a serial road, else None.
     lost:
         None while the connection stands; "closed" or "reset" once the instrument dropped it.
+    dropped:
+        Called when the instrument drops the connection, so that a waiting route wakes up.
+    tag:
+        What the road calls the message that it feeds; replies carry it.
+    taken:
+        Bytes of the first reply that were read already.
     buffer, scanned, needed:
         Input that is not executed yet, and how far the dialect's splitter has looked.
     """
 
-    __slots__ = ("_taken", "baud", "buffer", "exchange", "lost", "needed", "replies", "scanned", "time", "twin")
+    __slots__ = (
+        "baud", "buffer", "dropped", "exchange", "lost", "needed", "replies", "scanned", "tag", "taken", "time", "twin",
+    )  # fmt: skip
 
     def __init__(self, twin: Twin, exchange: bool) -> None:
         self.twin = twin
@@ -68,10 +81,12 @@ class Session:
         self.time = -1e300
         self.baud: int | None = None
         self.lost: str | None = None
+        self.dropped: Callable[[], None] | None = None
+        self.tag = 0
         self.buffer = bytearray()
         self.scanned = 0
         self.needed = 0
-        self._taken = 0
+        self.taken = 0
 
     def feed(self, data: bytes | bytearray | memoryview, end: bool = False) -> None:
         """Bytes arrive (`end`: with END behind the last); complete messages in them are executed at once."""
@@ -110,7 +125,7 @@ class Session:
         ready_at = self.time + self.twin.latency + delay
         if self.replies and self.replies[-1].ready_at > ready_at:
             ready_at = self.replies[-1].ready_at  # bytes do not overtake each other
-        self.replies.append(Reply(data, ready_at, end))
+        self.replies.append(Reply(data, ready_at, end, self.tag))
 
     def ready_at(self) -> float | None:
         """Instrument time at which the next reply can be read; None when the instrument has nothing to say."""
@@ -119,28 +134,28 @@ class Session:
     def read(self, limit: int) -> tuple[bytes | memoryview, bool]:
         """Up to `limit` bytes of the first reply, which must be ready, and whether END came with them."""
         reply = self.replies[0]
-        taken = self._taken
+        taken = self.taken
         rest = len(reply.data) - taken
         if rest <= limit:
             self.replies.popleft()
-            self._taken = 0
+            self.taken = 0
             return (memoryview(reply.data)[taken:] if taken else reply.data), reply.end
-        self._taken = taken + limit
+        self.taken = taken + limit
         return memoryview(reply.data)[taken : taken + limit], False
 
     def read_until(self, limit: int, stop: int | None) -> tuple[bytes | memoryview, bool]:
         """`read`, but not beyond the first byte `stop`."""
         if stop is None:
             return self.read(limit)
-        at = self.replies[0].data.find(stop, self._taken)
-        if at < 0 or at + 1 - self._taken >= limit:
+        at = self.replies[0].data.find(stop, self.taken)
+        if at < 0 or at + 1 - self.taken >= limit:
             return self.read(limit)
-        return self.read(at + 1 - self._taken)
+        return self.read(at + 1 - self.taken)
 
     def discard(self) -> None:
         """Drop all output."""
         self.replies.clear()
-        self._taken = 0
+        self.taken = 0
 
     def clear(self) -> None:
         """Device clear: input, output and whatever blocks the parser are dropped; settings stay."""
@@ -171,6 +186,8 @@ class Session:
         """The instrument drops the connection: "closed" (FIN) or "reset" (RST)."""
         self.lost = how
         self.twin.sessions.discard(self)
+        if self.dropped is not None:
+            self.dropped()
 
     def close(self) -> None:
         """The other side hangs up."""
@@ -206,6 +223,8 @@ class Twin:
         Identity; options of these names (except maker) override them.
     resources:
         VISA resource names under which it stands in process, with `{name}` and `{serial}` filled in.
+    roads:
+        Roads that `serve` opens when the station file names none.
     latency:
         Seconds between a message and its reply.
     baud:
@@ -222,6 +241,7 @@ class Twin:
         "TCPIP0::{name}::inst0::INSTR", "TCPIP0::{name}::hislip0::INSTR",
         "TCPIP0::{name}::5025::SOCKET", "ASRL{name}::INSTR",
     )  # fmt: skip
+    roads: ClassVar[tuple[str, ...]] = ("hislip", "socket")
     latency: float = 0.0
     baud: int | None = None
     session_limit: int | None = None

@@ -1,0 +1,94 @@
+"""Over the wire: ZeroMQ request and reply, one message a command (needs the extra `zmq`)."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from labqdl.errors import InputError
+from labqdl_sim.routes.tcp import LOOPBACK
+from labqdl_sim.routes.waiting import wall_seconds
+from labqdl_sim.twin import Session, Twin
+
+
+class ZmqServer:
+    """Answers requests of REQ sockets. A ROUTER inside, so that a client that gave up can come back."""
+
+    def __init__(self, twin: Twin, port: int = 0) -> None:
+        try:
+            import zmq
+        except ImportError:
+            raise InputError("ZeroMQ is not installed", hint='pip install "labqdl[zmq]"') from None
+        self.twin = twin
+        self._zmq = zmq
+        self._context = zmq.Context()
+        self._socket: Any = self._context.socket(zmq.ROUTER)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self.port: int = self._socket.bind_to_random_port(f"tcp://{LOOPBACK}") if port == 0 else self._bind(port)
+        self._sessions: dict[bytes, Session] = {}
+        address = f"inproc://stop-{id(self)}"
+        self._stop = self._context.socket(zmq.PAIR)
+        self._stop.bind(address)
+        self._stopped = self._context.socket(zmq.PAIR)
+        self._stopped.connect(address)
+        self._thread = threading.Thread(target=self._run, name=f"{twin.name} zmq {self.port}", daemon=True)
+        self._thread.start()
+
+    def _bind(self, port: int) -> int:
+        self._socket.bind(f"tcp://{LOOPBACK}:{port}")
+        return port
+
+    @property
+    def resource(self) -> str:
+        """Its resource name."""
+        return f"zmq://{LOOPBACK}:{self.port}"
+
+    def _run(self) -> None:
+        poller = self._zmq.Poller()
+        poller.register(self._socket, self._zmq.POLLIN)
+        poller.register(self._stopped, self._zmq.POLLIN)
+        while True:
+            waits = [wait for client in list(self._sessions) if (wait := self._send_ready(client)) is not None]
+            events = dict(poller.poll(min(waits) * 1000 + 1 if waits else None))
+            if self._stopped in events:
+                break
+            if self._socket in events:
+                frames = self._socket.recv_multipart()
+                if len(frames) == 3:
+                    self._receive(frames[0], frames[2])
+        for session in self._sessions.values():
+            session.close()
+        self._socket.close()
+        self._stopped.close()
+
+    def _receive(self, client: bytes, request: bytes) -> None:
+        session = self._sessions.get(client)
+        if session is None or session.lost is not None:
+            try:
+                session = self._sessions[client] = self.twin.connect()
+            except ConnectionRefusedError:
+                return
+        session.feed(request, end=True)
+
+    def _send_ready(self, client: bytes) -> float | None:
+        session, clock = self._sessions[client], self.twin.clock
+        while True:
+            with self.twin.lock:
+                if not session.replies:
+                    return None
+                wait = session.replies[0].ready_at - clock.monotonic()
+                if wait <= 0:
+                    piece, _ = session.read(1 << 62)
+            if wait > 0:
+                wall = wall_seconds(clock, wait)
+                if wall != 0.0:
+                    return wall
+                continue
+            self._socket.send_multipart([client, b"", bytes(piece)])
+
+    def close(self) -> None:
+        """Stop answering."""
+        self._stop.send(b"")
+        self._thread.join(5.0)
+        self._stop.close()
+        self._context.term()
