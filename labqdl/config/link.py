@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -156,17 +156,7 @@ def read_link(document: Document) -> LinkFile:
         For any mistake in it.
     """
     values = SCHEMA.read(document)
-    names: list[str] = []
-    components = []
-    for index, table in enumerate(values["component"]):
-        path: KeyPath = ("component", index)
-        if table["name"] in names:
-            raise _wrong(document, (*path, "name"), f"a second component is called {table['name']!r}", "unique names")
-        names.append(table["name"])
-        components.append(_component(document, path, table))
-    ledger = Ledger(values["name"], tuple(components))
-    if min(ledger.total, ledger.server_efficiency, ledger.client_efficiency) < loss_to_transmissivity(MAXIMUM_LOSS):
-        raise _wrong(document, ("component",), "the losses add up to no light path", f"at most {MAXIMUM_LOSS:g} dB")
+    ledger = read_ledger(document, values["component"], "component", values["name"])
     point = values["operating_point"]
     return LinkFile(
         name=values["name"],
@@ -177,6 +167,28 @@ def read_link(document: Document) -> LinkFile:
         else resolve_operating_point(None, **point, source=document.source, line=document.line(("operating_point",))),
         source=document.source,
     )
+
+
+def read_ledger(document: Document, tables: Iterable[Mapping[str, Any]], array: str, name: str) -> Ledger:
+    """The ledger in an array of tables that `COMPONENT.fields` have checked; `array` is its name in the document.
+
+    Raises
+    ------
+    InputError
+        For names that come twice, for figures that do not go together and for what is no light path.
+    """
+    names: list[str] = []
+    components = []
+    for index, table in enumerate(tables):
+        path: KeyPath = (array, index)
+        if table["name"] in names:
+            raise _wrong(document, (*path, "name"), f"a second component is called {table['name']!r}", "unique names")
+        names.append(table["name"])
+        components.append(_component(document, path, table))
+    ledger = Ledger(name, tuple(components))
+    if min(ledger.total, ledger.server_efficiency, ledger.client_efficiency) < loss_to_transmissivity(MAXIMUM_LOSS):
+        raise _wrong(document, (array,), "the losses add up to no light path", f"at most {MAXIMUM_LOSS:g} dB")
+    return ledger
 
 
 def _component(document: Document, path: KeyPath, table: Mapping[str, Any]) -> Component:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from labqdl.errors import InputError
-from labqdl.units import from_db
+from labqdl.units import dbm, from_db
 
 _QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S.*)?", re.DOTALL)
 
@@ -74,7 +74,73 @@ TIME = Dimension(
 FREQUENCY = Dimension("a frequency", {"Hz": 1.0, "kHz": 1e3, "MHz": 1e6, "GHz": 1e9, "THz": 1e12}, "Hz", "100 MHz")
 RATIO = Dimension("a power ratio", {"dB": from_db, "%": 0.01}, "1", "0.85", plain=True)
 
-DIMENSIONS = (LOSS, LOSS_PER_LENGTH, LENGTH, WAVELENGTH, ANGLE, NOISE, POWER, TIME, FREQUENCY, RATIO)
+VOLTAGE = Dimension("a voltage", {"V": 1.0, "kV": 1e3, "mV": 1e-3, "uV": 1e-6, "nV": 1e-9}, "V", "2.5 V")
+CURRENT = Dimension("a current", {"A": 1.0, "mA": 1e-3, "uA": 1e-6, "nA": 1e-9, "pA": 1e-12}, "A", "120 mA")
+RESISTANCE = Dimension("a resistance", {"Ohm": 1.0, "kOhm": 1e3, "MOhm": 1e6, "mOhm": 1e-3}, "Ohm", "50 Ohm")
+TEMPERATURE = Dimension(
+    "a temperature",
+    {
+        "K": 1.0,
+        "mK": 1e-3,
+        "degC": lambda celsius: celsius + 273.15,
+        "\u00b0C": lambda celsius: celsius + 273.15,
+        "C": lambda celsius: celsius + 273.15,
+    },
+    "K",
+    "25 degC",
+)
+DECIBEL = Dimension("a ratio in decibels", {"dB": 1.0}, "dB", "10 dB")
+RATE = Dimension("a sampling rate", {"S/s": 1.0, "kS/s": 1e3, "MS/s": 1e6, "GS/s": 1e9}, "S/s", "125 MS/s")
+RESPONSIVITY = Dimension("a responsivity", {"A/W": 1.0, "mA/W": 1e-3}, "A/W", "0.95 A/W")
+TRANSIMPEDANCE = Dimension("a transimpedance", {"V/A": 1.0, "kV/A": 1e3, "MV/A": 1e6}, "V/A", "10 kV/A")
+NOISE_CURRENT = Dimension(
+    "a noise current density",
+    {"A/sqrt(Hz)": 1.0, "pA/sqrt(Hz)": 1e-12, "fA/sqrt(Hz)": 1e-15},
+    "A/sqrt(Hz)",
+    "5 pA/sqrt(Hz)",
+)
+NUMBER = Dimension("a number", {"%": 0.01}, "1", "4", plain=True)
+
+DIMENSIONS = (
+    LOSS,
+    LOSS_PER_LENGTH,
+    LENGTH,
+    WAVELENGTH,
+    ANGLE,
+    NOISE,
+    POWER,
+    TIME,
+    FREQUENCY,
+    RATIO,
+    VOLTAGE,
+    CURRENT,
+    RESISTANCE,
+    TEMPERATURE,
+    DECIBEL,
+    RATE,
+    RESPONSIVITY,
+    TRANSIMPEDANCE,
+    NOISE_CURRENT,
+    NUMBER,
+)
+
+BY_UNIT: Mapping[str, Dimension] = {
+    "W": POWER,
+    "m": LENGTH,
+    "Hz": FREQUENCY,
+    "V": VOLTAGE,
+    "A": CURRENT,
+    "Ohm": RESISTANCE,
+    "s": TIME,
+    "rad": ANGLE,
+    "K": TEMPERATURE,
+    "dB": DECIBEL,
+    "1": NUMBER,
+    "": NUMBER,
+    "S/s": RATE,
+    "A/W": RESPONSIVITY,
+}
+"""The units in which a person may give an instrument's quantity, by its SI unit."""
 
 
 def parse_quantity(
@@ -126,6 +192,33 @@ def parse_quantity(
     if result is None:
         raise wrong(f"{_shown(value)} is not a finite number")
     return result
+
+
+def quantity_text(value: float, unit: str) -> str:
+    """A value in an SI unit as people read it, "1550 nm" or "1 mW (0 dBm)"; the first part can be parsed again."""
+    if not math.isfinite(value):
+        return f"{value:g} {unit}".rstrip()
+    scales = {
+        name: factor
+        for name, factor in BY_UNIT[unit].units.items()
+        if isinstance(factor, float) and name not in ("%", "cm", "min", "h", "deg")
+    }
+    name, factor = unit if unit != "1" else "", 1.0
+    if value and not 0.1 <= abs(value) < 1000:
+        # The largest unit in which the number is 1 or more, or else the smallest one.
+        fitting = {name: factor for name, factor in scales.items() if abs(value) >= factor * (1 - 1e-9)}
+        pool = fitting or scales
+        if pool:
+            name = max(pool, key=lambda one: pool[one] if fitting else -pool[one])
+            factor = pool[name]
+    if unit == "m" and 1e-7 <= abs(value) < 1e-5:
+        name, factor = "nm", 1e-9  # optical wavelengths
+    text = f"{value / factor:.12g} {name}".rstrip()
+    if unit == "W" and value > 0:
+        text += f" ({dbm(value):.4g} dBm)"
+    if unit == "K":
+        text += f" ({value - 273.15:.6g} degC)"
+    return text
 
 
 def _finite(number: float) -> float | None:

@@ -2,13 +2,14 @@
 
 A `Section` lists `Field`s and sub-sections. `Section.read` turns a document into plain validated mappings (every
 declared key is there, absent ones hold their default), `Section.markdown` into the table of keys in the
-documentation, so that the two cannot disagree.
+documentation and `Section.json_schema` into a JSON Schema for editors, so that they cannot disagree.
 """
 
 from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -27,6 +28,9 @@ class Kind(Enum):
     INTEGER = "a whole number"
     NUMBER = "a number"
     BOOLEAN = "true or false"
+    TEXTS = "a list of texts"
+    VALUE = "text, a number, or true or false"
+    """What somebody else than the schema understands, such as a quantity whose unit the driver declares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,10 @@ class Field:
             return value
         if self.kind is Kind.TEXT:
             return self._text(value, place)
+        if self.kind is Kind.TEXTS:
+            return self._texts(value, place)
+        if self.kind is Kind.VALUE and isinstance(value, str | bool):
+            return value
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise InputError(f"{_shown(value)} is {_type(value)}", **place, expected=self.expected)
         if self.kind is Kind.INTEGER:
@@ -153,11 +161,44 @@ class Field:
             raise InputError("is empty", **place, expected=self.expected)
         name, colon, number = value.partition(":") if self.numbered else (value, "", "")
         if self.choices and name not in self.choices:
-            hint = _did_you_mean(name, self.choices)
+            hint = did_you_mean(name, self.choices)
             raise InputError(f"{_shown(value)} is not known", **place, expected=self.expected, hint=hint)
         if colon and not _is_number(number):
             raise InputError(f"{_shown(value)} has no number behind the colon", **place, expected=self.expected)
         return value
+
+    def _texts(self, value: object, place: dict[str, Any]) -> tuple[str, ...]:
+        if not isinstance(value, list):
+            raise InputError(f"{_shown(value)} is {_type(value)}", **place, expected=self.expected)
+        for item in value:
+            if not isinstance(item, str) or not item.strip():
+                raise InputError(f"{_shown(item)} in it is no text", **place, expected=self.expected)
+        return tuple(value)
+
+    def json_schema(self) -> dict[str, Any]:
+        """The key as JSON Schema; what it cannot say (the range of a quantity) stands in the description."""
+        schema: dict[str, Any] = {"description": f"{self.doc}: {self.expected}"}
+        if self.default is not None:
+            schema["default"] = self.default
+        if isinstance(self.kind, Dimension):
+            units = "|".join(re.escape(unit).replace("u", "[u\u00b5\u03bc]", 1) for unit in self.kind.units)
+            text = {"type": "string", "pattern": rf"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*({units})\s*$"}
+            return schema | ({"anyOf": [text, {"type": "number"}]} if self.kind.plain else text)
+        if self.kind is Kind.TEXTS:
+            return schema | {"type": "array", "items": {"type": "string", "minLength": 1}}
+        if self.kind is Kind.VALUE:
+            return schema | {"type": ["string", "number", "boolean"]}
+        names = {Kind.TEXT: "string", Kind.INTEGER: "integer", Kind.NUMBER: "number", Kind.BOOLEAN: "boolean"}
+        schema["type"] = names[self.kind]
+        if self.choices and not self.numbered:
+            schema["enum"] = list(self.choices)
+        limits = {
+            "minimum": self.minimum,
+            "maximum": self.maximum,
+            "exclusiveMinimum": self.above,
+            "exclusiveMaximum": self.below,
+        }
+        return schema | {word: limit for word, limit in limits.items() if limit is not None}
 
     def _in_range(self, number: float, given: object, place: dict[str, Any]) -> float:
         outside = (
@@ -173,9 +214,23 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One table, or one array of tables (`repeated`).
+    """One table, one array of tables (`repeated`), or tables whose names the file chooses (`named`).
 
-    An absent sub-section reads as None, an absent repeated one as an empty list.
+    An absent sub-section reads as None, an absent repeated one as an empty list, absent named ones and an absent
+    free one as an empty mapping.
+
+    Attributes
+    ----------
+    name, doc:
+        The table, and what it holds, one sentence without a full stop.
+    fields, sections:
+        Its keys and its sub-tables.
+    repeated, required:
+        Whether it is an array of tables; whether it must be there.
+    named:
+        What the names of the tables in it stand for, in capitals for the documentation ("NAME"); None: one table.
+    free:
+        What every key is that is not declared; None: there are no such keys.
     """
 
     name: str
@@ -184,6 +239,8 @@ class Section:
     sections: tuple[Section, ...] = ()
     repeated: bool = False
     required: bool = False
+    named: str | None = None
+    free: Field | None = None
 
     def __getitem__(self, name: str) -> Field:
         """The field of this name."""
@@ -192,60 +249,101 @@ class Section:
                 return entry
         raise KeyError(name)
 
-    def read(self, document: Document) -> dict[str, Any]:
+    def read(self, document: Document, problems: list[InputError] | None = None) -> dict[str, Any]:
         """The document, checked against this section as its top table.
+
+        Parameters
+        ----------
+        document:
+            What was read.
+        problems:
+            A list that takes every mistake; a value with a mistake then reads as its default, a table as absent.
+            None: the first mistake is raised.
 
         Raises
         ------
         InputError
-            For the first mistake, with its file, line and key.
+            For the first mistake, with its file, line and key, where there is no list for it.
         """
-        return self._read(document, document.table, ())
+        return self._read(document, document.table, (), problems)
 
-    def _read(self, document: Document, table: Mapping[str, Any], path: KeyPath) -> dict[str, Any]:
+    def _read(
+        self, document: Document, table: Mapping[str, Any], path: KeyPath, problems: list[InputError] | None
+    ) -> dict[str, Any]:
         known = [*(entry.name for entry in self.fields), *(section.name for section in self.sections)]
-        for name in table:
-            if name not in known:
-                raise InputError(
-                    "is not a known key",
-                    source=document.source,
-                    key=dotted((*path, name)),
-                    line=document.line((*path, name)),
-                    expected=f"one of {', '.join(known)}",
-                    hint=_did_you_mean(name, known),
-                )
         result: dict[str, Any] = {}
+        for name in table:
+            if name in known:
+                continue
+            place = (*path, name)
+            if self.free is not None:
+                result[name] = self._value(document, self.free, table[name], place, problems)
+                continue
+            error = InputError(
+                "is not a known key",
+                source=document.source,
+                key=dotted(place),
+                line=document.line(place),
+                expected=f"one of {', '.join(known)}",
+                hint=did_you_mean(name, known),
+            )
+            _report(error, problems)
         for entry in self.fields:
             place = (*path, entry.name)
             if entry.name in table:
-                result[entry.name] = entry.check(
-                    table[entry.name], source=document.source, key=dotted(place), line=document.line(place)
-                )
+                result[entry.name] = self._value(document, entry, table[entry.name], place, problems)
             else:
                 if entry.required:
-                    raise _missing(document, place, entry.expected)
+                    _report(_missing(document, place, entry.expected), problems)
                 result[entry.name] = entry.default
         for section in self.sections:
             place = (*path, section.name)
             if section.name in table:
-                result[section.name] = section._nested(document, table[section.name], place)
+                result[section.name] = section._nested(document, table[section.name], place, problems)
             else:
                 if section.required:
-                    raise _missing(document, place, section.header)
-                result[section.name] = [] if section.repeated else None
+                    _report(_missing(document, place, section.header), problems)
+                result[section.name] = section._absent
         return result
 
-    def _nested(self, document: Document, value: object, path: KeyPath) -> dict[str, Any] | list[dict[str, Any]]:
-        if self.repeated:
-            if not isinstance(value, list):
-                raise self._no_table(document, value, path)
-            return [self._table(document, item, (*path, index)) for index, item in enumerate(value)]
-        return self._table(document, value, path)
+    @staticmethod
+    def _value(
+        document: Document, entry: Field, value: object, place: KeyPath, problems: list[InputError] | None
+    ) -> Any:
+        try:
+            return entry.check(value, source=document.source, key=dotted(place), line=document.line(place))
+        except InputError as error:
+            _report(error, problems)
+            return entry.default
 
-    def _table(self, document: Document, value: object, path: KeyPath) -> dict[str, Any]:
+    @property
+    def _absent(self) -> dict[str, Any] | list[dict[str, Any]] | None:
+        if self.repeated:
+            return []
+        return {} if self.named or self.free else None
+
+    def _nested(
+        self, document: Document, value: object, path: KeyPath, problems: list[InputError] | None
+    ) -> dict[str, Any] | list[dict[str, Any]] | None:
+        if not isinstance(value, list if self.repeated else dict):
+            _report(self._no_table(document, value, path), problems)
+            return self._absent
+        if isinstance(value, list):
+            tables = [self._table(document, item, (*path, index), problems) for index, item in enumerate(value)]
+            return [table for table in tables if table is not None]
+        assert isinstance(value, dict)
+        if self.named:
+            named = {name: self._table(document, item, (*path, name), problems) for name, item in value.items()}
+            return {name: table for name, table in named.items() if table is not None}
+        return self._table(document, value, path, problems)
+
+    def _table(
+        self, document: Document, value: object, path: KeyPath, problems: list[InputError] | None
+    ) -> dict[str, Any] | None:
         if not isinstance(value, dict):
-            raise self._no_table(document, value, path)
-        return self._read(document, value, path)
+            _report(self._no_table(document, value, path), problems)
+            return None
+        return self._read(document, value, path, problems)
 
     def _no_table(self, document: Document, value: object, path: KeyPath) -> InputError:
         return InputError(
@@ -259,18 +357,42 @@ class Section:
     @property
     def header(self) -> str:
         """How the section is opened in a file."""
+        if self.named:
+            return f"tables [{self.name}.{self.named}]"
         return f"a table [[{self.name}]]" if self.repeated else f"a table [{self.name}]"
 
-    def markdown(self) -> str:
-        """Documentation of every key, as Markdown tables; sub-sections follow their table."""
+    def markdown(self, above: str = "") -> str:
+        """Documentation of every key, as Markdown tables; sub-sections follow their table.
+
+        `above` is the name of the table that this one stands in, with the full stop behind it.
+        """
+        name = f"{above}{self.name}.{self.named}" if self.named else f"{above}{self.name}"
         brackets = ("[[", "]]") if self.repeated else ("[", "]")
-        blocks = [f"### `{brackets[0]}{self.name}{brackets[1]}`\n\n{self.doc}."] if self.name else [f"{self.doc}."]
-        if self.fields:
+        blocks = [f"### `{brackets[0]}{name}{brackets[1]}`\n\n{self.doc}."] if self.name else [f"{self.doc}."]
+        if self.fields or self.free:
             rows = ["| key | value | default | meaning |", "| --- | --- | --- | --- |"]
             rows += [self._row(entry) for entry in self.fields]
+            if self.free is not None:
+                rows.append(self._row(self.free))
             blocks.append("\n".join(rows))
-        blocks += [section.markdown().rstrip("\n") for section in self.sections]
+        blocks += [section.markdown(f"{name}." if name else "").rstrip("\n") for section in self.sections]
         return "\n\n".join(blocks) + "\n"
+
+    def json_schema(self) -> dict[str, Any]:
+        """The section as a JSON Schema, for editors that complete and check TOML."""
+        properties = {entry.name: entry.json_schema() for entry in self.fields}
+        properties |= {section.name: section.json_schema() for section in self.sections}
+        table: dict[str, Any] = {"type": "object", "properties": properties}
+        needed = [entry.name for entry in self.fields if entry.required]
+        needed += [section.name for section in self.sections if section.required]
+        if needed:
+            table["required"] = needed
+        table["additionalProperties"] = False if self.free is None else self.free.json_schema()
+        if self.repeated:
+            return {"description": self.doc, "type": "array", "items": table}
+        if self.named:
+            return {"description": self.doc, "type": "object", "additionalProperties": table}
+        return {"description": self.doc} | table
 
     @staticmethod
     def _row(entry: Field) -> str:
@@ -302,7 +424,7 @@ def read_choice(value: str, choices: Iterable[str], *, source: str | None = None
         f"there is no {what} {_shown(value)}",
         source=source,
         expected=f"one of {', '.join(names)}",
-        hint=_did_you_mean(value, names),
+        hint=did_you_mean(value, names),
     )
 
 
@@ -313,13 +435,20 @@ def _is_number(text: str) -> bool:
         return False
 
 
+def _report(error: InputError, problems: list[InputError] | None) -> None:
+    if problems is None:
+        raise error from None
+    problems.append(error)
+
+
 def _missing(document: Document, path: KeyPath, expected: str) -> InputError:
     return InputError(
         "is missing", source=document.source, key=dotted(path), line=document.line(path[:-1]), expected=expected
     )
 
 
-def _did_you_mean(name: str, known: Iterable[str]) -> str | None:
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """The sentence that names the nearest of the known names; None where none is near."""
     folded = {candidate.lower().replace("_", "-"): candidate for candidate in known}
     close = difflib.get_close_matches(name.lower().replace("_", "-"), folded, n=1)
     return f"Did you mean '{folded[close[0]]}'?" if close else None

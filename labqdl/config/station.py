@@ -1,0 +1,587 @@
+"""The station file: the instruments on a table, how they are reached, wired and kept from doing harm.
+
+This module knows what the file says. What only a driver knows (its quantities and their units, its options)
+`labqdl.station` checks.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from labqdl.config.document import Document, load
+from labqdl.config.interlocks import NAME, Action, Comparison, parse_action, parse_comparison, parse_quantity_name
+from labqdl.config.link import COMPONENT, load_link, read_ledger
+from labqdl.config.locate import KeyPath, dotted
+from labqdl.config.quantities import (
+    FREQUENCY,
+    LENGTH,
+    LOSS,
+    NOISE_CURRENT,
+    POWER,
+    RESPONSIVITY,
+    TIME,
+    TRANSIMPEDANCE,
+    VOLTAGE,
+    WAVELENGTH,
+)
+from labqdl.config.schema import Field, Kind, Section
+from labqdl.errors import InputError
+from labqdl.facts.ledger import Ledger
+
+SIM = "sim"
+BENCH = "bench"
+
+COMPONENT_KINDS = (
+    "modulator", "photodetector", "coupler", "fibre", "filter", "isolator", "circulator", "terminator", "other",
+)  # fmt: skip
+
+SCHEMA = Section(
+    "",
+    "A station file lists the instruments on a table",
+    sections=(
+        Section(
+            "station",
+            "What the file is about",
+            required=True,
+            fields=(
+                Field("name", Kind.TEXT, "What people call the table", required=True),
+                Field("version", Kind.INTEGER, "Version of this format", default=1, minimum=1, maximum=1),
+                Field("description", Kind.TEXT, "What it is for"),
+                Field("profile", Kind.TEXT, "The profile where nobody names one", default=BENCH),
+                Field("link", Kind.TEXT, "Ledger of the light path: a link that ships, or a link file beside this one"),
+            ),
+        ),
+        Section(
+            "instruments",
+            "One instrument; NAME begins with a letter and has letters, digits, - and _",
+            named="NAME",
+            fields=(
+                Field("driver", Kind.TEXT, "Name of the driver: `labqdl instruments list`", required=True),
+                Field(
+                    "resource",
+                    Kind.TEXT,
+                    "How it is reached: a VISA resource name, a serial port or URL, zmq://; in profile sim not needed",
+                ),
+                Field("channel", Kind.INTEGER, "Channel or slot, for drivers that drive one of several", minimum=0),
+                Field("timeout", TIME, "Time that one exchange may take, instead of the driver's", above=0.0),
+                Field(
+                    "safe_order",
+                    Kind.INTEGER,
+                    "Place in the order of going dark, lowest first, instead of the class's: amplifier pumps 10, "
+                    "shutters 20, attenuators 30, generators 40, bias and voltages 50, lasers 60, others 70",
+                    minimum=0,
+                    maximum=1000,
+                ),
+                Field("twin", Kind.TEXT, "Name of the simulated instrument, where it is not the driver's"),
+                Field("note", Kind.TEXT, "Anything that a person should know"),
+            ),
+            sections=(
+                Section(
+                    "serial",
+                    "Settings of its serial port, where they are not the driver's",
+                    fields=(
+                        Field("baudrate", Kind.INTEGER, "Symbols a second", minimum=1),
+                        Field("bytesize", Kind.INTEGER, "Data bits", minimum=5, maximum=8),
+                        Field("parity", Kind.TEXT, "Parity bit", choices=("N", "E", "O", "M", "S")),
+                        Field("stopbits", Kind.NUMBER, "Stop bits", minimum=1, maximum=2),
+                        Field("rtscts", Kind.BOOLEAN, "Flow control by the lines RTS and CTS"),
+                        Field("xonxoff", Kind.BOOLEAN, "Flow control by characters"),
+                    ),
+                ),
+                Section(
+                    "limits",
+                    "What the station allows of a quantity of it, tighter than the device; QUANTITY is a name such as "
+                    'power, or "channel 2.amplitude" in quotes',
+                    named="QUANTITY",
+                    fields=(
+                        Field("min", Kind.VALUE, "The least value that may be set, with its unit"),
+                        Field("max", Kind.VALUE, "The greatest value that may be set, with its unit"),
+                        Field("reason", Kind.TEXT, "Why; stands in the refusal", default="of the station"),
+                    ),
+                ),
+                Section(
+                    "options",
+                    "Options of its driver",
+                    free=Field("...", Kind.VALUE, "As the driver's page says"),
+                ),
+                Section(
+                    "twin_options",
+                    "Options of its simulated instrument",
+                    free=Field("...", Kind.VALUE, "As the simulated instrument says"),
+                ),
+            ),
+        ),
+        Section(
+            "components",
+            "A part without a plug; a modulator and a photodetector need every figure of their data sheet",
+            named="NAME",
+            fields=(
+                Field("kind", Kind.TEXT, "What it is", required=True, choices=COMPONENT_KINDS),
+                Field("model", Kind.TEXT, "Maker and model"),
+                Field("loss", LOSS, "Insertion loss", minimum=0.0),
+                Field("length", LENGTH, "Length of a fibre", minimum=0.0),
+                Field("v_pi", VOLTAGE, "Half-wave voltage of a modulator at radio frequency", above=0.0),
+                Field("v_pi_bias", VOLTAGE, "Half-wave voltage of its bias electrode", above=0.0),
+                Field("bandwidth", FREQUENCY, "-3 dB bandwidth", above=0.0),
+                Field("extinction", LOSS, "Greatest over least transmission of a modulator", minimum=0.0),
+                Field(
+                    "input_limit", VOLTAGE, "Greatest peak voltage at a modulator's radio-frequency input", above=0.0
+                ),
+                Field("power_limit", POWER, "Greatest optical input power of a modulator", above=0.0),
+                Field("responsivity", RESPONSIVITY, "Of a photodetector", above=0.0),
+                Field("wavelength", WAVELENGTH, "At which the responsivity holds", above=0.0),
+                Field("transimpedance", TRANSIMPEDANCE, "Of a photodetector's amplifier", above=0.0),
+                Field("saturation", POWER, "Power above which a photodetector is not linear", above=0.0),
+                Field("damage", POWER, "Greatest power on a photodetector", above=0.0),
+                Field("noise", NOISE_CURRENT, "Input-referred noise of a photodetector", above=0.0),
+                Field("note", Kind.TEXT, "Anything that a person should know"),
+            ),
+        ),
+        Section(
+            "ledger",
+            "What the light path loses and who owns it, as the components of a link file; instead of `station.link`",
+            fields=COMPONENT.fields,
+            repeated=True,
+        ),
+        Section(
+            "wiring",
+            "One fibre or cable, from where it carries to where; NAME, or NAME.PORT where there are several",
+            repeated=True,
+            fields=(
+                Field("from", Kind.TEXT, "Instrument or component that light or voltage leaves", required=True),
+                Field("to", Kind.TEXT, "Instrument or component that it enters", required=True),
+                Field("kind", Kind.TEXT, "What it carries", default="light", choices=("light", "electric")),
+                Field("loss", LOSS, "Loss", default=0.0, minimum=0.0),
+                Field("length", LENGTH, "Length", minimum=0.0),
+                Field("note", Kind.TEXT, "Colour of the fibre, number of the cable"),
+            ),
+        ),
+        Section(
+            "paths",
+            "One light path, and what can interrupt it",
+            repeated=True,
+            fields=(
+                Field("name", Kind.TEXT, "What people call it", required=True),
+                Field("source", Kind.TEXT, "The instrument that emits", required=True),
+                Field(
+                    "barriers",
+                    Kind.TEXTS,
+                    "Instruments of which each alone keeps the end dark (two that do not depend on each other)",
+                    required=True,
+                ),
+                Field("meter", Kind.TEXT, "The quantity that confirms darkness, such as meter.power"),
+                Field("dark_below", POWER, "What the meter shows at most when it is dark", above=0.0, default=1e-9),
+            ),
+        ),
+        Section(
+            "interlocks",
+            "One comparison that must hold before one call; it is read from the instrument at that moment",
+            repeated=True,
+            fields=(
+                Field("require", Kind.TEXT, 'What must hold: "edfa.input_power > 10 uW"', required=True),
+                Field("before", Kind.TEXT, 'Before what: "edfa.pump = true"', required=True),
+                Field("reason", Kind.TEXT, "Why; stands in the refusal"),
+            ),
+        ),
+        Section(
+            "simulation",
+            "How the profile sim runs",
+            fields=(
+                Field(
+                    "seed", Kind.INTEGER, "Seed of all randomness in the simulated instruments", default=0, minimum=0
+                ),
+                Field("speed", Kind.NUMBER, "How many times faster than real time", default=1.0, above=0.0),
+            ),
+        ),
+        Section(
+            "profiles",
+            "Other resources by instrument; in profile sim all that are not named are simulated",
+            named="PROFILE",
+            free=Field("INSTRUMENT", Kind.TEXT, "Its resource in this profile"),
+        ),
+    ),
+)
+"""Everything that a station file may hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitEntry:
+    """A limit as written: `low` and `high` may be texts with units; the driver knows the unit."""
+
+    path: str
+    low: str | float | bool | None
+    high: str | float | bool | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentEntry:
+    """One instrument of the file, for one profile.
+
+    Attributes
+    ----------
+    name, driver, channel, timeout, safe_order, serial, limits, options, note:
+        As in the file; None, or empty, where it says nothing.
+    resource:
+        Resource in this profile; None only where it is simulated and the file names none.
+    simulated:
+        Whether the twin stands at the resource and no real instrument.
+    twin, twin_options:
+        Name and options of the simulated instrument.
+    """
+
+    name: str
+    driver: str
+    resource: str | None
+    simulated: bool
+    channel: int | None = None
+    timeout: float | None = None
+    safe_order: int | None = None
+    twin: str = ""
+    serial: Mapping[str, Any] = field(default_factory=dict)
+    limits: tuple[LimitEntry, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    twin_options: Mapping[str, Any] = field(default_factory=dict)
+    note: str | None = None
+
+    @property
+    def place(self) -> str:
+        """The resource at which it stands; where the file names none, the one of its twin."""
+        return self.resource if self.resource is not None else f"TCPIP0::{self.name}::inst0::INSTR"
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """One fibre or cable; `source` and `target` are (name, port), the port empty where none is named."""
+
+    source: tuple[str, str]
+    target: tuple[str, str]
+    kind: str
+    loss: float
+    length: float | None
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LightPath:
+    """One light path: the emitter, what can interrupt it, and the (instrument, quantity) that confirms darkness."""
+
+    name: str
+    source: str
+    barriers: tuple[str, ...]
+    meter: tuple[str, str] | None
+    dark_below: float
+
+
+@dataclass(frozen=True, slots=True)
+class Interlock:
+    """One comparison that must hold before one action."""
+
+    require: Comparison
+    before: Action
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StationFile:
+    """What a station file says, for one profile."""
+
+    name: str
+    description: str
+    profile: str
+    profiles: tuple[str, ...]
+    instruments: Mapping[str, InstrumentEntry]
+    components: Mapping[str, Mapping[str, Any]]
+    ledger: Ledger | None
+    wiring: tuple[Wire, ...]
+    paths: tuple[LightPath, ...]
+    interlocks: tuple[Interlock, ...]
+    seed: int
+    speed: float
+    document: Document = field(repr=False)
+
+    @property
+    def source(self) -> str:
+        """The file, as messages name it."""
+        return self.document.source
+
+    def wrong(self, path: KeyPath, problem: str, *, expected: str | None = None, hint: str | None = None) -> InputError:
+        """A mistake at a place of the file, to be raised."""
+        return wrong(self.document, path, problem, expected=expected, hint=hint)
+
+
+def wrong(
+    document: Document, path: KeyPath, problem: str, *, expected: str | None = None, hint: str | None = None
+) -> InputError:
+    """A mistake at a place of a document, to be raised."""
+    return InputError(
+        problem, source=document.source, key=dotted(path), line=document.line(path), expected=expected, hint=hint
+    )
+
+
+def load_station_file(
+    path: str | Path, profile: str | None = None, *, problems: list[InputError] | None = None
+) -> StationFile:
+    """Read and check a station file.
+
+    Parameters
+    ----------
+    path:
+        The file.
+    profile:
+        bench, sim, or one that the file declares; None: the file's own.
+    problems:
+        A list that takes every mistake in the file; None: the first one is raised.
+
+    Raises
+    ------
+    InputError
+        For a file that cannot be read, and for mistakes in it.
+    """
+    return read_station_file(load(path), profile, folder=Path(path).parent, problems=problems)
+
+
+def read_station_file(
+    document: Document,
+    profile: str | None = None,
+    *,
+    folder: Path | None = None,
+    problems: list[InputError] | None = None,
+) -> StationFile:
+    """The station in a document; relative paths in it count from `folder`. See `load_station_file`."""
+    return _Reader(document, folder, problems).read(profile)
+
+
+def json_schema() -> dict[str, Any]:
+    """The schema of station files as JSON Schema; `labqdl/data/station.schema.json` is this, written out."""
+    head = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "labqdl.station/1",
+        "title": "Station file of labqdl",
+    }
+    return head | SCHEMA.json_schema()
+
+
+def shipped_json_schema() -> str:
+    """The text of the JSON Schema that ships."""
+    return (files("labqdl") / "data" / "station.schema.json").read_text(encoding="utf-8")
+
+
+class _Reader:
+    """One reading of a document; goes on behind mistakes where somebody collects them."""
+
+    def __init__(self, document: Document, folder: Path | None, problems: list[InputError] | None) -> None:
+        self.document = document
+        self.folder = Path() if folder is None else folder
+        self.problems = problems
+
+    def read(self, profile: str | None) -> StationFile:
+        values = SCHEMA.read(self.document, self.problems)
+        head = values["station"] or {"name": "?", "description": None, "profile": BENCH, "link": None}
+        tables: dict[str, Any] = values["instruments"]
+        profiles: dict[str, dict[str, str]] = values["profiles"]
+        known = tuple(dict.fromkeys((BENCH, SIM, *profiles)))
+        place: KeyPath = ("station", "profile")
+        chosen = head["profile"] if profile is None else profile
+        if chosen not in known:
+            expected = f"one of {', '.join(known)}"
+            if profile is None:
+                self.wrong(place, f"there is no profile {chosen!r}", expected=expected, hint=_near(chosen, known))
+            else:
+                raise InputError(f"the station has no profile {chosen!r}", expected=expected, hint=_near(chosen, known))
+            chosen = BENCH
+        if not tables:
+            self.wrong((), "lists no instruments", expected="tables [instruments.NAME]")
+        self.names(tables, values["components"])
+        for name, overlay in profiles.items():
+            for instrument in overlay:
+                self.instrument(("profiles", name, instrument), instrument, tables)
+        instruments = {name: self.entry(name, table, chosen, profiles) for name, table in tables.items()}
+        self.shared(instruments)
+        simulation = values["simulation"] or {"seed": 0, "speed": 1.0}
+        return StationFile(
+            name=head["name"] or "?",
+            description=head["description"] or "",
+            profile=chosen,
+            profiles=known,
+            instruments=instruments,
+            components=values["components"],
+            ledger=self.ledger(head, values["ledger"]),
+            wiring=self.wiring(values["wiring"], {**tables, **values["components"]}),
+            paths=self.paths(values["paths"], tables),
+            interlocks=self.interlocks(values["interlocks"], tables),
+            seed=simulation["seed"],
+            speed=simulation["speed"],
+            document=self.document,
+        )
+
+    def wrong(self, path: KeyPath, problem: str, *, expected: str | None = None, hint: str | None = None) -> None:
+        self.report(wrong(self.document, path, problem, expected=expected, hint=hint))
+
+    def report(self, error: InputError) -> None:
+        if self.problems is None:
+            raise error from None
+        self.problems.append(error)
+
+    def at(self, path: KeyPath, error: InputError) -> None:
+        """Report a mistake that another module found in the value at this place."""
+        self.wrong(path, error.problem, expected=error.expected, hint=error.hint)
+
+    def names(self, instruments: Mapping[str, Any], components: Mapping[str, Any]) -> None:
+        for table, names in (("instruments", instruments), ("components", components)):
+            for name in names:
+                if not NAME.fullmatch(name):
+                    expected = "a letter, then letters, digits, - and _"
+                    self.wrong((table, name), f"{name!r} is no name", expected=expected)
+        for name in components:
+            if name in instruments:
+                self.wrong(("components", name), f"an instrument is called {name!r} as well", expected="unique names")
+
+    def instrument(self, path: KeyPath, name: str, known: Mapping[str, Any], what: str = "instrument") -> bool:
+        if name in known:
+            return True
+        expected = f"one of {', '.join(known)}" if known else None
+        self.wrong(path, f"there is no {what} {name!r}", expected=expected, hint=_near(name, known))
+        return False
+
+    def entry(
+        self, name: str, table: Mapping[str, Any], profile: str, profiles: Mapping[str, Mapping[str, str]]
+    ) -> InstrumentEntry:
+        overlay = profiles.get(profile, {}).get(name)
+        simulated = profile == SIM and overlay is None
+        resource = table["resource"] if overlay is None else overlay
+        if resource is None and not simulated:
+            expected = f"a resource, or one in [profiles.{profile}]; --profile sim needs none"
+            self.wrong(("instruments", name, "resource"), "is missing", expected=expected)
+        limits = []
+        for path, limit in table["limits"].items():
+            if limit["min"] is None and limit["max"] is None:
+                self.wrong(("instruments", name, "limits", path), "limits nothing", expected="min, max or both")
+            limits.append(LimitEntry(path, limit["min"], limit["max"], limit["reason"]))
+        serial = {key: value for key, value in (table["serial"] or {}).items() if value is not None}
+        return InstrumentEntry(
+            name=name,
+            driver=table["driver"] or "?",
+            resource=resource,
+            simulated=simulated,
+            channel=table["channel"],
+            timeout=table["timeout"],
+            safe_order=table["safe_order"],
+            twin=table["twin"] or table["driver"] or "?",
+            serial=serial,
+            limits=tuple(limits),
+            options=table["options"],
+            twin_options=table["twin_options"],
+            note=table["note"],
+        )
+
+    def shared(self, instruments: Mapping[str, InstrumentEntry]) -> None:
+        """Entries at one resource are one box: one line, one twin."""
+        first: dict[str, InstrumentEntry] = {}
+        for entry in instruments.values():
+            if entry.resource is None:
+                continue
+            other = first.setdefault(entry.resource, entry)
+            if other is entry:
+                continue
+            if entry.serial and entry.serial != other.serial:
+                problem = f"differs from that of {other.name}, which has the same resource"
+                self.wrong(("instruments", entry.name, "serial"), problem, expected="the same settings, or none")
+            if entry.twin_options and other.twin_options and entry.twin_options != other.twin_options:
+                problem = f"differ from those of {other.name}, which has the same resource"
+                self.wrong(("instruments", entry.name, "twin_options"), problem, expected="the same options, or none")
+
+    def ledger(self, head: Mapping[str, Any], tables: list[dict[str, Any]]) -> Ledger | None:
+        link = head["link"]
+        try:
+            if link is None:
+                complete = [table for table in tables if None not in (table["name"], table["place"], table["owner"])]
+                return read_ledger(self.document, complete, "ledger", str(head["name"])) if complete else None
+            if tables:
+                self.wrong(("ledger",), "is given together with station.link", expected="one of them")
+            beside = self.folder / link
+            return load_link(beside if beside.is_file() else link).ledger
+        except InputError as error:
+            if error.source == self.document.source:
+                self.report(error)
+            else:
+                self.wrong(("station", "link"), str(error))
+        return None
+
+    def wiring(self, tables: list[dict[str, Any]], known: Mapping[str, Any]) -> tuple[Wire, ...]:
+        wires: list[Wire] = []
+        taken: dict[tuple[str, str], int] = {}
+        for index, table in enumerate(tables):
+            ends = []
+            for key in ("from", "to"):
+                name, _, port = (table[key] or "").partition(".")
+                if table[key] is not None and self.instrument(
+                    ("wiring", index, key), name, known, "instrument or component"
+                ):
+                    ends.append((name, port))
+            if len(ends) < 2:
+                continue
+            source, target = ends
+            if source == target:
+                self.wrong(("wiring", index, "to"), "leads to where it comes from", expected="two different ends")
+            if target in taken:
+                problem = f"{table['to']!r} is entered by the wire on line {taken[target]} already"
+                self.wrong(("wiring", index, "to"), problem, expected="NAME.PORT where there are several")
+            taken.setdefault(target, self.document.line(("wiring", index, "to")) or 0)
+            wires.append(Wire(source, target, table["kind"], table["loss"], table["length"], table["note"]))
+        return tuple(wires)
+
+    def paths(self, tables: list[dict[str, Any]], known: Mapping[str, Any]) -> tuple[LightPath, ...]:
+        found: list[LightPath] = []
+        for index, table in enumerate(tables):
+            if table["name"] in {path.name for path in found}:
+                self.wrong(
+                    ("paths", index, "name"), f"a second path is called {table['name']!r}", expected="unique names"
+                )
+            if table["source"] is not None:
+                self.instrument(("paths", index, "source"), table["source"], known)
+            barriers = table["barriers"] or ()
+            for number, barrier in enumerate(barriers):
+                self.instrument(("paths", index, "barriers", number), barrier, known)
+            if len(set(barriers)) != len(barriers):
+                self.wrong(("paths", index, "barriers"), "names a barrier twice", expected="different instruments")
+            meter = None
+            if table["meter"] is not None:
+                try:
+                    meter = parse_quantity_name(table["meter"])
+                except InputError as error:
+                    self.at(("paths", index, "meter"), error)
+                else:
+                    self.instrument(("paths", index, "meter"), meter[0], known)
+            found.append(
+                LightPath(table["name"] or "?", table["source"] or "?", tuple(barriers), meter, table["dark_below"])
+            )
+        return tuple(found)
+
+    def interlocks(self, tables: list[dict[str, Any]], known: Mapping[str, Any]) -> tuple[Interlock, ...]:
+        found = []
+        for index, table in enumerate(tables):
+            parsed: list[Any] = []
+            for key, parse in (("require", parse_comparison), ("before", parse_action)):
+                if table[key] is None:
+                    continue
+                try:
+                    part = parse(table[key])
+                except InputError as error:
+                    self.at(("interlocks", index, key), error)
+                    continue
+                if self.instrument(("interlocks", index, key), part.instrument, known):
+                    parsed.append(part)
+            if len(parsed) == 2:
+                found.append(Interlock(parsed[0], parsed[1], table["reason"]))
+        return tuple(found)
+
+
+def _near(name: str, known: Mapping[str, Any] | tuple[str, ...]) -> str | None:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"Did you mean '{close[0]}'?" if close else None
