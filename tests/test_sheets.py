@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from labqdl.transport import TransportTimeout
+from labqdl.transport import Line, TransportTimeout
 from tests.sheet_examples import (
     Exchange,
     ScriptRoad,
@@ -18,6 +19,7 @@ from tests.sheet_examples import (
     names,
     play,
     same_form,
+    scripted,
 )
 
 FAMILIES = {
@@ -243,6 +245,22 @@ def test_a_script_is_followed_to_its_end() -> None:
         road.send(b"v4=1\n", 0.0)
     with pytest.raises(AssertionError, match="where the script has None"):
         road.finish()
+
+
+@pytest.mark.parametrize("messages", [False, True])
+def test_a_scripted_transport_checks_the_script_when_left(messages: bool) -> None:
+    sheet = load("thorlabs-pm100")
+    queue = {b"SYST:ERR?\n": b'+0,"No error"\n'}
+    with scripted(sheet["measured power"], Line(), queue, messages=messages) as transport:
+        assert transport.query(b"SYST:ERR?") == b'+0,"No error"'
+        assert transport.query(b"MEAS:POW?") == b"1.23456789E-03"
+        assert transport.query(b"SYST:ERR?") == b'+0,"No error"'
+    upload = load("keysight-33500")["upload of four samples, little-endian float32"]
+    with scripted(upload, Line(), messages=messages) as transport:
+        transport.write(b"FORM:BORD SWAP")
+        transport.write_block(b"SOUR1:DATA:ARB MYWFM,", np.array([0.0, 0.5, 1.0, -1.0], "<f4"))
+    with pytest.raises(AssertionError, match="never sent"), scripted(upload, Line()) as transport:
+        transport.write(b"FORM:BORD SWAP")
 
 
 def test_play_compares_bytes_or_form() -> None:
