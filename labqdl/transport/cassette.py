@@ -139,6 +139,7 @@ class RecordingRoad:
 
     def __init__(self, road: Road, file: TextIO, clock: Clock, mask: tuple[bytes, ...]) -> None:
         self.messages = road.messages
+        self.in_process: bool = getattr(road, "in_process", False)
         self.now = road.now
         self._road = road
         self._file = file
@@ -237,6 +238,7 @@ class CassetteRoad:
     def __init__(self, cassette: Cassette) -> None:
         self.cassette = cassette
         self.messages = cassette.messages
+        self.in_process = True
         self.now = SystemClock().monotonic
         self._index = 0
         self._offset = 0

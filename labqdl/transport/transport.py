@@ -144,6 +144,20 @@ class Transport:
         """Whether the last exchange failed and the stream waits to be opened again."""
         return self._dirty
 
+    @property
+    def road(self) -> Road:
+        """What carries the bytes; while a recording lasts, the recorder."""
+        return self._road
+
+    def abandon(self) -> None:
+        """Take the connection away from whoever hangs on it, without waiting for the lock; only for making safe.
+
+        The exchange that is under way fails; the next use opens the connection again.
+        """
+        self._ready = False
+        self._dirty = self._opened
+        self._road.close()
+
     def query(self, message: bytes, *, timeout: float | None = None) -> bytes:
         """Send a message and give its reply, without terminator. Another `timeout` may be given for slow commands."""
         with self._lock:

@@ -40,6 +40,7 @@ class SerialRoad:
         clock: Clock | None = None,
     ) -> None:
         self.address = address
+        self.in_process = address.startswith(("labqdl://", "loop://"))
         self._settings: dict[str, Any] = {
             "baudrate": baudrate,
             "bytesize": bytesize,

@@ -76,6 +76,8 @@ class SocketRoad:
         self._recv = self._readable = _closed
         if connection is not None:
             with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)  # a thread that hangs in receive would keep the connection alive
+            with contextlib.suppress(OSError):
                 connection.close()
 
     def end_on(self, byte: int | None) -> None:

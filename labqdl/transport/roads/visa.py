@@ -54,6 +54,14 @@ class VisaRoad:
         self._limit = 0.0
         self._opened_before = False
 
+    @property
+    def in_process(self) -> bool:
+        """Whether the instruments of the library live and die with this process."""
+        if isinstance(self._library, str):
+            return self._library.endswith("@labqdl")
+        library = getattr(self._library, "visalib", self._library)
+        return type(library).__module__.partition(".")[0] in ("labqdl_sim", "pyvisa_labqdl")
+
     def open(self) -> None:
         """Open the session. When it is opened again, the instrument's buffers are cleared, where VISA can."""
         if self._resource is not None:
