@@ -78,6 +78,12 @@ SCHEMA = Section(
                     maximum=1000,
                 ),
                 Field("twin", Kind.TEXT, "Name of the simulated instrument, where it is not the driver's"),
+                Field(
+                    "routes",
+                    Kind.TEXTS,
+                    "Roads that `labqdl sim serve` opens to its twin: socket, hislip, zmq, rfc2217, pty, serial, each "
+                    "with :PORT where it should not be any; by default where its model usually stands",
+                ),
                 Field("note", Kind.TEXT, "Anything that a person should know"),
             ),
             sections=(
@@ -231,8 +237,8 @@ class InstrumentEntry:
         Resource in this profile; None only where it is simulated and the file names none.
     simulated:
         Whether the twin stands at the resource and no real instrument.
-    twin, twin_options:
-        Name and options of the simulated instrument.
+    twin, twin_options, routes:
+        Name and options of the simulated instrument, and the roads on which it is served.
     """
 
     name: str
@@ -243,16 +249,12 @@ class InstrumentEntry:
     timeout: float | None = None
     safe_order: int | None = None
     twin: str = ""
+    routes: tuple[str, ...] = ()
     serial: Mapping[str, Any] = field(default_factory=dict)
     limits: tuple[LimitEntry, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     twin_options: Mapping[str, Any] = field(default_factory=dict)
     note: str | None = None
-
-    @property
-    def place(self) -> str:
-        """The resource at which it stands; where the file names none, the one of its twin."""
-        return self.resource if self.resource is not None else f"TCPIP0::{self.name}::inst0::INSTR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -473,6 +475,7 @@ class _Reader:
             timeout=table["timeout"],
             safe_order=table["safe_order"],
             twin=table["twin"] or table["driver"] or "?",
+            routes=table["routes"] or (),
             serial=serial,
             limits=tuple(limits),
             options=table["options"],

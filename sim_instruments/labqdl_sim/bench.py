@@ -10,6 +10,7 @@ from typing import Any
 
 from labqdl.clock import Clock, ManualClock, ScaledClock, SystemClock
 from labqdl.config.document import load
+from labqdl.config.station import SIM, InstrumentEntry, StationFile, read_station_file
 from labqdl.errors import InputError
 from labqdl.rng import Roots
 from labqdl_sim.faults import Rule
@@ -135,9 +136,46 @@ class Bench:
         return bench
 
     @classmethod
+    def from_station(cls, station: StationFile, *, clock: Clock | None = None) -> Bench:
+        """The twins of a station file that was read for the profile sim, at the resources that it names.
+
+        Entries with one resource are one twin, called as the first of them.
+
+        Raises
+        ------
+        InputError
+            For a twin that does not exist and for options that it has not.
+        """
+        if clock is None:
+            clock = SystemClock() if station.speed == 1.0 else ScaledClock(station.speed)
+        bench = cls(seed=station.seed, clock=clock)
+        boxes: dict[str, list[InstrumentEntry]] = {}
+        for entry in station.instruments.values():
+            if entry.simulated:
+                boxes.setdefault(entry.resource or f"name {entry.name}", []).append(entry)
+        for entries in boxes.values():
+            first = entries[0]
+            routes = tuple(route for entry in entries for route in entry.routes)
+            here = () if first.resource is None else (f"visa:{first.resource}",)
+            options: dict[str, object] = {}
+            for entry in entries:
+                options |= entry.twin_options
+            try:
+                bench.add(first.twin, first.name, routes=(*routes, *here), **options)
+            except InputError as error:
+                raise station.wrong(
+                    ("instruments", first.name), error.problem, expected=error.expected, hint=error.hint
+                ) from None
+            bench.routes[first.name] = routes  # its name in process is no road that could be served
+        return bench
+
+    @classmethod
     def from_file(cls, path: str | Path, *, clock: Clock | None = None) -> Bench:
-        """A bench out of a TOML file (see `from_table`)."""
+        """A bench out of a TOML file: a station file (see `from_station`), or a table of twins (see `from_table`)."""
         document = load(path)
+        if "station" in document.table:
+            station = read_station_file(document, SIM, folder=Path(path).parent)
+            return cls.from_station(station, clock=clock)
         return cls.from_table(document.table, source=document.source, clock=clock)
 
 

@@ -86,7 +86,6 @@ def test_profiles() -> None:
     sim = read(text, "sim").instruments
     assert (sim["laser"].resource, sim["laser"].simulated) == ("R9", False)
     assert (sim["meter"].resource, sim["meter"].simulated) == (None, True)
-    assert sim["meter"].place == "TCPIP0::meter::inst0::INSTR"
     two = read(text, "two").instruments
     assert [(entry.resource, entry.simulated) for entry in two.values()] == [("R1", False), ("R4", False)]
     with pytest.raises(InputError, match=r"line 6: key 'instruments.meter.resource': is missing.*--profile sim"):
