@@ -23,7 +23,7 @@ VERSION = 1
 
 def benchmarks() -> dict[str, Benchmark]:
     """All benchmarks by name, in the order in which they run."""
-    from benchmarks import depths, end_to_end, passes, scaling, simulators, torch_peer
+    from benchmarks import depths, end_to_end, passes, scaling, simulators, torch_peer, transport
 
     every = (
         passes.GENERATOR,
@@ -34,6 +34,7 @@ def benchmarks() -> dict[str, Benchmark]:
         scaling.SCALING,
         end_to_end.MEMORY,
         end_to_end.RUN,
+        transport.TRANSPORT,
     )
     return {benchmark.name: benchmark for benchmark in every}
 

@@ -163,6 +163,7 @@ def test_list_names_all() -> None:
         "scaling",
         "memory",
         "run",
+        "transport",
     ]
 
 
