@@ -112,7 +112,9 @@ def _verdict(result: PlanResult) -> Text:
         if beyond:
             limit = {"tap", "phase-noise", "untrusted-loss"} & set(beyond)
             words = "A limit of theory, not a bench: it asks" if limit else "It asks"
-            text.append(f"\n{words} for more than benches are known to reach in {len(beyond)} respects (below).")
+            text.append(
+                f"\n{words} for more than benches are known to reach in {counted(len(beyond), 'respect')} (below)."
+            )
         return text
     text = Text.assemble(("NOT FEASIBLE", "bold magenta"), ". What stands in the way:")
     shown = result.answer.obstacles[:_MOST_OBSTACLES]

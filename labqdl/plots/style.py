@@ -17,7 +17,7 @@ import io
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -66,16 +66,25 @@ class Series:
     colour: str
     marker: str
     dashes: str
+    filled: bool = True
 
     @property
     def line(self) -> dict[str, Any]:
         """Keywords of `Axes.plot` for a line with markers."""
-        return {"color": self.colour, "marker": self.marker, "linestyle": self.dashes}
+        return {**self._markers, "linestyle": self.dashes}
 
     @property
     def points(self) -> dict[str, Any]:
         """Keywords of `Axes.plot` and `Axes.errorbar` for markers without a line."""
-        return {"color": self.colour, "marker": self.marker, "linestyle": "none"}
+        return {**self._markers, "linestyle": "none"}
+
+    @property
+    def _markers(self) -> dict[str, Any]:
+        return {
+            "color": self.colour,
+            "marker": self.marker,
+            "markerfacecolor": self.colour if self.filled else "white",
+        }
 
 
 SERIES: tuple[Series, ...] = (
@@ -91,8 +100,9 @@ SERIES: tuple[Series, ...] = (
 
 
 def series(index: int) -> Series:
-    """The series of that number; after the last they begin again."""
-    return SERIES[index % len(SERIES)]
+    """The series of that number; after the last they begin again with open markers, then with filled ones."""
+    turn, place = divmod(index, len(SERIES))
+    return SERIES[place] if turn % 2 == 0 else replace(SERIES[place], filled=False)
 
 
 _STYLE: dict[str, Any] = {

@@ -461,7 +461,13 @@ def _read_head(path: Path) -> Head:
     if not path.is_dir():
         raise InputError("there is no run folder here", source=path, expected="a folder that `labqdl run` made")
     if not file.is_file() and not (path / EVENTS).is_file():
-        raise InputError("this folder is not a run", source=path, expected="a folder that `labqdl run` made")
+        inside = sorted(entry.parent.name for entry in path.glob(f"*/{MANIFEST}"))
+        raise InputError(
+            "this folder is not a run",
+            source=path,
+            expected="a folder that `labqdl run` made",
+            hint=f"There is one inside of it: {path / inside[-1]}" if inside else None,
+        )
     return read_head(file)
 
 

@@ -93,7 +93,10 @@ def test_labels_of_a_log_axis(low: float, high: float, expected: list[str]) -> N
 def test_series_differ_in_colour_marker_and_dashes() -> None:
     assert len({entry.colour for entry in style.SERIES}) == len(style.SERIES)
     assert len({entry.marker for entry in style.SERIES}) == len(style.SERIES)
-    assert style.series(len(style.SERIES)) == style.series(0)
+    again = style.series(len(style.SERIES))
+    assert again != style.series(0)
+    assert again.points == {**style.series(0).points, "markerfacecolor": "white"}
+    assert style.series(2 * len(style.SERIES)) == style.series(0)
     greys = [sum(np.array([0.2126, 0.7152, 0.0722]) * _rgb(entry.colour)) for entry in style.SERIES[:2]]
     assert abs(greys[0] - greys[1]) > 0.02
 

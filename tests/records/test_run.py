@@ -228,6 +228,14 @@ def test_a_torn_last_line_is_reported_and_cut(tmp_path: Path) -> None:
     assert dict(events[1].fields) == {"offset": torn.offset, "size": torn.size}
 
 
+def test_a_folder_of_runs_is_told_from_a_run(tmp_path: Path) -> None:
+    made(tmp_path / "runs" / "first")
+    made(tmp_path / "runs" / "second")
+    with pytest.raises(InputError) as caught:
+        RunFolder.open(tmp_path / "runs")
+    assert caught.value.hint == f"There is one inside of it: {tmp_path / 'runs' / 'second'}"
+
+
 def test_partial_files_go_when_resuming(tmp_path: Path) -> None:
     path = made(tmp_path / "run")
     (path / "server" / ".a.npy.partial").write_bytes(b"half")
