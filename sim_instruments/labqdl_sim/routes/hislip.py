@@ -27,6 +27,8 @@ from labqdl_sim.twin import Session, Twin
 
 _HEADER = struct.Struct("!2sBBIQ")
 _LARGEST = 1 << 24  # bytes of a message that we accept; clients cut what is larger
+_BEFORE_FIRST = 0xFFFF_FEFE  # message ID before that of a client's first message
+_CATCH_UP = 0.1  # s; how long a status query waits for a message that overtakes it on the other connection
 _VENDOR = int.from_bytes(b"LQ", "big")
 
 
@@ -70,6 +72,8 @@ class _Link:
     clearing: bool = False
     undelivered: bool = False
     requested: bool = False
+    seen: int = _BEFORE_FIRST
+    step: threading.Condition = field(default_factory=threading.Condition)
     sending: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -152,6 +156,9 @@ class HislipServer(Listener):
                 session.trigger()
             else:
                 session.feed(payload, kind == DATA_END)
+            with link.step:
+                link.seen = parameter
+                link.step.notify_all()
             self._request_service(link)
         else:
             link.sync.sendall(message(ERROR, 1, 0, b"Unrecognized Message Type"))
@@ -209,9 +216,12 @@ class HislipServer(Listener):
         if kind == STATUS:
             if control & 1:
                 link.undelivered = False
+            with link.step:  # clients name their last message, or the next one
+                link.step.wait_for(lambda: link.seen in (parameter, (parameter - 2) & 0xFFFF_FFFF), _CATCH_UP)
             return message(STATUS_RESPONSE, self._status(link))
         if kind == CLEAR:
             link.clearing = True
+            link.seen = _BEFORE_FIRST
             link.undelivered = False
             link.session.clear()
             return message(ASYNC_CLEAR_ACKNOWLEDGE)
