@@ -1,6 +1,7 @@
 """The grammar that drivers are written in: one declaration for one row of the manual's command table."""
 
 from labqdl.driver.base import Driver
+from labqdl.driver.coverage import commands_used
 from labqdl.driver.custom import Custom
 from labqdl.driver.frame import Count, Flag, FrameInstrument, Pick, Register, Word
 from labqdl.driver.scpi import ScpiInstrument
@@ -52,6 +53,7 @@ __all__ = [
     "Uses",
     "Wire",
     "Word",
+    "commands_used",
     "number_in",
     "reasons",
 ]

@@ -60,7 +60,9 @@ class Driver(Instrument):
     unasked: ClassVar[bool] = False
     """Whether the instrument sends messages that nobody asked for; the driver then sorts them out itself."""
     left_out: ClassVar[Mapping[str, str]] = {}
-    """Commands of the sheet that the driver does not use, with the reason."""
+    """Commands of the sheet that the driver does not use, with the reason; one stands for all below it, too."""
+    base_commands: ClassVar[tuple[str, ...]] = ()
+    """Commands that the driver's base class sends."""
 
     def __init__(
         self,

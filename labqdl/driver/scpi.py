@@ -19,7 +19,10 @@ class ScpiInstrument(TextInstrument):
 
     error_query: ClassVar[str | None] = "SYST:ERR?"
     """None: the instrument has no error queue; then every quantity should be read back."""
+    no_error: ClassVar[frozenset[int]] = frozenset({0})
+    """Codes with which the queue says that it is empty."""
     idn_fields: ClassVar[int] = 4
+    base_commands = ("*IDN?", "SYST:ERR?", "*OPC?")
 
     def identity(self) -> Identity:
         """Ask ``*IDN?``."""
@@ -54,7 +57,7 @@ class ScpiInstrument(TextInstrument):
             if match is None:
                 raise self.wrong_reply(self.error_query, reply, 'an error such as 0,"No error"')
             code, text = int(match[1]), (match[2] or "").strip('"')
-            if code == 0:
+            if code in self.no_error:
                 break
             found.append((code, text))
         else:

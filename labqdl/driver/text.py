@@ -492,6 +492,18 @@ class Text(TextQuantity[str]):
             raise ValueError(reply)
         return reply[1:-1]
 
+    def checked(self, part: Part, value: object) -> str:
+        """A text that stays one argument: printable ASCII, no quotes inside of quotes, no semicolon outside."""
+        text = super().checked(part, value)
+        if not (text.isascii() and text.isprintable()) or ('"' if self.quoted else ";") in text:
+            raise InputError(
+                f"{text!r} is not one argument",
+                source=part.instrument.name,
+                key=part.path(self.name),
+                expected=f"printable ASCII without {'quotes' if self.quoted else 'semicolons'}",
+            )
+        return text
+
     def form(self, value: str, part: Part) -> str:
         """The text."""
         return f'"{value}"' if self.quoted else value
