@@ -19,6 +19,7 @@ from labqdl.transport import InstrumentError, ProtocolError
 from labqdl.units import LIGHT_SPEED, from_dbm
 from labqdl_drivers.lasers.itla_frames import ERRORS, ItlaFraming
 from labqdl_drivers.lasers.oif_itla import ItlaLaser, NoiseMode
+from tests.drivers.accounts import check_commands
 from tests.sheet_examples import load, scripted
 
 SHEET = load("oif-itla")
@@ -104,6 +105,7 @@ NOT_DRIVEN = {
 def test_the_sheet_is_covered() -> None:
     assert len(SHEET.examples) == SHEET.worked
     assert set(SHEET.titles) == CALLS.keys() | NOT_DRIVEN.keys()
+    assert check_commands(SHEET.name, ItlaLaser) > 0.6
 
 
 @pytest.mark.parametrize("title", CALLS)

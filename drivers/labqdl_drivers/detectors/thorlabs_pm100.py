@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from labqdl.driver import NANO, Action, Bool, Custom, Float, Integer, ScpiInstrument, Text, Uses
+from labqdl.driver import NANO, Action, Bool, Custom, Float, Integer, ScpiInstrument, Text, Uses, reasons
 from labqdl.instruments import Limit, NotAValue, NotConfirmed, PowerMeter
 from labqdl.units import from_dbm
 
@@ -24,13 +24,19 @@ class ThorlabsPM100(ScpiInstrument, PowerMeter):
     sheet = "powermeter_thorlabs_pm100d"
     identity_pattern = r"(?i)thorlabs PM(100|101|16|400)"
     timeout = 5.0
-    left_out: ClassVar = {
-        "SENS:CURR:RANG": "photodiode current: the power range says the same",
-        "SENS:VOLT:RANG": "thermal heads",
-        "SENS:CORR:BEAM": "power density is not needed at a fibre",
-        "INP:THER:ACC": "thermal heads",
-        "CONF": "power is asked for with MEAS",
-    }
+    left_out: ClassVar = reasons(
+        {
+            "SENS:CURR:RANG": "photodiode current: the power range says the same",
+            "SENS:VOLT:RANG INP:THER SENS:CORR:POW:RESP": "thermal heads and adapters",
+            "SENS:CORR:BEAM": "power density is not needed at a fibre",
+            "SENS:POW:REF": "differences are taken by whoever has the readings",
+            "SENS:CORR:COLL:ZERO:MAGN SENS:CORR:COLL:ZERO:ABOR": "zeroing is waited for, then judged by a reading",
+            "CONF INIT FETC READ": "power is asked for with MEAS",
+            "SYST:VERS SYST:BEEP SYST:LFR DISP": "the front panel",
+            "*RST": "changes everything at once",
+            "*CLS *TST *STB *ESR *ESE *SRE STAT": "errors are read from the queue",
+        }
+    )
 
     wavelength = Float("SENS:CORR:WAV?", "SENS:CORR:WAV {}", unit="m", wire=NANO, limits=lambda meter: meter.band)
     range = Float("SENS:POW:RANG?", "SENS:POW:RANG {}", unit="W", limits=lambda meter: meter.ranges)
