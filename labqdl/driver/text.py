@@ -40,6 +40,25 @@ class TextInstrument(Driver):
         reply = self.transport.query(command.encode(self.encoding), timeout=timeout)
         return self.text(reply, command)
 
+    def ask_number(self, command: str, *, timeout: float | None = None) -> float:
+        """Send a query and give its number as it stands on the wire; for hand-written methods.
+
+        Raises
+        ------
+        ProtocolError
+            If the reply is no number.
+        NotAValue
+            If it is the number that means none.
+        """
+        reply = self.ask(command, timeout=timeout)
+        try:
+            number = number_in(reply)
+        except ValueError:
+            raise self.wrong_reply(command, reply, "a number") from None
+        if abs(number) > NOT_A_NUMBER:
+            raise NotAValue(f"{self.name}: {command} has no value now (reply {reply!r})")
+        return number
+
     def text(self, reply: bytes, command: str) -> str:
         """A reply as text; ProtocolError where it is none."""
         try:

@@ -52,8 +52,8 @@ class ThorlabsPM100(ScpiInstrument, PowerMeter):
     def _power(self) -> float:
         with self.exclusive():
             unit = self.ask("SENS:POW:UNIT?")
-            reply = Float.parse(_READING, self.ask("MEAS:POW?"), self)
-        return from_dbm(reply) if unit == "DBM" else reply
+            number = self.ask_number("MEAS:POW?")
+        return from_dbm(number) if unit == "DBM" else number
 
     power = Custom(float, _power, unit="W", uses=("MEAS:POW?", "SENS:POW:UNIT?"))
 
@@ -81,7 +81,7 @@ class ThorlabsPM100(ScpiInstrument, PowerMeter):
         self.ranges = self._range_of("SENS:POW:RANG", 1.0)
 
     def _range_of(self, command: str, factor: float) -> Limit:
-        low, high = (Float.parse(_READING, self.ask(f"{command}? {end}"), self) for end in ("MIN", "MAX"))
+        low, high = (self.ask_number(f"{command}? {end}") for end in ("MIN", "MAX"))
         return Limit(low * factor, high * factor, f"of head {self.head}")
 
     @Uses("SENS:CORR:COLL:ZERO", "SENS:CORR:COLL:ZERO:STAT?")
@@ -93,6 +93,3 @@ class ThorlabsPM100(ScpiInstrument, PowerMeter):
             if self.clock.monotonic() >= end:
                 raise NotConfirmed(f"{self.name}: zeroing did not end within 60 s")
             self.clock.sleep(0.2)
-
-
-_READING = Float("MEAS:POW?", unit="W", doc="A number of this meter.")
