@@ -38,7 +38,7 @@ from labqdl_sim.kinds import (
     Text,
     Word,
 )  # fmt: skip
-from labqdl_sim.tokens import block, divide, find_stop
+from labqdl_sim.tokens import block, divide, find_stop, trim
 from labqdl_sim.tree import Tree, suffix_names
 from labqdl_sim.twin import Session, Twin
 
@@ -491,7 +491,7 @@ class ScpiTwin(Twin):
         replies: list[bytes] = []
         path = ""
         for unit in divide(message, b";"):
-            unit = unit.strip()
+            unit = unit.strip() if b"#" not in unit else unit.lstrip()  # a block may end in white space
             if not unit:
                 continue
             try:
@@ -534,7 +534,7 @@ class ScpiTwin(Twin):
         for name, value in zip(names, suffixes, strict=True):
             if not self.suffix_allowed(name, value):
                 raise ScpiError(-114)
-        tokens = [token.strip() for token in divide(parts[1], b",")] if len(parts) > 1 else []
+        tokens = [trim(token) for token in divide(parts[1], b",")] if len(parts) > 1 else []
         try:
             answer = target.run(self, suffixes, tokens)
         except ScpiError as error:

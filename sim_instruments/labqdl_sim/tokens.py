@@ -77,6 +77,16 @@ def divide(text: bytes, stop: bytes) -> list[bytes]:
         begin = at + 1
 
 
+def trim(token: bytes) -> bytes:
+    """An argument without the white space around it; that inside of a block stays."""
+    token = token.lstrip()
+    digits = token[1:2]
+    if token[:1] == b"#" and digits.isdigit() and digits != b"0" and token[2 : 2 + int(digits)].isdigit():
+        stop = 2 + int(digits) + int(token[2 : 2 + int(digits)])
+        return token[:stop] if not token[stop:].strip() else token
+    return token.rstrip()
+
+
 def _shifted(text: bytes, begin: int, stop: bytes) -> tuple[int, int, int]:
     """`find_stop` behind a stop: a # right behind it starts a block."""
     if text[begin : begin + 1] != b"#":

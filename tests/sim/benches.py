@@ -14,7 +14,19 @@ from labqdl.clock import Clock, ManualClock
 from labqdl_sim.bench import Bench
 from labqdl_sim.routes.visa import SimVisaLibrary
 from labqdl_sim.scpi import (
-    Block, Boolean, Choice, Integer, Many, Number, Param, Raw, ScpiError, ScpiTwin, Text, command, query,
+    Block,
+    Boolean,
+    Choice,
+    Integer,
+    Many,
+    Number,
+    Param,
+    Raw,
+    ScpiError,
+    ScpiTwin,
+    Text,
+    command,
+    query,
 )  # fmt: skip
 from labqdl_sim.serve import serve
 from labqdl_sim.tokens import block
