@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def raw_block(connection: socket.socket) -> Callable[[], Any]:
         data = np.empty(size + 1, np.uint8)
         have = len(start) - header
         data[:have] = np.frombuffer(start, np.uint8, have, header)
-        view = memoryview(data)
+        view = data.data
         while have <= size:
             have += connection.recv_into(view[have:])
         return data[:size].view(np.float32)
@@ -178,7 +179,7 @@ def _parallel(options: Options, port: int) -> Iterator[Result]:
     sweeps = max(round(SWEEPS * options.scale), 2)
     with ExitStack() as stack:
         transports = [stack.enter_context(transport_to(port)) for _ in range(INSTRUMENTS)]
-        calls = [lambda one=one: one.query(b"SLOW?") for one in transports]
+        calls = [partial(one.query, b"SLOW?") for one in transports]
         times = interleave(
             {
                 "together": many(lambda: gather(*calls), sweeps),

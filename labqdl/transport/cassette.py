@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Any, TextIO
 
 from labqdl.clock import Clock, SystemClock
 from labqdl.errors import InputError
-from labqdl.transport.errors import ProtocolError, TransportTimeout
+from labqdl.transport.errors import ConnectionLost, ProtocolError, TransportTimeout
 from labqdl.transport.road import Road
 from labqdl.transport.traffic import Direction, readable
 
@@ -111,8 +112,6 @@ def recording(
     versions: Mapping[str, str] | None = None,
 ) -> RecordingRoad:
     """A road that writes what moves over `road` to a new cassette; InputError where the file exists already."""
-    from labqdl import __version__
-
     clock = SystemClock() if clock is None else clock
     head = {
         "schema": SCHEMA,
@@ -121,7 +120,7 @@ def recording(
         "instrument": name,
         "resource": _masked(resource.encode(), mask).decode(errors="replace"),
         "messages": road.messages,
-        "versions": {"labqdl": __version__, **(versions or {})},
+        "versions": {"labqdl": _own_version(), **(versions or {})},
         "masked": len(mask),
     }
     try:
@@ -132,6 +131,13 @@ def recording(
         raise InputError(f"the cassette cannot be written: {error.strerror or error}", source=path) from error
     file.write(json.dumps(head) + "\n")
     return RecordingRoad(road, file, clock, mask)
+
+
+def _own_version() -> str:
+    try:
+        return metadata.version("labqdl")
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 class RecordingRoad:
@@ -181,7 +187,7 @@ class RecordingRoad:
         self._add(Direction.RECEIVED, view[:count])
         return count
 
-    def waiting(self) -> bool:
+    def waiting(self) -> object:
         """Pass it on."""
         return self._road.waiting()
 
@@ -359,6 +365,6 @@ def _answer(road: Road, recorded: bytes, timeout: float) -> bytes:
             answer += road.receive(1 << 16, deadline)
             if road.messages or (answer[-1:] == recorded[-1:] and not road.waiting()):
                 break
-    except TransportTimeout:
+    except (TransportTimeout, ConnectionLost):
         pass
     return answer

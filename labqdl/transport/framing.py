@@ -6,7 +6,7 @@ its driver.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from labqdl.transport.errors import ProtocolError
@@ -62,11 +62,14 @@ class Line:
     echo: bool = False
     prompt: bytes = b""
     blocks: bool = True
+    ending: bytes = field(init=False, repr=False, compare=False)
+    """What ends a reply."""
 
-    @property
-    def ending(self) -> bytes:
-        """What ends a reply."""
-        return self.terminator if self.reply_terminator is None else self.reply_terminator
+    def __post_init__(self) -> None:
+        ending = self.terminator if self.reply_terminator is None else self.reply_terminator
+        if not ending:
+            raise ValueError("lines need something that ends them")
+        object.__setattr__(self, "ending", ending)
 
     @property
     def end(self) -> int | None:
@@ -85,20 +88,18 @@ class Line:
         """Length of the first reply with its terminator, or prompt."""
         if self.prompt:
             return self._to_prompt(buffer)
-        ending = self.terminator if self.reply_terminator is None else self.reply_terminator
         if buffer[:1] == b"#" and self.blocks:
-            return self._block(buffer, ending)
-        found = buffer.find(ending)
-        return None if found < 0 else found + len(ending)
+            return self._block(buffer, self.ending)
+        found = buffer.find(self.ending)
+        return None if found < 0 else found + len(self.ending)
 
     def unwrap(self, frame: bytes) -> bytes:
         """The reply without terminator and prompt; a terminator that a message-based road left out is not missed."""
         if self.prompt:
             frame = frame.removesuffix(self.prompt)
-        ending = self.terminator if self.reply_terminator is None else self.reply_terminator
         if frame[:1] == b"#" and self.blocks and frame[1:2] != b"0":
-            return self._whole(frame, ending)
-        return frame.removesuffix(ending)
+            return self._whole(frame, self.ending)
+        return frame.removesuffix(self.ending)
 
     def _to_prompt(self, buffer: bytes) -> int | None:
         """A prompt stands at the beginning of a line; the same characters inside of a line are none."""

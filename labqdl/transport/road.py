@@ -55,6 +55,9 @@ class Road(Protocol):
         """Like `receive`, into a buffer of bytes; gives how many."""
         ...
 
-    def waiting(self) -> bool:
-        """Whether bytes wait unread, without waiting for any; ConnectionLost where the other side has hung up."""
+    def waiting(self) -> object:
+        """Whether (true or false) `receive` would come back at once: bytes wait, or the other side has hung up.
+
+        Asked before every message; does not wait.
+        """
         ...

@@ -105,6 +105,7 @@ class Transport:
         # Where a query is more than sending a message and receiving its reply from a stream.
         self._special = self._acknowledges or road.messages or unasked
         self._wall = self.clock.wall
+        self._wrap, self._complete, self._unwrap = framing.wrap, framing.complete, framing.unwrap
         road.end_on(framing.end)
 
     def open(self) -> None:
@@ -166,25 +167,24 @@ class Transport:
             limit = self.timeout if timeout is None else timeout
             road = self._road
             deadline = road.now() + limit
-            framing = self.framing
             try:
                 # _send and _frame are written out here for the ordinary case: this is where the time goes.
                 if not self._unasked and (self._rest or road.waiting()):
                     self._unexpected()
-                data = framing.wrap(message)
+                data = self._wrap(message)
                 size = len(data)
                 self._ring.append((self._wall(), _SENT, data if size <= KEPT else data[:KEPT], size))
                 road.send(data, deadline)
                 if self._special:
                     self._echo(message, deadline)
-                    return framing.unwrap(self._frame(deadline))
+                    return self._unwrap(self._frame(deadline))
                 frame = self._rest = road.receive(_FIRST, deadline)
                 size = len(frame)
-                if framing.complete(frame) != size:
-                    return framing.unwrap(self._frame(deadline))
+                if self._complete(frame) != size:
+                    return self._unwrap(self._frame(deadline))
                 self._rest = b""
                 self._ring.append((self._wall(), _RECEIVED, frame if size <= KEPT else frame[:KEPT], size))
-                return framing.unwrap(frame)
+                return self._unwrap(frame)
             except BaseException as error:
                 self._failed(error, message, limit)
             finally:

@@ -10,6 +10,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import NoReturn
 
 from labqdl.transport.errors import ConnectionLost, TransportError, TransportTimeout, translation
@@ -37,7 +38,8 @@ class SocketRoad:
         self.connect_timeout = connect_timeout
         self._socket: socket.socket | None = None
         self._recv: Callable[[int], bytes] = _closed
-        self._readable: Callable[[int], object] = _closed
+        self.waiting: Callable[[], object] = _closed
+        """Whether `receive` would come back at once: the system's own function, since every message asks it."""
         self._by_kernel = False
         self._low = self._high = 0.0
 
@@ -64,7 +66,7 @@ class SocketRoad:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._socket = connection
         self._recv = connection.recv
-        self._readable = _readable(connection)
+        self.waiting = _readable(connection)
         self._by_kernel = _kernel_limits(connection, self.connect_timeout)
         if self._by_kernel:
             connection.settimeout(None)
@@ -73,7 +75,7 @@ class SocketRoad:
     def close(self) -> None:
         """Close without waiting for bytes on their way."""
         connection, self._socket = self._socket, None
-        self._recv = self._readable = _closed
+        self._recv = self.waiting = _closed
         if connection is not None:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)  # a thread that hangs in receive would keep the connection alive
@@ -126,19 +128,6 @@ class SocketRoad:
         if not count:
             raise ConnectionLost(_LOST, hint=_HINT)
         return count
-
-    def waiting(self) -> bool:
-        """Whether something is to be read; a connection that was closed meanwhile is ConnectionLost."""
-        if not self._readable(0):
-            return False
-        if self._socket is None:
-            _closed()
-        try:
-            if self._socket.recv(1, socket.MSG_PEEK):
-                return True
-        except OSError as error:
-            raise _ours(error, "looking for waiting bytes") from error
-        raise ConnectionLost(_LOST, hint=_HINT)
 
     def _limit(self, deadline: float) -> None:
         """Bring the time limit of the socket to what is left; TransportTimeout where nothing is."""
@@ -195,10 +184,10 @@ def _kernel_limits(connection: socket.socket, seconds: float) -> bool:
     return bool(abs(whole + parts * 1e-6 - seconds) < 0.02)
 
 
-def _readable(connection: socket.socket) -> Callable[[int], object]:
-    """A function that tells, called with 0 for not waiting at all, whether `recv` would come back at once."""
+def _readable(connection: socket.socket) -> Callable[[], object]:
+    """A function that tells, without waiting, whether `recv` would come back at once."""
     if hasattr(select, "poll"):
         poller = select.poll()
         poller.register(connection, select.POLLIN)
-        return poller.poll
-    return lambda seconds: select.select((connection,), (), (), seconds)[0]
+        return partial(poller.poll, 0)
+    return lambda: select.select((connection,), (), (), 0)[0]
