@@ -82,7 +82,7 @@ class Keithley2400(ScpiInstrument, VoltageSource):
     def _voltage_limits(self) -> Limit:
         if self.auto_range:
             return Limit(-210.0, 210.0, "the device's greatest range")
-        full = Float.parse(_NUMBER, self.ask(":SOUR:VOLT:RANG?"), self)
+        full = self.ask_number(":SOUR:VOLT:RANG?")
         return Limit(-full, full, "the present range, see voltage_range")
 
     voltage = Float(":SOUR:VOLT?", ":SOUR:VOLT {}", unit="V", limits=_voltage_limits)
@@ -112,7 +112,7 @@ class Keithley2400(ScpiInstrument, VoltageSource):
     )
 
     def _current_limits(self) -> Limit:
-        full = Float.parse(_NUMBER, self.ask(":SENS:CURR:RANG?"), self)
+        full = self.ask_number(":SENS:CURR:RANG?")
         return Limit(max(1e-9, 1e-3 * full), 1.05, "the device's, from 0.1 % of current_range")
 
     current_limit = Float(":SENS:CURR:PROT?", ":SENS:CURR:PROT {}", unit="A", limits=_current_limits)
@@ -124,7 +124,7 @@ class Keithley2400(ScpiInstrument, VoltageSource):
     auto_clear = Bool(":SOUR:CLE:AUTO?", ":SOUR:CLE:AUTO {}", doc="Whether the output goes off after each reading.")
 
     def _output(self) -> bool:
-        return Bool.parse(_SWITCH, self.ask("OUTP?"), self)
+        return self.ask_number("OUTP?") != 0
 
     def _switch(self, on: bool) -> None:
         if on and self.function is not SourceFunction.VOLTAGE:
@@ -254,7 +254,3 @@ class Keithley2400(ScpiInstrument, VoltageSource):
                 lambda: self.confirm(self, "output", False),
                 lambda: self.confirm(self, "voltage", 0.0),
             )
-
-
-_NUMBER = Float(":READ?", unit="", doc="A number of this instrument.")
-_SWITCH = Bool("OUTP?", doc="A switch of this instrument.")

@@ -1,0 +1,1 @@
+"""Oscilloscopes and other digitizers."""

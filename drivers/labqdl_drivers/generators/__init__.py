@@ -1,0 +1,1 @@
+"""Arbitrary waveform generators."""
