@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -83,28 +84,28 @@ class Transport:
         spacing: float = 0.0,
         unasked: bool = False,
     ) -> None:
-        if not timeout > 0 or not spacing >= 0:
-            raise ValueError(f"timeout must be positive and spacing not negative, got {timeout!r} and {spacing!r}")
+        if not 0 < timeout < math.inf or not 0 <= spacing < math.inf:
+            raise ValueError(f"timeout must be positive, spacing not negative, both finite: {timeout!r}, {spacing!r}")
         self.name = name
         self.resource = resource
         self.timeout = timeout
         self.spacing = spacing
         self.clock: Clock = SystemClock() if clock is None else clock
         self.on_reopen = None
-        self.framing = framing
+        self._framing = framing
         self._road = road
         self._unasked = unasked
         self._lock = threading.RLock()
         self._ring: deque[tuple[float, Direction, bytes, int]] = deque(maxlen=RING)
         self._opened = False
         self._dirty = False
-        self._ready = False  # open, clean, and free to send at any time: nothing to look after before an exchange
+        self._ready = False  # open, clean, and free to send at any time
         self._free_at = 0.0
         self._rest = b""  # received and not yet given to anybody
         self._acknowledges = isinstance(framing, Line) and (framing.echo or bool(framing.prompt))
-        # Where a query is more than sending a message and receiving its reply from a stream.
-        self._special = self._acknowledges or road.messages or unasked
-        self._wall = self.clock.wall
+        self._exchange: Callable[[bytes, int, float], bytes] | None = None
+        self._now = road.now
+        self._epoch = self.clock.wall() - road.now()
         self._wrap, self._complete, self._unwrap = framing.wrap, framing.complete, framing.unwrap
         road.end_on(framing.end)
 
@@ -115,7 +116,7 @@ class Transport:
                 return
             self._connect()
             self._opened = True
-            self._ready = not self.spacing
+            self._settle()
 
     def close(self) -> None:
         """Let go of the connection until `open`; never raises. A message over a closed transport is a ValueError."""
@@ -123,8 +124,9 @@ class Transport:
             if self._opened and not self._dirty:
                 self._note(Direction.CLOSED)
             self._road.close()
-            self._opened = self._dirty = self._ready = False
+            self._opened = self._dirty = False
             self._rest = b""
+            self._settle()
 
     def __enter__(self) -> Self:
         self.open()
@@ -134,6 +136,11 @@ class Transport:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def framing(self) -> Framing:
+        """Where a reply ends."""
+        return self._framing
 
     @property
     def is_open(self) -> bool:
@@ -162,34 +169,25 @@ class Transport:
     def query(self, message: bytes, *, timeout: float | None = None) -> bytes:
         """Send a message and give its reply, without terminator. Another `timeout` may be given for slow commands."""
         with self._lock:
-            if not self._ready:
-                self._prepare()
             limit = self.timeout if timeout is None else timeout
-            road = self._road
-            deadline = road.now() + limit
+            exchange = self._exchange
+            if exchange is None or len(message) > KEPT:
+                return self._query(message, limit)
+            # What _query does, for a clean stream whose road sends and receives in one call: here the time goes.
             try:
-                # _send and _frame are written out here for the ordinary case: this is where the time goes.
-                if not self._unasked and (self._rest or road.waiting()):
+                if self._rest or self._road.waiting():
                     self._unexpected()
                 data = self._wrap(message)
-                size = len(data)
-                self._ring.append((self._wall(), _SENT, data if size <= KEPT else data[:KEPT], size))
-                road.send(data, deadline)
-                if self._special:
-                    self._echo(message, deadline)
-                    return self._unwrap(self._frame(deadline))
-                frame = self._rest = road.receive(_FIRST, deadline)
-                size = len(frame)
-                if self._complete(frame) != size:
-                    return self._unwrap(self._frame(deadline))
+                start = self._now()
+                self._ring.append((start, _SENT, data, len(data)))
+                frame = self._rest = exchange(data, _FIRST, limit)
+                if self._complete(frame) != len(frame):
+                    return self._unwrap(self._frame(start + limit))
                 self._rest = b""
-                self._ring.append((self._wall(), _RECEIVED, frame if size <= KEPT else frame[:KEPT], size))
+                self._ring.append((self._now(), _RECEIVED, frame, len(frame)))
                 return self._unwrap(frame)
             except BaseException as error:
                 self._failed(error, message, limit)
-            finally:
-                if self.spacing:
-                    self._free_at = self.clock.monotonic() + self.spacing
 
     def write(self, message: bytes, *, timeout: float | None = None) -> None:
         """Send a message that has no reply. Where the framing has an echo or a prompt, wait for it.
@@ -202,7 +200,7 @@ class Transport:
             limit = self.timeout if timeout is None else timeout
             deadline = self._road.now() + limit
             try:
-                self._send(self.framing.wrap(message), deadline)
+                self._send(self._framing.wrap(message), deadline)
                 if self._acknowledges:
                     self._acknowledge(message, deadline)
             except BaseException as error:
@@ -218,7 +216,7 @@ class Transport:
                 self._prepare()
             limit = self.timeout if timeout is None else timeout
             try:
-                return self.framing.unwrap(self._frame(self._road.now() + limit))
+                return self._framing.unwrap(self._frame(self._road.now() + limit))
             except BaseException as error:
                 self._failed(error, None, limit)
             finally:
@@ -231,7 +229,7 @@ class Transport:
         The data go straight into the array. ProtocolError where the length is no multiple of the item size. Framings
         other than `Line` have no blocks: TypeError.
         """
-        framing = self.framing
+        framing = self._framing
         if not isinstance(framing, Line):
             raise TypeError(f"blocks need a framing by lines, not {type(framing).__name__}")
         with self._lock:
@@ -271,7 +269,7 @@ class Transport:
             limit = self.timeout if timeout is None else timeout
             road = self._road
             deadline = road.now() + limit
-            tail = self.framing.wrap(b"")
+            tail = self._framing.wrap(b"")
             try:
                 if road.messages or len(view) < _MORE:
                     self._send(b"".join((head, view, tail)), deadline)
@@ -299,7 +297,10 @@ class Transport:
     @property
     def traffic(self) -> tuple[TrafficEntry, ...]:
         """The last 1,000 messages, oldest first, long ones shortened."""
-        return tuple(TrafficEntry(*entry) for entry in list(self._ring))
+        return tuple(
+            TrafficEntry(self._epoch + time, direction, data[:KEPT], size)
+            for time, direction, data, size in list(self._ring)
+        )
 
     @contextmanager
     def record(
@@ -322,11 +323,13 @@ class Transport:
                 plain, path, clock=self.clock, name=self.name, resource=self.resource, mask=mask, versions=versions
             )
             self._road = recorder
+            self._settle()
         try:
             yield
         finally:
             with self._lock:
                 self._road = plain
+                self._settle()
                 recorder.finish()
 
     def complain(self, error: TransportError, command: bytes | None = None) -> TransportError:
@@ -342,6 +345,28 @@ class Transport:
 
     # What follows is called with the lock held.
 
+    def _query(self, message: bytes, limit: float) -> bytes:
+        if not self._ready:
+            self._prepare()
+        deadline = self._road.now() + limit
+        try:
+            self._send(self._wrap(message), deadline)
+            if self._acknowledges:
+                self._echo(message, deadline)
+            return self._unwrap(self._frame(deadline))
+        except BaseException as error:
+            self._failed(error, message, limit)
+        finally:
+            if self.spacing:
+                self._free_at = self.clock.monotonic() + self.spacing
+
+    def _settle(self) -> None:
+        """After each change of state: whether anything must be looked after before an exchange."""
+        clean = self._opened and not self._dirty
+        self._ready = clean and not self.spacing
+        quick = self._ready and not (self._unasked or self._acknowledges or self._road.messages)
+        self._exchange = getattr(self._road, "exchange", None) if quick else None
+
     def _prepare(self) -> None:
         """Open a dirty stream again and have it checked; keep the distance to the last exchange."""
         if not self._opened:
@@ -349,7 +374,7 @@ class Transport:
         if self._dirty:
             self._connect()
             self._dirty = False
-            self._ready = not self.spacing
+            self._settle()
             if self.on_reopen is not None:
                 try:
                     self.on_reopen()
@@ -374,7 +399,7 @@ class Transport:
         if not self._unasked and (self._rest or self._road.waiting()):
             self._unexpected()
         size = len(data)
-        self._ring.append((self._wall(), _SENT, data if size <= KEPT else data[:KEPT], size))
+        self._ring.append((self._now(), _SENT, data if size <= KEPT else data[:KEPT], size))
         self._road.send(data, deadline)
 
     def _unexpected(self) -> NoReturn:
@@ -393,13 +418,13 @@ class Transport:
             frame = self._message(deadline)
         else:
             frame = self._rest = self._rest or road.receive(_FIRST, deadline)
-            size = self.framing.complete(frame)
+            size = self._framing.complete(frame)
             if size is None:
                 frame, size = self._longer(frame, deadline)
             self._rest = frame[size:]
             frame = frame[:size]
         size = len(frame)
-        self._ring.append((self._wall(), _RECEIVED, frame if size <= KEPT else frame[:KEPT], size))
+        self._ring.append((self._now(), _RECEIVED, frame if size <= KEPT else frame[:KEPT], size))
         return frame
 
     def _longer(self, frame: bytes, deadline: float) -> tuple[bytes, int]:
@@ -410,12 +435,12 @@ class Transport:
             if len(frame) > LONGEST:
                 raise ProtocolError(f"{len(frame)} bytes came without the end of a reply")
             frame += self._road.receive(_FIRST if len(frame) < _FIRST else _MORE, deadline)
-            size = self.framing.complete(frame)
+            size = self._framing.complete(frame)
         return frame, size
 
     def _message(self, deadline: float) -> bytes:
         frame = self._rest = self._road.receive(_MORE, deadline)
-        size = None if frame.startswith(b"#0") else self.framing.complete(frame)
+        size = None if frame.startswith(b"#0") else self._framing.complete(frame)
         if size is not None and size != len(frame):
             raise ProtocolError("a message holds more than one reply")
         self._rest = b""
@@ -453,7 +478,7 @@ class Transport:
         return data
 
     def _echo(self, message: bytes, deadline: float) -> None:
-        framing = self.framing
+        framing = self._framing
         if not isinstance(framing, Line) or not framing.echo:
             return
         expected = framing.echoed(message)
@@ -466,8 +491,8 @@ class Transport:
 
     def _acknowledge(self, message: bytes, deadline: float) -> None:
         self._echo(message, deadline)
-        if isinstance(self.framing, Line) and self.framing.prompt:
-            words = self.framing.unwrap(self._frame(deadline))
+        if isinstance(self._framing, Line) and self._framing.prompt:
+            words = self._framing.unwrap(self._frame(deadline))
             if words:
                 raise InstrumentError(words.decode("ascii", "backslashreplace"))
 
@@ -486,7 +511,7 @@ class Transport:
         if not isinstance(found, InstrumentError):
             found.about(received=received)
         if isinstance(found, TransportTimeout):
-            found.about(hint=_advice(received, limit, self.framing))
+            found.about(hint=_advice(received, limit, self._framing))
         found.about(instrument=self.name, resource=self.resource, command=command, traffic=self.traffic)
         if found is error:
             raise error
@@ -494,13 +519,13 @@ class Transport:
 
     def _soil(self) -> None:
         self._dirty = True
-        self._ready = False
         self._rest = b""
+        self._settle()
         self._road.close()
         self._note(Direction.CLOSED)
 
     def _note(self, direction: Direction, data: bytes = b"", size: int | None = None) -> None:
-        self._ring.append((self._wall(), direction, data[:KEPT], len(data) if size is None else size))
+        self._ring.append((self._now(), direction, data[:KEPT], len(data) if size is None else size))
 
 
 def _advice(received: bytes, limit: float, framing: Framing) -> str:

@@ -41,7 +41,8 @@ class SocketRoad:
         self.waiting: Callable[[], object] = _closed
         """Whether `receive` would come back at once: the system's own function, since every message asks it."""
         self._by_kernel = False
-        self._low = self._high = 0.0
+        self._sendall: Callable[[bytes], None] = _closed
+        self._limit_set = self._low = self._high = 0.0
 
     def open(self) -> None:
         """Connect."""
@@ -66,16 +67,17 @@ class SocketRoad:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._socket = connection
         self._recv = connection.recv
+        self._sendall = connection.sendall
         self.waiting = _readable(connection)
         self._by_kernel = _kernel_limits(connection, self.connect_timeout)
         if self._by_kernel:
             connection.settimeout(None)
-        self._low = self._high = 0.0
+        self._limit_set = self._low = self._high = 0.0
 
     def close(self) -> None:
         """Close without waiting for bytes on their way."""
         connection, self._socket = self._socket, None
-        self._recv = self.waiting = _closed
+        self._recv = self._sendall = self.waiting = _closed
         if connection is not None:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)  # a thread that hangs in receive would keep the connection alive
@@ -102,6 +104,19 @@ class SocketRoad:
                 view = view[connection.send(view) :]
         except OSError as error:
             raise _ours(error, "sending") from error
+
+    def exchange(self, data: bytes, maximum: int, limit: float) -> bytes:
+        """`send` and `receive` in one call; waits at most `limit` seconds. `Transport` takes it where there is one."""
+        if limit != self._limit_set:
+            self._set_limit(limit)
+        try:
+            self._sendall(data)
+            reply = self._recv(maximum)
+        except OSError as error:
+            raise _ours(error, "waiting for the reply") from error
+        if not reply:
+            raise ConnectionLost(_LOST, hint=_HINT)
+        return reply
 
     def receive(self, maximum: int, deadline: float) -> bytes:
         """What is there, or comes before the deadline."""
@@ -134,17 +149,20 @@ class SocketRoad:
         left = deadline - time.monotonic()
         if left <= 0:
             raise TransportTimeout("no whole reply in time")
-        if self._low <= left <= self._high:
-            return
+        if not self._low <= left <= self._high:
+            self._set_limit(left)
+
+    def _set_limit(self, seconds: float) -> None:
         if self._socket is None:
             _closed()
         if self._by_kernel:
-            limit = _timeval(left)
+            limit = _timeval(seconds)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         else:
-            self._socket.settimeout(left)
-        self._low, self._high = left * (1 - _SLACK), left * (1 + _SLACK)
+            self._socket.settimeout(seconds)
+        self._limit_set = seconds
+        self._low, self._high = seconds * (1 - _SLACK), seconds * (1 + _SLACK)
 
 
 def _ours(error: OSError, action: str) -> TransportError:
