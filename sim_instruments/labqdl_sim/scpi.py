@@ -74,6 +74,8 @@ ERROR_TEXTS: dict[int, str] = {
 OPC, RQC, QYE, DDE, EXE, CME, URQ, PON = (1 << bit for bit in range(8))
 """Bits of the standard event status register."""
 
+_PLANS = 2000  # messages of one query without arguments that a twin remembers
+
 
 @dataclass(frozen=True, slots=True)
 class _Command:
@@ -363,6 +365,8 @@ class ScpiTwin(Twin):
         self.sre = 0
         self.status = {name: Register() for name in self.registers}
         self._opc_at: float | None = None
+        self._known: dict[bytes, bytes] = {}
+        self._plans: dict[bytes, tuple[Callable[..., Any], tuple[int, ...], tuple[str, ...]]] = {}
         super().__init__(*arguments, **keywords)
 
     # What an instrument overrides
@@ -471,6 +475,10 @@ class ScpiTwin(Twin):
 
     # Messages
 
+    def known(self, data: bytes) -> bytes | None:
+        """A message of one query that was asked before."""
+        return self._known.get(data)
+
     def split(self, session: Session, end: bool) -> bytes | None:
         """The next complete message."""
         buffer = session.buffer
@@ -482,12 +490,24 @@ class ScpiTwin(Twin):
                 return None
             at = len(buffer)
         message = bytes(memoryview(buffer)[:at])
+        if len(buffer) == at + 1 and message in self._plans:
+            self._known[bytes(buffer)] = message
         del buffer[: at + 1]
         session.scanned = session.needed = 0
         return message
 
     def execute(self, message: bytes) -> bytes | None:
         """Carry out one message."""
+        plan = self._plans.get(message)
+        if plan is not None:
+            run, suffixes, names = plan
+            try:
+                if names:
+                    self._check_suffixes(names, suffixes)
+                answer = run(self, suffixes, [])
+            except ScpiError as error:
+                answer = self.refuse(error)
+            return self.acknowledge if answer is None else self.render(answer) + self.reply_terminator
         replies: list[bytes] = []
         path = ""
         for unit in divide(message, b";"):
@@ -525,15 +545,16 @@ class ScpiTwin(Twin):
             full = header[1:]
         else:
             full = path + header
+        absolute = len(full) == len(header) or header[0] == ":"
         found = self._tree.find(full)
         if found is None:
             raise ScpiError(-113 if header.rstrip("?").replace(":", "").replace("*", "").isalnum() else -102)
         if header[0] != "*":
             path = full[: full.rfind(":") + 1]
         target, suffixes, names = found
-        for name, value in zip(names, suffixes, strict=True):
-            if not self.suffix_allowed(name, value):
-                raise ScpiError(-114)
+        self._check_suffixes(names, suffixes)
+        if absolute and len(parts) == 1 and header[-1] == "?" and len(self._plans) < _PLANS:
+            self._plans[unit] = (target.run, suffixes, names)  # whoever asks once asks again
         tokens = [trim(token) for token in divide(parts[1], b",")] if len(parts) > 1 else []
         try:
             answer = target.run(self, suffixes, tokens)
@@ -542,6 +563,11 @@ class ScpiTwin(Twin):
                 raise
             answer = self.refuse(error)
         return (None if answer is None else self.render(answer)), path
+
+    def _check_suffixes(self, names: tuple[str, ...], suffixes: tuple[int, ...]) -> None:
+        for name, value in zip(names, suffixes, strict=True):
+            if not self.suffix_allowed(name, value):
+                raise ScpiError(-114)
 
     def render(self, answer: Any) -> bytes:
         """What a query returned, as bytes."""

@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import serial
-from serial.serialutil import PortNotOpenError, SerialBase, SerialException
+from serial.serialutil import PortNotOpenError, SerialBase, SerialException, to_bytes
 
 from labqdl.errors import InputError
 from labqdl_sim.routes.serial_url import find
 from labqdl_sim.twin import Session
 
 
-class Serial(SerialBase):  # type: ignore[misc]
+class Serial(SerialBase):
     """A serial port whose cable ends in a twin. A read that waits costs time on the bench's clock only."""
+
+    _port: Any  # what the base class keeps its settings in
+    _baudrate: int
+    _timeout: float | None
 
     _session: Session | None = None
 
@@ -89,7 +92,7 @@ class Serial(SerialBase):  # type: ignore[misc]
         session = self._live()
         if session.lost is not None:
             raise SerialException("device disconnected")
-        sent = serial.to_bytes(data)
+        sent = to_bytes(data)
         session.feed(sent)
         return len(sent)
 

@@ -100,7 +100,9 @@ class Rfc2217Server(Listener):
         outlet = _Escaped(connection)
         quiet = logging.getLogger("labqdl_sim.rfc2217")
         quiet.propagate = False
-        outlet.manager = rfc2217.PortManager(_Line(session), outlet, quiet)
+        line: Any = _Line(session)
+        channel: Any = outlet
+        outlet.manager = rfc2217.PortManager(line, channel, quiet)
         try:
             while True:
                 timeout = send_ready(outlet, session)

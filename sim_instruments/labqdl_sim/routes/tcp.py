@@ -132,13 +132,16 @@ class SocketServer(Listener):
                     data = connection.recv(_CHUNK)
                 except (TimeoutError, BlockingIOError):
                     continue
-                if not data:
-                    if session.lost == "reset":
-                        reset(connection)
+                if not data and not was_dropped(session):
                     return
                 session.feed(data)
         finally:
             session.close()
+
+
+def was_dropped(session: Session) -> bool:
+    """Whether the instrument ended the conversation, and not the other side."""
+    return session.lost is not None
 
 
 def wake(connection: socket.socket) -> None:

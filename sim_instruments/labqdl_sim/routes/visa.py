@@ -62,9 +62,16 @@ _SERIAL: dict[ResourceAttribute, Any] = {
 
 
 class _Open:
-    """An open resource: session of the twin and attributes. `timeout` in s follows the attribute."""
+    """An open resource: session of the twin and attributes.
 
-    __slots__ = ("attributes", "enabled", "events", "handlers", "locked", "name", "serial", "session", "stream")
+    `timeout` (s), `stop` (the byte that ends a read, if any), `sends_end` and `ended` (reads know END) follow from the
+    attributes; to look those up in every read would cost more than the twin's answer.
+    """
+
+    __slots__ = (
+        "attributes", "enabled", "ended", "events", "handlers", "locked", "name", "sends_end", "serial", "session",
+        "stop", "stream", "timeout",
+    )  # fmt: skip
 
     def __init__(self, name: str, parsed: rname.ResourceName, session: Session, access: int) -> None:
         kind = parsed.interface_type_const
@@ -88,6 +95,19 @@ class _Open:
             self.attributes[ResourceAttribute.suppress_end_enabled] = constants.VI_TRUE
             self.attributes[ResourceAttribute.tcpip_nodelay] = constants.VI_TRUE
             self.attributes[ResourceAttribute.tcpip_keepalive] = constants.VI_FALSE
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Derive what reads and writes need from the attributes."""
+        attributes = self.attributes
+        by_character = bool(attributes[ResourceAttribute.termchar_enabled])
+        if self.serial:
+            end_in = attributes[ResourceAttribute.asrl_end_in]
+            by_character = by_character or end_in == constants.SerialTermination.termination_char
+        self.stop: int | None = int(attributes[ResourceAttribute.termchar]) if by_character else None
+        self.timeout = _seconds(attributes[ResourceAttribute.timeout_value])
+        self.ended = not self.stream or not attributes[ResourceAttribute.suppress_end_enabled]
+        self.sends_end = not self.stream and bool(attributes[ResourceAttribute.send_end_enabled])
 
 
 class SimVisaLibrary(highlevel.VisaLibraryBase):
@@ -211,17 +231,22 @@ class SimVisaLibrary(highlevel.VisaLibraryBase):
 
     def write(self, session: Any, data: bytes) -> tuple[int, StatusCode]:
         """viWrite; END goes with the last byte on message roads."""
-        refused = self._refused(session)
-        if refused is not None:
-            return 0, self.handle_return_value(session, refused)
-        opened = self._opened[session]
-        end = not opened.stream and bool(opened.attributes[ResourceAttribute.send_end_enabled])
-        opened.session.feed(data, end)
-        if opened.session.lost is not None and not opened.session.replies:
-            return len(data), self.handle_return_value(session, _SUCCESS)  # who writes does not notice yet
+        opened = self._opened.get(session)
+        if opened is None or self._owners or opened.session.lost is not None:
+            refused = self._refused(session)
+            if refused is not None:
+                return 0, self.handle_return_value(session, refused)
+        assert opened is not None
+        opened.session.feed(data, opened.sends_end)
         if opened.enabled:
             self._notice(session, opened)
-        return len(data), self.handle_return_value(session, _SUCCESS)
+        return len(data), self._succeeded(session)  # who writes does not notice yet that the line is dead
+
+    def _succeeded(self, session: Any) -> StatusCode:
+        """`handle_return_value` for plain success, without its detours."""
+        self._last_status = _SUCCESS
+        self._last_status_in_session[session] = _SUCCESS
+        return _SUCCESS
 
     def read(self, session: Any, count: int) -> tuple[bytes, StatusCode]:
         """viRead: up to `count` bytes, the termination character or END, or VI_ERROR_TMO after the timeout."""
@@ -232,20 +257,23 @@ class SimVisaLibrary(highlevel.VisaLibraryBase):
             refused = self._refused(session)
             if refused == StatusCode.error_resource_locked:
                 return b"", self.handle_return_value(session, refused)
-        attributes = opened.attributes
         talk = opened.session
         clock = self.bench.clock
-        timeout = _seconds(attributes[ResourceAttribute.timeout_value])
-        deadline = clock.monotonic() + timeout
-        stop = self._stop(opened)
-        ended = not opened.stream or not attributes[ResourceAttribute.suppress_end_enabled]
+        now = clock.monotonic()
+        stop = opened.stop
+        if not opened.stream:
+            with self.bench.lock:
+                whole = talk.read_whole(count, stop, now)
+            if whole is not None:
+                return whole, self._succeeded(session)
+        deadline = now + opened.timeout
         parts: list[bytes | memoryview] = []
         wanted = count
         while True:
             if not talk.replies:
                 if talk.lost is not None:
                     return b"", self.handle_return_value(session, StatusCode.error_connection_lost)
-                if parts and opened.stream and ended and not opened.serial:
+                if parts and opened.stream and opened.ended and not opened.serial:
                     return b"".join(parts), self.handle_return_value(session, _SUCCESS)
                 talk.unanswered()
                 return self._timed_out(session, deadline)
@@ -270,15 +298,6 @@ class SimVisaLibrary(highlevel.VisaLibraryBase):
                 return b"".join(parts), self.handle_return_value(session, _SUCCESS)
             if wanted <= 0:
                 return b"".join(parts), self.handle_return_value(session, StatusCode.success_max_count_read)
-
-    def _stop(self, opened: _Open) -> int | None:
-        """The byte that ends a read, if any does."""
-        attributes = opened.attributes
-        by_character = attributes[ResourceAttribute.termchar_enabled]
-        if opened.serial:
-            end_in = attributes[ResourceAttribute.asrl_end_in]
-            by_character = by_character or end_in == constants.SerialTermination.termination_char
-        return int(attributes[ResourceAttribute.termchar]) if by_character else None
 
     def _timed_out(self, session: Any, deadline: float) -> tuple[bytes, StatusCode]:
         clock = self.bench.clock
@@ -385,6 +404,7 @@ class SimVisaLibrary(highlevel.VisaLibraryBase):
         if attribute not in opened.attributes:
             return self.handle_return_value(session, StatusCode.error_nonsupported_attribute)
         opened.attributes[attribute] = attribute_state
+        opened.refresh()
         if attribute == ResourceAttribute.asrl_baud_rate:
             opened.session.baud = int(attribute_state)
         return self.handle_return_value(session, _SUCCESS)
@@ -394,7 +414,7 @@ class SimVisaLibrary(highlevel.VisaLibraryBase):
     def enable_event(self, session: Any, event_type: Any, mechanism: Any, context: None = None) -> StatusCode:
         """viEnableEvent, service requests only."""
         if event_type != EventType.service_request:
-            return self.handle_return_value(session, StatusCode.error_nonsupported_event)
+            return self.handle_return_value(session, StatusCode.error_invalid_event)
 
         def enable(opened: _Open) -> None:
             opened.enabled[int(event_type)] = int(mechanism)

@@ -49,7 +49,7 @@ class ZmqServer:
         poller.register(self._stopped, self._zmq.POLLIN)
         while True:
             waits = [wait for client in list(self._sessions) if (wait := self._send_ready(client)) is not None]
-            events = dict(poller.poll(min(waits) * 1000 + 1 if waits else None))
+            events = dict(poller.poll(int(min(waits) * 1000) + 1 if waits else None))
             if self._stopped in events:
                 break
             if self._socket in events:

@@ -49,7 +49,7 @@ class ThorlabsPM100(ScpiTwin):
         self.last: float | None = None
         self.zeroing_until = -math.inf
 
-    def _head(self, *_: int) -> tuple[int, int, tuple[float, float], float, float, float]:
+    def _head(self) -> tuple[int, int, tuple[float, float], float, float, float]:
         return _SENSORS.get(self.sensor, (0, 0, (400.0, 2000.0), 1.0, 0.0, 0.0))
 
     def _wavelengths(self, *_: int) -> tuple[float, float]:
@@ -84,7 +84,7 @@ class ThorlabsPM100(ScpiTwin):
     @upper.check
     def _next_range(self, value: float) -> float:
         full_scales = [current / self._head()[3] for current in _RANGES]
-        return next(scale for scale in full_scales if scale >= value * (1 - 1e-9))
+        return min(scale for scale in full_scales if scale >= value * (1 - 1e-9))
 
     @upper.changed
     def _manual(self, value: float) -> None:
