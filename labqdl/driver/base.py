@@ -23,6 +23,7 @@ from labqdl.instruments import (
     SettingsChanged,
     Settle,
 )
+from labqdl.safety.stack import process_guard
 from labqdl.transport import Framing, Line, RoadOptions, Transport, road_for
 
 _SHARERS: WeakKeyDictionary[Transport, list[Driver]] = WeakKeyDictionary()
@@ -73,6 +74,8 @@ class Driver(Instrument):
         options: RoadOptions | None = None,
     ) -> None:
         super().__init__(name or type(self).__name__, clock=clock)
+        self.guard = process_guard()
+        self.road_options = options
         if isinstance(resource, Transport):
             self.transport = resource
         else:

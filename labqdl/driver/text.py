@@ -14,6 +14,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any, ClassVar, Generic, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 from labqdl.driver.base import Driver
 from labqdl.driver.wire import SI, Wire
@@ -188,7 +189,8 @@ class Float(TextQuantity[float]):
     Parameters
     ----------
     wire:
-        Conversion between the number on the wire and SI.
+        Conversion between the number on the wire and SI; or a function of the part that gives it, for instruments
+        whose unit can be switched.
     form:
         How the number is written: a format specification.
     suffix:
@@ -205,7 +207,7 @@ class Float(TextQuantity[float]):
         *,
         unit: str,
         doc: str = "",
-        wire: Wire = SI,
+        wire: Wire | Callable[[Any], Wire] = SI,
         form: str = ".9g",
         suffix: str = "",
         field: int | None = None,
@@ -240,15 +242,73 @@ class Float(TextQuantity[float]):
         number = number_in(reply, self.suffix, self.field)
         if abs(number) > NOT_A_NUMBER:
             raise NotAValue(f"{part.instrument.name}: {part.path(self.name)} has no value now (reply {reply!r})")
-        return self.wire.to_si(number)
+        return self.wire_of(part).to_si(number)
 
     def form(self, value: float, part: Part) -> str:
         """The number on the wire."""
-        return format(self.wire.from_si(value), self.format)
+        return format(self.wire_of(part).from_si(value), self.format)
 
     def rounded(self, part: Part, value: float) -> float:
         """The value of the digits on the wire."""
-        return self.wire.to_si(float(format(self.wire.from_si(value), self.format)))
+        return self.wire_of(part).to_si(float(self.form(value, part)))
+
+    def wire_of(self, part: Part) -> Wire:
+        """The conversion for a part."""
+        return self.wire(part) if callable(self.wire) else self.wire
+
+
+class Switched(Float):
+    """A number whose unit can be switched at the front panel: it is asked for each time, and stays as it is.
+
+    Parameters
+    ----------
+    unit_query:
+        Template of the query for the unit.
+    wires:
+        For each reply to it, the conversion.
+    """
+
+    def __init__(
+        self,
+        get: str,
+        set: str | None = None,
+        *,
+        unit_query: str,
+        wires: Mapping[str, Wire],
+        unit: str,
+        doc: str = "",
+        form: str = ".9g",
+        limits: InputLimits = None,
+        done: Completion = IMMEDIATE,
+    ) -> None:
+        self._now: WeakKeyDictionary[Part, Wire] = WeakKeyDictionary()
+        super().__init__(get, set, unit=unit, doc=doc, wire=self._now.__getitem__, form=form, limits=limits, done=done)
+        self.unit_query = unit_query
+        self.wires = wires
+
+    def _ask_unit(self, part: Part) -> None:
+        command = self.unit_query.format(**fields(part))
+        reply = talker(part).ask(command)
+        wire = self.wires.get(reply.lstrip("+"))
+        if wire is None:
+            raise talker(part).wrong_reply(command, reply, " or ".join(self.wires))
+        self._now[part] = wire
+
+    def fetch(self, part: Part) -> float:
+        """Ask for the unit, then for the number."""
+        with part.instrument.exclusive():
+            self._ask_unit(part)
+            return super().fetch(part)
+
+    def store(self, part: Part, value: float) -> None:
+        """Ask for the unit, then set."""
+        with part.instrument.exclusive():
+            self._ask_unit(part)
+            super().store(part, value)
+
+    def commands(self) -> Iterable[str]:
+        """With the query for the unit."""
+        return [*super().commands(), self.unit_query]
 
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -443,13 +503,19 @@ class Choice(TextQuantity[E], Generic[E]):
         return self.words[value][0]
 
 
+_USUAL_ON, _USUAL_OFF = ("1", "+1", "ON"), ("0", "+0", "OFF")
+
+
 class Bool(TextQuantity[bool]):
     """A switch.
 
     Parameters
     ----------
     on, off:
-        The words that are sent; replies may also be one of `replies_on`, `replies_off`.
+        The words that are sent.
+    replies_on, replies_off:
+        More words that replies may use. With the usual words (1 and 0, ON and OFF) replies may use any of them; with
+        others, or with 0 for on, only what is said here.
     """
 
     def __init__(
@@ -459,8 +525,8 @@ class Bool(TextQuantity[bool]):
         *,
         on: str = "1",
         off: str = "0",
-        replies_on: tuple[str, ...] = ("1", "+1", "ON"),
-        replies_off: tuple[str, ...] = ("0", "+0", "OFF"),
+        replies_on: tuple[str, ...] = (),
+        replies_off: tuple[str, ...] = (),
         doc: str = "",
         energises: bool = False,
         done: Completion = IMMEDIATE,
@@ -468,8 +534,12 @@ class Bool(TextQuantity[bool]):
     ) -> None:
         super().__init__(bool, get, set, doc=doc, energises=energises, done=done, read_only=read_only)
         self.on, self.off = on, off
-        self._meaning = {word.casefold(): False for word in (off, *replies_off)}
-        self._meaning |= {word.casefold(): True for word in (on, *replies_on)}
+        usual = on in _USUAL_ON and off in _USUAL_OFF
+        self._meaning = {word.casefold(): False for word in (off, *replies_off, *(_USUAL_OFF if usual else ()))}
+        means_on = {word.casefold(): True for word in (on, *replies_on, *(_USUAL_ON if usual else ()))}
+        if self._meaning.keys() & means_on.keys():
+            raise ValueError(f"a reply cannot mean on and off: {sorted(self._meaning.keys() & means_on.keys())}")
+        self._meaning |= means_on
 
     @property
     def expected(self) -> str:
