@@ -87,6 +87,7 @@ class TektronixMSO(ScpiInstrument, Digitizer):
     sheet = "scope_tektronix_mso56"
     identity_pattern = r"(?i)tektronix (MSO|LPD)[456][468]"
     error_query = "EVM?"
+    base_commands = ("*IDN?", "EVM?", "*OPC?")
     no_error = frozenset({0, 1})
     timeout = 10.0
     left_out: ClassVar = {
@@ -301,9 +302,9 @@ class TektronixMSO(ScpiInstrument, Digitizer):
             For an input that is not shown (the instrument would not answer), and for an envelope.
         """
         with self.exclusive():
-            points = self.prepare(channel)
-            if not self._inputs[channel].enabled:
+            if channel in self.channels() and not self._inputs[channel].enabled:
                 raise NotAValue(f"{self.name}: input {channel} is not enabled and has no record")
+            points = self.prepare(channel)
             if self.ask("WFMO:PT_F?").upper() != "Y":
                 raise NotAValue(f"{self.name}: the record is an envelope and has no single voltages")
             start, interval = self._start()
