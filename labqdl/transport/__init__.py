@@ -14,7 +14,7 @@ from labqdl.transport.errors import (
     TransportError,
     TransportTimeout,
 )
-from labqdl.transport.framing import Fixed, Framing, Line, block_header
+from labqdl.transport.framing import Fixed, Framing, Line, Whole, block_header
 from labqdl.transport.gather import gather
 from labqdl.transport.resource import Resource, RoadOptions, parse, road_for
 from labqdl.transport.road import Road
@@ -36,6 +36,7 @@ __all__ = [
     "Transport",
     "TransportError",
     "TransportTimeout",
+    "Whole",
     "block_header",
     "gather",
     "parse",

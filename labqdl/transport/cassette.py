@@ -120,6 +120,7 @@ def recording(
         "instrument": name,
         "resource": _masked(resource.encode(), mask).decode(errors="replace"),
         "messages": road.messages,
+        "alternates": bool(getattr(road, "alternates", False)),
         "versions": {"labqdl": _own_version(), **(versions or {})},
         "masked": len(mask),
     }
@@ -145,6 +146,7 @@ class RecordingRoad:
 
     def __init__(self, road: Road, file: TextIO, clock: Clock, mask: tuple[bytes, ...]) -> None:
         self.messages = road.messages
+        self.alternates = bool(getattr(road, "alternates", False))
         self.in_process: bool = getattr(road, "in_process", False)
         self.now = road.now
         self._road = road
@@ -244,6 +246,7 @@ class CassetteRoad:
     def __init__(self, cassette: Cassette) -> None:
         self.cassette = cassette
         self.messages = cassette.messages
+        self.alternates = bool(cassette.head.get("alternates", False))
         self.in_process = True
         self.now = SystemClock().monotonic
         self._index = 0

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Self
 
 from labqdl.errors import LabqdlError
-from labqdl.transport.traffic import TrafficEntry, readable
+from labqdl.transport.traffic import SHOWN_BYTES, TrafficEntry, readable
 
 SHOWN_ENTRIES = 6
 """Entries of the traffic that a message ends with."""
@@ -91,7 +91,7 @@ class TransportError(LabqdlError):
             text += f"; command: {readable(self.command) or '(none)'}"
         if self.received is not None:
             text += f"; received so far: {readable(self.received) or 'nothing'}"
-            if len(self.received) > len(self.received[:60]):
+            if len(self.received) > SHOWN_BYTES:
                 text += f"... ({len(self.received)} bytes)"
         if self.hint:
             text += f". {self.hint}"
@@ -182,7 +182,7 @@ def translation(error: Exception, action: str) -> TransportError | None:
         if name in _VISA_TIMEOUTS:
             return TransportTimeout(f"no reply in time while {action}")
         kind = ConnectionLost if name in _VISA_LOST else ProtocolError
-        return kind(f"VISA says {name} while {action}: {error.description}")
+        return kind(f"VISA says {name} while {action}: {str(error.description).rstrip('.')}")
     if isinstance(error, UnicodeError):
         return ProtocolError(f"the bytes are no text: {error}")
     if isinstance(error, ConnectionRefusedError):

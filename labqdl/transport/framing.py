@@ -156,6 +156,28 @@ class Fixed:
         return frame
 
 
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Messages as the road carries them, without terminator: for roads of messages (ZeroMQ)."""
+
+    @property
+    def end(self) -> int | None:
+        """None: the road knows the end."""
+        return None
+
+    def wrap(self, message: bytes) -> bytes:
+        """The message itself."""
+        return message
+
+    def complete(self, buffer: bytes) -> int | None:
+        """None: a stream has no messages, and on a road of messages nobody needs to know."""
+        return None
+
+    def unwrap(self, frame: bytes) -> bytes:
+        """The frame itself."""
+        return frame
+
+
 def block_header(buffer: bytes) -> tuple[int, int] | None:
     r"""(length of the header, length of the data) of a definite block `#<digits><length><data>` at the buffer's start.
 

@@ -18,6 +18,9 @@ class Road(Protocol):
     messages:
         True where one `receive` gives one message up to its END (VISA INSTR, ZeroMQ); False on a stream of bytes.
 
+    A road may have two more things. `alternates`, true where every message is answered, if only by an empty one
+    (ZeroMQ): `Transport.write` then takes the answer. `exchange(data, maximum, limit)`: send and receive in one call.
+
     A road whose other end lives and dies with this process (a script, a cassette, a simulated instrument) may say so
     with an attribute `in_process = True`: then no watchdog has to reach it. Roads that say nothing lead outside.
     """

@@ -102,7 +102,8 @@ class Transport:
         self._ready = False  # open, clean, and free to send at any time
         self._free_at = 0.0
         self._rest = b""  # received and not yet given to anybody
-        self._acknowledges = isinstance(framing, Line) and (framing.echo or bool(framing.prompt))
+        self._alternates = bool(getattr(road, "alternates", False))
+        self._acknowledges = self._alternates or (isinstance(framing, Line) and (framing.echo or bool(framing.prompt)))
         self._exchange: Callable[[bytes, int, float], bytes] | None = None
         self._now = road.now
         self._epoch = self.clock.wall() - road.now()
@@ -192,7 +193,8 @@ class Transport:
     def write(self, message: bytes, *, timeout: float | None = None) -> None:
         """Send a message that has no reply. Where the framing has an echo or a prompt, wait for it.
 
-        InstrumentError where an instrument with a prompt answers with words all the same.
+        Where the framing has a prompt, or every message is answered (ZeroMQ), an answer that is not empty is an
+        InstrumentError with its words; use `query` where a setting is answered by its value.
         """
         with self._lock:
             if not self._ready:
@@ -491,7 +493,7 @@ class Transport:
 
     def _acknowledge(self, message: bytes, deadline: float) -> None:
         self._echo(message, deadline)
-        if isinstance(self._framing, Line) and self._framing.prompt:
+        if self._alternates or (isinstance(self._framing, Line) and self._framing.prompt):
             words = self._framing.unwrap(self._frame(deadline))
             if words:
                 raise InstrumentError(words.decode("ascii", "backslashreplace"))

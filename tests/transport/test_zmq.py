@@ -11,7 +11,16 @@ from typing import Any
 import pytest
 
 from labqdl.errors import InputError
-from labqdl.transport import ConnectionLost, Line, Transport, TransportTimeout, road_for
+from labqdl.transport import (
+    ConnectionLost,
+    Framing,
+    InstrumentError,
+    Line,
+    Transport,
+    TransportTimeout,
+    Whole,
+    road_for,
+)
 from tests.transport.servers import WAIT, Server, echoing
 
 SHORT = 0.1
@@ -47,8 +56,8 @@ def replying(answer: Callable[[bytes], bytes | None]) -> Iterator[str]:
         context.destroy(linger=0)
 
 
-def opened(resource: str) -> Transport:
-    transport = Transport(road_for(resource), Line(), name="counter", resource=resource, timeout=WAIT)
+def opened(resource: str, framing: Framing | None = None) -> Transport:
+    transport = Transport(road_for(resource), framing or Line(), name="counter", resource=resource, timeout=WAIT)
     transport.open()
     return transport
 
@@ -76,6 +85,25 @@ def test_a_request_without_reply_does_not_jam_the_next() -> None:
             with pytest.raises(TransportTimeout):
                 transport.query(b"MUTE", timeout=SHORT)
             assert transport.query(b"A") == b"A"
+
+
+def test_every_message_is_answered_and_an_answer_may_be_empty() -> None:
+    answers = {b"SET 1": b"", b"SET 2": b"", b"SET 99": b"SCPI_ERR_RANGE", b"X?": b"7"}
+    seen: list[bytes] = []
+
+    def answer(message: bytes) -> bytes:
+        seen.append(message)
+        return answers[message]
+
+    with replying(answer) as resource, opened(resource, Whole()) as transport:
+        transport.write(b"SET 1")
+        transport.write(b"SET 2")
+        assert transport.query(b"X?") == b"7"
+        with pytest.raises(InstrumentError, match="SCPI_ERR_RANGE"):
+            transport.write(b"SET 99")
+        assert not transport.is_dirty
+        assert transport.query(b"SET 1") == b""
+    assert seen == [b"SET 1", b"SET 2", b"X?", b"SET 99", b"SET 1"]
 
 
 def test_nobody_listens() -> None:

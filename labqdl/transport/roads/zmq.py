@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from labqdl.errors import InputError
-from labqdl.transport.errors import ConnectionLost, TransportTimeout, translated
+from labqdl.transport.errors import ConnectionLost, ProtocolError, TransportTimeout, translated
 
 
 class ZmqRoad:
@@ -19,6 +19,7 @@ class ZmqRoad:
     """
 
     messages = True
+    alternates = True
     now = staticmethod(time.monotonic)
 
     def __init__(self, host: str, port: int, *, connect_timeout: float = 5.0) -> None:
@@ -27,7 +28,6 @@ class ZmqRoad:
         self.connect_timeout = connect_timeout
         self._context: Any = None
         self._socket: Any = None
-        self._rest = b""
 
     def open(self) -> None:
         """See that somebody listens, and make the socket."""
@@ -48,7 +48,6 @@ class ZmqRoad:
             self._socket.setsockopt(zmq.LINGER, 0)
             host = f"[{self.host}]" if ":" in self.host else self.host
             self._socket.connect(f"tcp://{host}:{self.port}")
-        self._rest = b""
 
     def close(self) -> None:
         """Throw socket and context away."""
@@ -71,26 +70,25 @@ class ZmqRoad:
             connection.send(data)
 
     def receive(self, maximum: int, deadline: float) -> bytes:
-        """One message, which may be empty (a set was accepted); what exceeds `maximum` is given by the next call."""
-        if not self._rest:
-            connection = self._opened()
-            with translated("waiting for the reply"):
-                if not connection.poll(self._left(deadline), 1):  # POLLIN
-                    self._knock(0.5)
-                    raise TransportTimeout("no whole reply in time")
-                self._rest = b"".join(connection.recv_multipart())
-        data, self._rest = self._rest[:maximum], self._rest[maximum:]
-        return data
+        """One message as a whole; it may be empty."""
+        connection = self._opened()
+        with translated("waiting for the reply"):
+            if not connection.poll(self._left(deadline), 1):  # POLLIN
+                self._knock(0.5)
+                raise TransportTimeout("no whole reply in time")
+            return b"".join(connection.recv_multipart())
 
     def receive_into(self, view: memoryview, deadline: float) -> int:
         """The same into a buffer."""
         data = self.receive(len(view), deadline)
+        if len(data) > len(view):
+            raise ProtocolError(f"a message of {len(data)} bytes for {len(view)} that were expected")
         view[: len(data)] = data
         return len(data)
 
     def waiting(self) -> bool:
         """Never: a REQ socket takes one reply for one request."""
-        return bool(self._rest)
+        return False
 
     def _opened(self) -> Any:
         if self._socket is None:
