@@ -98,6 +98,7 @@ CALLS: dict[str, Callable[[TektronixMSO], None]] = {
     ),
     "curve of five points, two bytes each": record,
     "set-up of a transfer and a single acquisition": capture,
+    "acquiring, then over": lambda scope: scope.wait(1.0),
     "event of an unknown command": unknown_command,
 }
 NOT_DRIVEN = {
@@ -144,12 +145,8 @@ def test_inputs_and_rates_by_the_model(model: str, count: int, rate: float) -> N
 
 @given(arrays(np.int16, 5), st.floats(1e-6, 1), st.integers(-30000, 30000), st.floats(-10, 10))
 def test_scaling_there_and_back(codes: np.ndarray[Any, Any], step: float, middle: int, zero: float) -> None:
-    state = TRANSFER | {
-        b"WFMO:YMU?\n": b"%r\n" % step,
-        b"WFMO:YOF?\n": b"%d\n" % middle,
-        b"WFMO:YZE?\n": b"%r\n" % zero,
-    }
-    scope, transport = opened((b"CURV?\n", curve(codes)), state=state)
+    scaling = {b"WFMO:YMU?\n": b"%r\n" % step, b"WFMO:YOF?\n": b"%d\n" % middle, b"WFMO:YZE?\n": b"%r\n" % zero}
+    scope, transport = opened((b"CURV?\n", curve(codes)), state=TRANSFER | scaling)
     volts = scope.fetch(1).volts
     np.testing.assert_array_equal(np.rint((volts - zero) / step + middle), codes)
     transport.finish()
