@@ -58,18 +58,29 @@ class Prefixed:
 
 
 class Delimited:
-    """Frames from a start byte to an end byte, both included; what stands before a start byte is dropped."""
+    """Frames from a start byte to an end byte, both included; what stands before a start byte is dropped.
 
-    def __init__(self, start: bytes, stop: bytes) -> None:
+    `restart`: the start byte never stands inside a frame (it is escaped), so that a second one begins a new frame.
+    `limit`: a frame that is not over after so many bytes is dropped.
+    """
+
+    def __init__(self, start: bytes, stop: bytes, *, restart: bool = False, limit: int = 1 << 16) -> None:
         self._start = start
         self._stop = stop
+        self._restart = restart
+        self._limit = limit
 
     def measure(self, buffer: bytearray) -> int:
         """See `Framer`."""
         start = buffer.find(self._start)
         if start:
             return -(len(buffer) if start < 0 else start)
-        return buffer.find(self._stop, 1) + 1
+        length = buffer.find(self._stop, 1) + 1
+        if self._restart:
+            again = buffer.rfind(self._start, 1, length or len(buffer))
+            if again > 0:
+                return -again
+        return -len(buffer) if not length and len(buffer) > self._limit else length
 
 
 def frame(*opcodes: Hashable) -> Callable[[F], F]:

@@ -86,6 +86,8 @@ class Number(Kind[float]):
                     return float(int(token[2:], base))
                 except ValueError:
                     raise ScpiError(-120) from None
+                except OverflowError:
+                    raise ScpiError(-222) from None
             word = token.upper()
             if word in (b"INF", b"INFINITY", b"+INF"):
                 return math.inf
@@ -93,9 +95,9 @@ class Number(Kind[float]):
                 return -math.inf
             raise ScpiError(-120 if token[:1] in b"+-.0123456789" and token else -104)
         mantissa, exponent, suffix = match.groups()
-        power = int(exponent or 0)
-        if abs(power) > 32000:
+        if len(exponent or b"") > 6 or abs(int(exponent or 0)) > 32000:
             raise ScpiError(-123)
+        power = int(exponent or 0)
         if suffix:
             return self._with_unit(mantissa.decode(), power, suffix.decode().upper())
         return float(f"{mantissa.decode()}e{power}")
@@ -106,7 +108,10 @@ class Number(Kind[float]):
         if suffix == self.unit:
             return float(f"{mantissa}e{power}")
         if suffix == "DBM" and self._base == "W":
-            return 10 ** (float(f"{mantissa}e{power}") / 10 - 3 - self._power)
+            level = float(f"{mantissa}e{power}") / 10 - 3 - self._power
+            if level > 300:
+                raise ScpiError(-222)
+            return float(10**level)
         base, prefix = _split_unit(suffix)
         if base == "W" and self.unit == "DBM":
             watts = float(f"{mantissa}e{power + prefix}")
@@ -185,7 +190,7 @@ class Boolean(Kind[bool]):
         match = _NUMBER.match(token)
         if match is None or match[3]:
             raise ScpiError(-104 if token[:1] in b"\"'#" else -224)
-        return round(float(token)) != 0
+        return abs(Number().parse(twin, token)) > 0.5
 
     def show(self, twin: ScpiTwin, value: bool) -> str:
         """The value in a reply."""

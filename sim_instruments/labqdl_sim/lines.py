@@ -105,6 +105,8 @@ class LineTwin(Twin):
         The line comes back with its terminator before the reply; the prompt comes behind every line.
     keywords, ignore_case:
         Manual notation in templates; letters in any case.
+    line_limit:
+        Longer lines overrun the input buffer: they are dropped without an answer.
     """
 
     roads = ("serial",)
@@ -116,6 +118,7 @@ class LineTwin(Twin):
     prompt: bytes = b""
     keywords: bool = False
     ignore_case: bool = True
+    line_limit: int = 4000
 
     _table: ClassVar[list[tuple[re.Pattern[str], dict[str, Any], str]]] = []
 
@@ -145,11 +148,13 @@ class LineTwin(Twin):
         while buffer:
             at = min((i for i in (buffer.find(bytes([stop])) for stop in self.terminators) if i >= 0), default=-1)
             if at < 0 and not end:
+                if len(buffer) > 2 * self.line_limit:
+                    del buffer[self.line_limit + 1 : -1]  # too long already, and still so when its end comes
                 return None
             size = len(buffer) if at < 0 else at
             message = bytes(buffer[: size + 1])
             del buffer[: size + 1]
-            if message.strip():
+            if message.strip() and len(message) <= self.line_limit + 1:
                 return message
         return None
 
