@@ -7,6 +7,8 @@ import threading
 
 from hypothesis import HealthCheck, settings
 
+from labqdl.safety import set_process_guard
+
 # Repeatable, and no judgement on speed: the machine may be busy with another worker. New examples are looked for with
 # `pytest --hypothesis-profile=default`.
 settings.register_profile(
@@ -17,3 +19,6 @@ settings.load_profile("repeatable")
 # A runner that starts the tests in the background hands down an ignored Ctrl-C; the tests of stopping need a real one.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Drivers under test stand in no script: what they switch on is the test's own business, and no watchdog's.
+set_process_guard(None)

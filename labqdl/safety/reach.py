@@ -1,0 +1,66 @@
+"""Where an instrument stands: inside this process, simulated on this machine, or on a table."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Any
+
+from labqdl.errors import InputError
+from labqdl.instruments import Instrument
+from labqdl.transport import Transport, parse
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine by its own word; a name other than localhost is not looked up."""
+    if host.lower() in ("localhost", "localhost."):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def is_simulated(resource: str) -> bool:
+    """Whether a resource needs no arming: `labqdl://`, pyserial's `loop://`, and whatever has a loopback address.
+
+    A tunnel to an instrument elsewhere has a loopback address too: give a tunnelled instrument its own name in
+    /etc/hosts, which is not taken for loopback. What cannot be understood counts as real.
+    """
+    try:
+        found = parse(resource)
+    except InputError:
+        return False
+    if found.kind == "serial":
+        scheme, separator, rest = found.address.partition("://")
+        if not separator:
+            return False
+        if scheme in ("labqdl", "loop"):
+            return True
+        host = re.fullmatch(r"(\[[^\]]*\]|[^:/?]*)(:[0-9]+)?([/?].*)?", rest)
+        return scheme in ("socket", "rfc2217") and host is not None and is_loopback(host[1])
+    host_name = found.host
+    if not host_name and found.visa.upper().startswith("TCPIP"):
+        host_name = re.split(r"::(?![^\[]*\])", found.visa)[1]
+    return bool(host_name) and is_loopback(host_name)
+
+
+def is_inside(instrument: Instrument) -> bool:
+    """Whether what the instrument talks to lives and dies with this process: nothing outlasts it."""
+    transport = getattr(instrument, "transport", None)
+    if isinstance(transport, Transport):
+        return bool(getattr(transport.road, "in_process", False))
+    return bool(getattr(instrument, "simulated", False))
+
+
+def resource_of(instrument: Instrument) -> str:
+    """How the instrument is reached; empty where that has no name."""
+    transport: Any = getattr(instrument, "transport", None)
+    if isinstance(transport, Transport):
+        return transport.resource
+    return str(getattr(instrument, "resource", ""))
+
+
+def needs_arming(instrument: Instrument) -> bool:
+    """Whether real light or voltage could come out of it."""
+    return not (is_inside(instrument) or is_simulated(resource_of(instrument)))
