@@ -196,6 +196,8 @@ def translation(error: Exception, action: str) -> TransportError | None:
     serial = sys.modules.get("serial")
     if serial is not None and isinstance(error, serial.SerialTimeoutException):
         return TransportTimeout(f"the port took no bytes in time while {action}")
+    if type(error).__module__ == "termios":  # which derives from nothing
+        return ConnectionLost(f"the port refuses while {action}: {error}", hint="Check the settings of the port")
     if isinstance(error, OSError):  # pyserial's SerialException is one, too
         return ConnectionLost(f"{error.strerror or error} while {action}")
     if isinstance(error, (RuntimeError, EOFError)) and _from_visa(error):
