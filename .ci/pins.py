@@ -17,7 +17,8 @@ WINDOWS = 'colorama==0.4.6 ; sys_platform == "win32"'
 def pins(compiled: str) -> list[str]:
     """The pins in a compiled requirements file; comments, options and direct references are left out."""
     lines = {line.strip() for line in compiled.splitlines() if PIN.fullmatch(line.strip())}
-    return sorted(lines | {WINDOWS}, key=str.lower)
+    named = {line.partition("==")[0].lower() for line in lines}
+    return sorted(lines if "colorama" in named else lines | {WINDOWS}, key=str.lower)
 
 
 if __name__ == "__main__":

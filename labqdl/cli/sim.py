@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 
 import click
@@ -57,7 +58,7 @@ def serve_command(output: Output, station: str, as_json: bool, control: int | No
             if "control" in summary:
                 click.echo(f"control  127.0.0.1:{summary['control']}")
             click.echo(f"seed {bench.seed}; Ctrl-C ends", err=True)
-        click.get_text_stream("stdout").flush()
+        sys.stdout.flush()
         _until_interrupted()
     return 0
 

@@ -53,11 +53,16 @@ class Bench:
         made.lock = self.lock
         self.twins[name] = made
         self.routes[name] = tuple(routes)
-        named = [route[5:] for route in routes if route.startswith("visa:")]
-        named += [pattern.format(name=name, serial=made.serial) for pattern in made.resources]
-        for resource in named:
-            self._resources.setdefault(resource.upper(), (resource, made))
+        for route in routes:
+            if route.startswith("visa:"):
+                self.alias(name, route[5:])
+        for pattern in made.resources:
+            self._resources.setdefault((own := pattern.format(name=name, serial=made.serial)).upper(), (own, made))
         return made
+
+    def alias(self, name: str, resource: str) -> None:
+        """One more VISA resource name in process for an instrument, e.g. `alias("voa", "GPIB0::7::INSTR")`."""
+        self._resources[resource.upper()] = (resource, self[name])
 
     def __getitem__(self, name: str) -> Twin:
         """The instrument of that name."""

@@ -247,6 +247,8 @@ class Faults:
                 for _ in range(1000):
                     twin.spurious_error(-300, "")
         reply = twin.execute(message)
+        if reply is None and session.answers:
+            reply = b""
         if "silent" in effects or "opc-never" in effects or reply is None:
             return
         delay = 0.0

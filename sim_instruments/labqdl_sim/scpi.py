@@ -331,8 +331,8 @@ class ScpiTwin(Twin):
         Reply to SYSTem:VERSion?.
     output_limit:
         On a message road, a compound reply longer than that deadlocks (-430); None: never.
-    acknowledge:
-        Reply to a message that has no other (b"" on ZeroMQ); None: silence.
+    input_limit:
+        Bytes of a message without blocks that fit into the input buffer; a longer one is dropped with -363.
     """
 
     terminators: bytes = b"\n"
@@ -348,7 +348,7 @@ class ScpiTwin(Twin):
     registers: ClassVar[Mapping[str, int | None]] = {"OPERation": 7, "QUEStionable": 3}
     version: str = "1999.0"
     output_limit: int | None = None
-    acknowledge: bytes | None = None
+    input_limit: int = 1 << 20
 
     _tree: ClassVar[Tree]
 
@@ -487,6 +487,10 @@ class ScpiTwin(Twin):
         at, session.scanned, session.needed = find_stop(buffer, session.scanned, self.terminators)
         if at < 0:
             if not end or not buffer:
+                if len(buffer) > self.input_limit and b"#" not in buffer:
+                    buffer.clear()
+                    session.scanned = session.needed = 0
+                    self.push_error(-363)
                 return None
             at = len(buffer)
         message = bytes(memoryview(buffer)[:at])
@@ -507,7 +511,7 @@ class ScpiTwin(Twin):
                 answer = run(self, suffixes, [])
             except ScpiError as error:
                 answer = self.refuse(error)
-            return self.acknowledge if answer is None else self.render(answer) + self.reply_terminator
+            return None if answer is None else self.render(answer) + self.reply_terminator
         replies: list[bytes] = []
         path = ""
         for unit in divide(message, b";"):
@@ -526,7 +530,7 @@ class ScpiTwin(Twin):
             if answer is not None:
                 replies.append(answer)
         if not replies:
-            return self.acknowledge
+            return None
         reply = replies[0] if len(replies) == 1 else self.reply_separator.join(replies)
         if self.output_limit is not None and len(replies) > 1 and len(reply) > self.output_limit and self._exchange():
             self.push_error(-430)
@@ -555,6 +559,8 @@ class ScpiTwin(Twin):
         self._check_suffixes(names, suffixes)
         if absolute and len(parts) == 1 and header[-1] == "?" and len(self._plans) < _PLANS:
             self._plans[unit] = (target.run, suffixes, names)  # whoever asks once asks again
+        if self.faults.armed and self.locked_out and (full.upper() == "*RST" or (full[-1] != "?" and full[0] != "*")):
+            raise ScpiError(-203)
         tokens = [trim(token) for token in divide(parts[1], b",")] if len(parts) > 1 else []
         try:
             answer = target.run(self, suffixes, tokens)

@@ -57,6 +57,8 @@ class Session:
         the last one was read interrupts it. Streams (socket, serial) do not.
     time:
         Instrument time up to which this session's parser is busy.
+    answers:
+        Every message gets a reply on this road, an empty one if there is no other (ZeroMQ).
     baud:
         Line speed of a serial road, else None.
     lost:
@@ -72,12 +74,14 @@ class Session:
     """
 
     __slots__ = (
-        "baud", "buffer", "dropped", "exchange", "lost", "needed", "replies", "scanned", "tag", "taken", "time", "twin",
+        "answers", "baud", "buffer", "dropped", "exchange", "lost", "needed", "replies", "scanned", "tag", "taken",
+        "time", "twin",
     )  # fmt: skip
 
     def __init__(self, twin: Twin, exchange: bool) -> None:
         self.twin = twin
         self.exchange = exchange
+        self.answers = False
         self.replies: deque[Reply] = deque()
         self.time = -1e300
         self.baud: int | None = None
@@ -121,6 +125,8 @@ class Session:
                 twin.faults.execute(self, message)
             else:
                 reply = twin.execute(message)
+                if reply is None and self.answers:
+                    reply = b""
                 if reply is not None:
                     self.put(reply)
         finally:
@@ -361,7 +367,7 @@ class Twin:
 
     def operate(self, seconds: float) -> None:
         """Start an overlapped operation: `*OPC?`, `*WAI` and `pending` see it until it is over."""
-        self._pending.append(self.now + seconds)
+        self._pending = [max([self.now + seconds, *self._pending])]
 
     def done_at(self) -> float:
         """Instrument time at which all operations that were started are over (in the past when none is running)."""

@@ -105,7 +105,7 @@ class Bed(ScpiTwin):
         self.triggers += 1
 
 
-def make_bench(clock: Clock | None = None, *, seed: int = 1, **options: object) -> tuple[Bench, Bed]:
+def make_bench(clock: Clock | None = None, *, seed: int = 1, **options: Any) -> tuple[Bench, Bed]:
     """A bench with a `Bed` called "bed"."""
     bench = Bench(seed=seed, clock=ManualClock() if clock is None else clock)
     bed = bench.add(Bed, "bed", **options)

@@ -116,14 +116,10 @@ class TestEffects:
         bed.faults.clear()
         bed.faults.add("stuck", register="QUES", value=1)
         assert talk.ask("STAT:QUES:COND?;*CLS") == "1"
-        assert not bed.interlocked
-        assert not bed.pending
+        assert (bed.interlocked, bed.locked_out, bed.pending, bed.stays_on) == (False,) * 4
         for effect in ("interlock", "lockout", "busy", "stay-on"):
             bed.faults.add(effect)
-        assert bed.interlocked
-        assert bed.locked_out
-        assert bed.pending
-        assert bed.stays_on
+        assert (bed.interlocked, bed.locked_out, bed.pending, bed.stays_on) == (True,) * 4
         talk.write("*OPC?")
         assert talk.session.ready_at() == math.inf
 

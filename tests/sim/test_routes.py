@@ -346,7 +346,7 @@ class TestWire:
     def test_zmq(self) -> None:
         zmq = pytest.importorskip("zmq")
         bench, twin = make_bench(SystemClock())
-        twin.reply_terminator, twin.reply_separator, twin.acknowledge = b"", b"\n", b""
+        twin.reply_terminator, twin.reply_separator = b"", b"\n"
         bench.routes["bed"] = ("zmq",)
         twin.faults.add("silent", command="SIN")
         with serve(bench) as served, zmq.Context() as context:

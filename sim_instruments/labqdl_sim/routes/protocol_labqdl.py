@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from serial.serialutil import PortNotOpenError, SerialBase, SerialException, to_bytes
+from serial.serialutil import PortNotOpenError, SerialBase, SerialException
 
 from labqdl.errors import InputError
 from labqdl_sim.routes.serial_url import find
@@ -92,7 +92,7 @@ class Serial(SerialBase):
         session = self._live()
         if session.lost is not None:
             raise SerialException("device disconnected")
-        sent = to_bytes(data)
+        sent = bytes([data] if isinstance(data, int) else data)
         session.feed(sent)
         return len(sent)
 

@@ -66,6 +66,7 @@ class ZmqServer:
         if session is None or session.lost is not None:
             try:
                 session = self._sessions[client] = self.twin.connect()
+                session.answers = True
             except ConnectionRefusedError:
                 return
         session.feed(request, end=True)

@@ -10,7 +10,7 @@ import math
 from labqdl_sim.scpi import Boolean, Choice, Integer, Number, Param, ScpiError, ScpiTwin, command, query
 
 _OVERLOAD = 9.91e37
-_RANGES = tuple(5e-3 / 10**step for step in reversed(range(6)))  # photocurrent at full scale, A: 50 nA to 5 mA
+_RANGES = tuple(5e-3 / 10.0**step for step in reversed(range(6)))  # photocurrent at full scale, A: 50 nA to 5 mA
 _SENSORS = {
     # name: subtype, flags, wavelengths in nm, responsivity in A/W, largest power in W, noise floor in W
     "S154C": (1, 33, (800.0, 1700.0), 1.0, 3e-3, 1e-11),
