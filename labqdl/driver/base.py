@@ -165,8 +165,8 @@ class Driver(Instrument):
             now = quantity.fetch(part)
             if not _same(now, value, quantity.done):
                 raise SettingsChanged(
-                    f"{self.name}: after the connection was lost {part.path(quantity.name)} is {now!r} and not "
-                    f"{value!r} {quantity.unit}. Look at the instrument, then open it again"
+                    f"{self.name}: after the connection was lost {part.path(quantity.name)} is {_shown(now)} and not "
+                    f"{_shown(value)} {quantity.unit}. Look at the instrument, then open it again"
                 )
 
     @contextmanager
@@ -232,7 +232,7 @@ class Driver(Instrument):
             if self.clock.monotonic() >= end:
                 unit = f" {quantity.unit}" if quantity.unit not in ("", "1") else ""
                 raise NotConfirmed(
-                    f"{self.name}: {part.path(quantity.name)} was set to {value!r}{unit} and reads {found!r}{unit} "
+                    f"{self.name}: {part.path(quantity.name)} was set to {_shown(value)}{unit} and reads {_shown(found)}{unit} "
                     f"after {wanted.timeout:g} s"
                 )
             self.clock.sleep(wanted.interval)
@@ -241,7 +241,7 @@ class Driver(Instrument):
         """Read a quantity once more and raise `NotConfirmed` if it is not this; for safe states."""
         found = getattr(part, quantity)
         if found != value:
-            raise NotConfirmed(f"{self.name}: {part.path(quantity)} must be {value!r} and reads {found!r}")
+            raise NotConfirmed(f"{self.name}: {part.path(quantity)} must be {_shown(value)} and reads {_shown(found)}")
 
     def try_all(self, *steps: Callable[[], object]) -> None:
         """Take every step although some fail, then raise the first failure; for safe states."""
@@ -253,6 +253,10 @@ class Driver(Instrument):
                 failures.append(error)
         if failures:
             raise failures[0]
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.9g}" if isinstance(value, float) else repr(value)
 
 
 def _same(found: Any, value: Any, done: object) -> bool:
