@@ -232,8 +232,8 @@ class Driver(Instrument):
             if self.clock.monotonic() >= end:
                 unit = f" {quantity.unit}" if quantity.unit not in ("", "1") else ""
                 raise NotConfirmed(
-                    f"{self.name}: {part.path(quantity.name)} was set to {_shown(value)}{unit} and reads {_shown(found)}{unit} "
-                    f"after {wanted.timeout:g} s"
+                    f"{self.name}: {part.path(quantity.name)} was set to {_shown(value)}{unit} and reads "
+                    f"{_shown(found)}{unit} after {wanted.timeout:g} s"
                 )
             self.clock.sleep(wanted.interval)
 
