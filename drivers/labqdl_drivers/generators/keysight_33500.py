@@ -353,6 +353,7 @@ class Keysight33500(ScpiInstrument, WaveformGenerator):
     identity_pattern = rf"(?i)(agilent|keysight).* ({'|'.join(_MODELS)})"
     timeout = 5.0
     left_out: ClassVar = {
+        "*RST": "changes everything",
         "SOUR:APPL": "sets rate, amplitude and offset and switches the output on, all at once",
         "SOUR:APPL:ARB": "sets rate, amplitude and offset and switches the output on, all at once",
         "OUTP:SYNC:SOUR": "the sync connector follows the outputs' own switches",
