@@ -88,11 +88,10 @@ class TransportError(LabqdlError):
             place = f"{place} ({self.resource})" if place else self.resource
         text = f"{place}: {self.problem}" if place else self.problem
         if self.command is not None:
-            text += f"; command: {readable(self.command) or '(none)'}"
+            text += f"; command: '{readable(self.command)}'"
         if self.received is not None:
-            text += f"; received so far: {readable(self.received) or 'nothing'}"
-            if len(self.received) > SHOWN_BYTES:
-                text += f"... ({len(self.received)} bytes)"
+            more = f"... ({len(self.received)} bytes)" if len(self.received) > SHOWN_BYTES else ""
+            text += f"; received so far: '{readable(self.received)}'{more}" if self.received else "; nothing received"
         if self.hint:
             text += f". {self.hint}"
         if self.traffic:

@@ -99,7 +99,7 @@ def test_blocks_go_into_an_array_of_the_wanted_type() -> None:
     ("answers", "error", "says"),
     [
         ([b"#15abcdefg\n"], ProtocolError, "followed by 'fg"),
-        ([b"#15abc", None], TransportTimeout, "received so far: #15abc"),
+        ([b"#15abc", None], TransportTimeout, "received so far: '#15abc'"),
         ([b"#15abcd\n", None], TransportTimeout, "did not end"),
         ([b"#6100000", b"x" * 7000, None], TransportTimeout, "7000 of 100000 bytes"),
         ([b"#0abc\n"], ProtocolError, "indefinite"),
@@ -107,7 +107,7 @@ def test_blocks_go_into_an_array_of_the_wanted_type() -> None:
         ([b"#x\n"], ProtocolError, "no block begins with"),
         ([b"ERR\n"], ProtocolError, "no block begins with 'ERR"),
         ([b"#13abc\n"], ProtocolError, "no whole number of float32"),
-        ([None], TransportTimeout, "received so far: nothing"),
+        ([None], TransportTimeout, "nothing received"),
     ],
 )
 def test_wrong_blocks(answers: list[bytes | None], error: type[Exception], says: str) -> None:
@@ -188,7 +188,7 @@ def test_a_timeout_ends_at_its_deadline_and_tells_what_came() -> None:
     error = caught.value
     assert (error.instrument, error.resource, error.command, error.received) == ("laser", "memory", b"POW?", b"1.2")
     text = str(error)
-    for part in ("laser (memory)", "command: POW?", "received so far: 1.2", "'\\n'", "1.5 s", "> POW?\\n", "< 1.2"):
+    for part in ("laser (memory)", "command: 'POW?'", "received so far: '1.2'", "'\\n'", "1.5 s", "> POW?\\n", "< 1.2"):
         assert part in text
     assert len(text) < 400
     assert "\n" not in text
