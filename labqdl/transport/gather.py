@@ -44,44 +44,54 @@ _idle: list[_Worker] = []
 
 
 def gather(*calls: Callable[[], T], timeout: float | None = None) -> tuple[T, ...]:
-    """Make all calls at the same time, each on a thread of its own, and give their results in order.
+    """Make all calls at the same time and give their results in order.
 
-    All are waited for, also after one has failed; then the first failure is raised, with the others as notes.
+    Each has a thread of its own; without a timeout the last one takes the caller's, which would only wait. All are
+    waited for, also after one has failed; then the first failure is raised, with the others as notes.
     TransportTimeout where one has not come back after `timeout` seconds (it goes on in its thread).
     """
+    if not calls:
+        return ()
     done: SimpleQueue[tuple[int, Any, BaseException | None]] = SimpleQueue()
+    results: list[Any] = [None] * len(calls)
+    failures: dict[int, BaseException] = {}
+    own = len(calls) - 1 if timeout is None else len(calls)
 
     def reporter(index: int) -> Report:
         return lambda result, failure: done.put((index, result, failure))
 
-    for index, call in enumerate(calls):
+    for index, call in enumerate(calls[:own]):
         try:
             worker = _idle.pop()
         except IndexError:
             worker = _Worker()
         worker.jobs.put((call, reporter(index)))
-    results: list[Any] = [None] * len(calls)
-    failures: list[tuple[int, BaseException]] = []
-    missing = set(range(len(calls)))
+    if own < len(calls):
+        try:
+            results[own] = calls[own]()
+        except Exception as error:  # Ctrl-C is not waited with
+            failures[own] = error
+    missing = own
     deadline = None if timeout is None else monotonic() + timeout
     while missing:
         try:
             index, result, failure = done.get(timeout=None if deadline is None else max(deadline - monotonic(), 0.0))
         except Empty as empty:
-            error = TransportTimeout(
-                f"{len(missing)} of {len(calls)} calls made at the same time did not come back within {timeout:g} s"
+            late = TransportTimeout(
+                f"{missing} of {len(calls)} calls made at the same time did not come back within {timeout:g} s"
             )
-            for _, failure in failures:
-                error.add_note(f"failed as well: {failure}")
-            raise error from empty
-        missing.remove(index)
+            raise _with_notes(late, failures) from empty
+        missing -= 1
         results[index] = result
         if failure is not None:
-            failures.append((index, failure))
+            failures[index] = failure
     if failures:
-        failures.sort(key=lambda entry: entry[0])
-        first = failures[0][1]
-        for _, failure in failures[1:]:
-            first.add_note(f"failed as well: {failure}")
-        raise first
+        first = failures.pop(min(failures))
+        raise _with_notes(first, failures)
     return tuple(results)
+
+
+def _with_notes(error: BaseException, others: dict[int, BaseException]) -> BaseException:
+    for _, other in sorted(others.items(), key=lambda entry: entry[0]):
+        error.add_note(f"failed as well: {other}")
+    return error

@@ -55,7 +55,7 @@ class Road(Protocol):
         ...
 
     def receive_into(self, view: memoryview, deadline: float) -> int:
-        """Like `receive`, into a buffer of bytes; gives how many."""
+        """Like `receive`, into a buffer that the reply will fill: may wait for all of it. Gives how many bytes came."""
         ...
 
     def waiting(self) -> object:

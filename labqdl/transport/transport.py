@@ -457,27 +457,26 @@ class Transport:
             start += road.receive(_FIRST, deadline)
         offset, length = header
         self._rest = start
-        data = np.empty(length, np.uint8)
-        have = min(len(start) - offset, length)
+        ending = framing.ending
+        size = length + len(ending)
+        data = np.empty(size, np.uint8)
+        have = min(len(start) - offset, size)
         data[:have] = np.frombuffer(start, np.uint8, have, offset)
         view = data.data
         try:
-            while have < length:
+            while have < size:
                 have += road.receive_into(view[have:], deadline)
         except TransportError as error:
-            error.problem += f" ({have} of {length} bytes of a block had come)"
+            error.problem += f" ({min(have, length)} of {length} bytes of a block had come)"
             raise
-        tail = start[offset + length :]
-        ending = framing.ending
-        while len(tail) < len(ending):
-            tail += road.receive(len(ending) - len(tail), deadline)
-        if not tail.startswith(ending):
+        tail = data[length:].tobytes()
+        if tail != ending:
             raise ProtocolError(
                 f"a block said to have {length} bytes is followed by '{readable(tail)}' instead of its terminator"
             )
-        self._rest = tail[len(ending) :]
-        self._note(_RECEIVED, start[:KEPT], offset + length + len(ending))
-        return data
+        self._rest = start[offset + size :]
+        self._note(_RECEIVED, start[:KEPT], offset + size)
+        return data[:length]
 
     def _echo(self, message: bytes, deadline: float) -> None:
         framing = self._framing

@@ -98,7 +98,7 @@ def test_blocks_go_into_an_array_of_the_wanted_type() -> None:
 @pytest.mark.parametrize(
     ("answers", "error", "says"),
     [
-        ([b"#15abcdefg\n"], ProtocolError, "followed by 'fg"),
+        ([b"#15abcdefg\n"], ProtocolError, "followed by 'f' instead"),
         ([b"#15abc", None], TransportTimeout, "received so far: '#15abc'"),
         ([b"#15abcd\n", None], TransportTimeout, "did not end"),
         ([b"#6100000", b"x" * 7000, None], TransportTimeout, "7000 of 100000 bytes"),

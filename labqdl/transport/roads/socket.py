@@ -42,6 +42,7 @@ class SocketRoad:
         """Whether `receive` would come back at once: the system's own function, since every message asks it."""
         self._by_kernel = False
         self._sendall: Callable[[bytes], None] = _closed
+        self._whole = 0
         self._limit_set = self._low = self._high = 0.0
 
     def open(self) -> None:
@@ -72,6 +73,8 @@ class SocketRoad:
         self._by_kernel = _kernel_limits(connection, self.connect_timeout)
         if self._by_kernel:
             connection.settimeout(None)
+        # A blocking call may wait until the buffer is full; the kernel's limit holds for all of it.
+        self._whole = socket.MSG_WAITALL if self._by_kernel else 0
         self._limit_set = self._low = self._high = 0.0
 
     def close(self) -> None:
@@ -137,7 +140,7 @@ class SocketRoad:
         if self._socket is None:
             _closed()
         try:
-            count = self._socket.recv_into(view)
+            count = self._socket.recv_into(view, 0, self._whole)
         except OSError as error:
             raise _ours(error, "waiting for the reply") from error
         if not count:
