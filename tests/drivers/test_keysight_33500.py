@@ -132,7 +132,8 @@ def opened(*steps: Steps, state: dict[bytes, bytes | None] | None = None) -> tup
 
 
 def single(*steps: Steps, state: dict[bytes, bytes | None] | None = None) -> tuple[Keysight33500, ScriptedTransport]:
-    return opened(*steps, state={b"*IDN?\n": b"Keysight Technologies,33521B,MY1,1\n"} | (state or {}))
+    one: dict[bytes, bytes | None] = {b"*IDN?\n": b"Keysight Technologies,33521B,MY1,1\n"}
+    return opened(*steps, state=one | (state or {}))
 
 
 def test_models() -> None:
@@ -374,7 +375,12 @@ def test_the_guard_is_asked_first() -> None:
 
     generator, transport = opened()
     generator.guard = Book()
-    for call in (lambda: setattr(first(generator), "output", True), generator.arm, generator.trigger):
+    calls: list[Callable[[], None]] = [
+        lambda: setattr(first(generator), "output", True),
+        generator.arm,
+        generator.trigger,
+    ]
+    for call in calls:
         with pytest.raises(LookupError):
             call()
     assert asked == ["output 1.output", "arm", "trigger"]

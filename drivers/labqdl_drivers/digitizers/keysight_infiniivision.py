@@ -10,8 +10,20 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from labqdl.driver import Action, Bool, Choice, Custom, Float, Integer, Listed, ScpiInstrument, Text, TextChannel, Uses
-from labqdl.driver.text import number_in
+from labqdl.driver import (
+    Action,
+    Bool,
+    Choice,
+    Custom,
+    Float,
+    Integer,
+    Listed,
+    ScpiInstrument,
+    Text,
+    TextChannel,
+    Uses,
+    number_in,
+)
 from labqdl.errors import InputError
 from labqdl.instruments import Digitizer, Input, Limit, NotACapability, NotAValue, Record, Trigger, absent
 

@@ -357,9 +357,7 @@ class Keysight33500(ScpiInstrument, WaveformGenerator):
         "SOUR:APPL": "sets rate, amplitude and offset and switches the output on, all at once",
         "SOUR:APPL:ARB": "sets rate, amplitude and offset and switches the output on, all at once",
         "OUTP:SYNC:SOUR": "the sync connector follows the outputs' own switches",
-        "SOUR:DATA:ARB2": "two outputs in one block: an option",
-        "SOUR:DATA:ARB2:DAC": "two outputs in one block: an option",
-        "SOUR:DATA:ARB2:FORM": "two outputs in one block: an option",
+        "SOUR:DATA:ARB2:FORM": "two outputs in one block (DATA:ARB2): an option",
         "SOUR:FUNC:ARB:FREQ": "the rate says the same",
         "SOUR:FUNC:ARB:PER": "the rate says the same",
         "SOUR:FUNC:ARB:PTP": "the amplitude says the same",
@@ -416,14 +414,20 @@ class Keysight33500(ScpiInstrument, WaveformGenerator):
         words={Reference.INTERNAL: "INT", Reference.EXTERNAL: "EXT"},
         done=OperationComplete(),
     )
-    questionable = Integer("STAT:QUES:COND?", doc="Bits 1 and 2: outputs switched off by overload; 32: not locked.")
+    # The sheet has the bits; the query is SCPI's own.
+    questionable = Custom(
+        int,
+        lambda self: round(self.ask_number("STAT:QUES:COND?")),
+        unit="1",
+        doc="Bits 1 and 2: outputs switched off by overload; 32: not locked.",
+    )
 
     def _locked(self) -> bool:
         with self.exclusive():
             used = self.ask("SOUR:ROSC:SOUR:CURR?").upper()
             return used.startswith("EXT") and not self.questionable & _UNLOCKED
 
-    reference_locked = Custom(bool, _locked, uses=("SOUR:ROSC:SOUR:CURR?", "STAT:QUES:COND?"))
+    reference_locked = Custom(bool, _locked, uses=("SOUR:ROSC:SOUR:CURR?",))
 
     def _trigger_source(self) -> Trigger:
         if not self._agreed("bursting"):

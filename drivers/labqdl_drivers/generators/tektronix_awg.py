@@ -228,7 +228,6 @@ class TektronixAWG(ScpiInstrument, WaveformGenerator):
     timeout = 10.0
     left_out: ClassVar = {
         "INST:MODE": "the function generator of the 70000 is not used",
-        "CLOC:ECL:FREQ": "external sampling clocks are set up at the instrument",
         "WLIS:WAV:NORM": "samples come as they are to be played",
         "MMEM:CDIR": "files are given with their path",
         "MMEM:OPEN:SASS:SEQ": "sequences are built by command",
@@ -286,6 +285,13 @@ class TektronixAWG(ScpiInstrument, WaveformGenerator):
         done=OperationComplete(30.0),
     )
     reference_locked = absent("the sheet has no query for it")
+    external_clock = Float(
+        "CLOC:ECL:FREQ?",
+        "CLOC:ECL:FREQ {}",
+        unit="Hz",
+        limits=(6.25e9, 12.5e9),
+        doc="Frequency of an external sampling clock.",
+    ).unless(lambda generator: "" if generator.fast else "the sheet has its range for the 70000 only")
     master = Bool(
         "OUTP:OFF?",
         "OUTP:OFF {}",

@@ -49,7 +49,6 @@ class Keithley2400(ScpiInstrument, VoltageSource):
     sheet = "bias_keithley_2400_2450"
     identity_pattern = r"(?i)keithley.* (MODEL )?24(00|01|10|50)"
     error_query = ":SYST:ERR?"
-    base_commands = ("*IDN?", ":SYST:ERR?")
     timeout = 5.0
     left_out: ClassVar = {
         "SOUR:VOLT:LEV": "SOUR:VOLT is the same",
