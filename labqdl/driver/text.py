@@ -281,29 +281,32 @@ class Switched(Float):
         limits: InputLimits = None,
         done: Completion = IMMEDIATE,
     ) -> None:
-        self._now: WeakKeyDictionary[Part, Wire] = WeakKeyDictionary()
-        super().__init__(get, set, unit=unit, doc=doc, wire=self._now.__getitem__, form=form, limits=limits, done=done)
+        self.current: WeakKeyDictionary[Part, Wire] = WeakKeyDictionary()
+        super().__init__(
+            get, set, unit=unit, doc=doc, wire=self.current.__getitem__, form=form, limits=limits, done=done
+        )
         self.unit_query = unit_query
         self.wires = wires
 
-    def _ask_unit(self, part: Part) -> None:
+    def ask_unit(self, part: Part) -> None:
+        """Ask for the unit of a part and keep its conversion for what follows."""
         command = self.unit_query.format(**fields(part))
         reply = talker(part).ask(command)
         wire = self.wires.get(reply.lstrip("+"))
         if wire is None:
             raise talker(part).wrong_reply(command, reply, " or ".join(self.wires))
-        self._now[part] = wire
+        self.current[part] = wire
 
     def fetch(self, part: Part) -> float:
         """Ask for the unit, then for the number."""
         with part.instrument.exclusive():
-            self._ask_unit(part)
+            self.ask_unit(part)
             return super().fetch(part)
 
     def store(self, part: Part, value: float) -> None:
         """Ask for the unit, then set."""
         with part.instrument.exclusive():
-            self._ask_unit(part)
+            self.ask_unit(part)
             super().store(part, value)
 
     def commands(self) -> Iterable[str]:
