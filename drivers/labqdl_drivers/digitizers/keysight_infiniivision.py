@@ -90,7 +90,7 @@ class ScopeInput(TextChannel, Input):
 
 
 class InfiniiVision(ScpiInstrument, Digitizer):
-    """An oscilloscope of the InfiniiVision family.
+    """An oscilloscope of the InfiniiVision family. A little longer than most: segments, and triggers in full.
 
     The rate follows from the time base (`duration`) and the memory; `record_length` is how many samples are
     transferred, at most those that there are. A shorter one leaves samples out, which `Record.interval` says. Inputs

@@ -75,7 +75,7 @@ class ScopeInput(TextChannel, Input):
 
 
 class TektronixMSO(ScpiInstrument, Digitizer):
-    """An oscilloscope of the 4, 5 or 6 series.
+    """An oscilloscope of the 4, 5 or 6 series. A little longer than most: its own event queue and preamble.
 
     Opening it switches the headers of replies off, and nothing else. Records come with 16 bits a sample. The rate and
     the length of a record are set apart from each other (manual horizontal mode); the instrument takes the steps that
