@@ -151,7 +151,7 @@ class ID900(ScpiInstrument, PhotonCounter):
     left_out: ClassVar = reasons(
         {
             "DEVI:CONF:LOAD TSCO{m}:COUN TSCO{m}:OPIN TSCO{m}:OPOU TSCO{m}:FIR:LINK TSCO{m}:WIND:ENAB TSCO{m}:WIND:END "
-            "TSCO{m}:WIND:BEGI:LINK TSCO{m}:WIND:BEGI:DELA TSCO{m}:WIND:BEGI:EDGE": "coincidences: found in time stamps",
+            "TSCO{m}:WIND:BEGI:LINK TSCO{m}:WIND:BEGI:DELA TSCO{m}:WIND:BEGI:EDGE": "coincidences are in time stamps",
             "INPU{n}:RESY INPU{n}:MODE": "the sheet has one value of each",
             "STAR:ENAB STAR:COUP STAR:EDGE STAR:THRE STAR:SELE STAR:RESY STAR:MODE": "the start input has no counter",
             "REC:TRIG:ARM:MODE REC:ENAB REC:NUM REC:DUR REC:PLAY REC:STOP TSGE{k}:ONES:PWID TSGE{k}:ENAB "

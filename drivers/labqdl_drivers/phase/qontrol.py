@@ -123,7 +123,8 @@ class Qontrol(TextInstrument, PhaseShifterArray):
     `InstrumentError` after its own answer was read, and the outputs have then to be looked at. What they reported
     before the driver opened is passed over. After a lost connection the measured voltages must be those that were set,
     within 2 % and 50 mV. Thermal shifters need 5 to 20 ms before one measures; the driver does not wait for them. The
-    latency timer of the USB bridge (16 ms) is best set to 1 ms.
+    latency timer of the USB bridge (16 ms) is best set to 1 ms. (Over 300 lines: single outputs as well as whole arrays,
+    and answers that have to be told from error lines.)
     """
 
     maker = "Qontrol"
