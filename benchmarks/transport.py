@@ -18,7 +18,9 @@ from benchmarks.harness import Benchmark, Note, Options, Ratio, Result, interlea
 from benchmarks.wire_server import BLOCK_BYTES, NUMBER, SLOW_SECONDS
 from labqdl.transport import Line, Transport, gather, road_for
 
-READS = 2000
+READS = 300
+ROUNDS = 15
+"""Rounds of readings for each repeat: short ones, so that what disturbs one case disturbs its neighbours as well."""
 BLOCKS = 20
 SWEEPS = 50
 INSTRUMENTS = 4
@@ -140,7 +142,7 @@ def measure(options: Options) -> Iterator[Result]:
             except ImportError:
                 missing.append(not_installed(label, label.lower()))
         assert all(read() == float(NUMBER) for read in cases.values())
-        times = interleave({label: many(read, reads) for label, read in cases.items()}, options.repeats)
+        times = interleave({label: many(read, reads) for label, read in cases.items()}, options.repeats * ROUNDS)
         for label in list(cases)[1:]:
             yield Ratio(
                 f"one reading, {label} to a raw socket",
