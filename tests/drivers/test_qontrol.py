@@ -73,6 +73,11 @@ def accepted(message: bytes) -> Callable[[Qontrol], None]:
     return equals(lambda modules: modules.exchange(message), ["OK"])
 
 
+def in_text(modules: Qontrol) -> None:
+    modules.binary = False
+    modules.set_voltages(np.arange(1.0, 9.0))
+
+
 CALLS: dict[str, Callable[[Qontrol], None]] = {
     "device id": equals(lambda modules: modules.identity().serial, "0A2F"),
     "device id, not programmed": lambda modules: None,  # asked while it opens
@@ -83,6 +88,7 @@ CALLS: dict[str, Callable[[Qontrol], None]] = {
     "set and measure a current": sets(3, "current", 10e-3, 9.998e-3),
     "limit a voltage": sets(3, "voltage_limit", 10.0),
     "limit a current": sets(3, "current_limit", 12e-3),
+    "set eight voltages": in_text,
     "binary: V0 = 6 V": accepted(frame(0, 0, np.array([32767], np.uint16))),
     "binary: I3 = 10 mA": accepted(frame(1, 3, np.array([27306], np.uint16))),
     "binary: read V5": equals(lambda modules: modules.exchange(frame(0, 5)), ["+4.5003 V"]),
@@ -93,7 +99,6 @@ CALLS: dict[str, Callable[[Qontrol], None]] = {
 }
 NOT_DRIVEN = {
     "number of channels": Qontrol.left_out["nchan"],
-    "set eight voltages": Qontrol.left_out["vvec"],
 }
 
 
@@ -168,6 +173,24 @@ class TestArray:
         assert modules.energised
         np.testing.assert_allclose(modules.voltages(), volts, atol=1e-4)
         np.testing.assert_allclose(modules.currents(), volts * 1e-3, atol=1e-7)
+        transport.finish()
+
+    def test_text_does_the_same(self) -> None:
+        limits = [(b"imax%d?\n" % number, b"+%d.000 mA\n" % (20 - number)) for number in range(8)]
+        modules, transport = array(
+            (b"vall?\n", lines(range(8))),
+            (b"iall?\n", lines(range(8), "mA")),
+            (b"vmaxall?\n", lines([10.0] * 8)),
+            *limits,
+            (b"vvec0=0,0,0,0,0,0,0,0\n", b"OK\n"),
+            (b"vall?\n", lines([0.0] * 8)),
+        )
+        modules.binary = False
+        np.testing.assert_allclose(modules.voltages(), np.arange(8.0))
+        np.testing.assert_allclose(modules.currents(), np.arange(8.0) * 1e-3)
+        assert modules.voltage_limit == 10.0
+        assert modules.current_limit == pytest.approx(13e-3)
+        modules.safe_state()
         transport.finish()
 
     @pytest.mark.parametrize("bad", [10.5, -0.1])

@@ -19,8 +19,8 @@ _LINE = re.compile(r"DIO\d+_[PN]|LED\d+")
 class RedPitayaSource(RedPitayaBoard, VoltageSource):
     """A slow analog output as a source of 0 to 1.8 V.
 
-    A pin has one value and no switch: ``output = False`` sends 0 V and keeps the set point here. The sheet has no way to
-    ask a pin for its value, so `output` has none before it was set, and only a wire to a slow input (`sense`) lets
+    A pin has one value and no switch: ``output = False`` sends 0 V and keeps the set point here. The sheet has no way
+    to ask a pin for its value, so `output` has none before it was set, and only a wire to a slow input (`sense`) lets
     the safe state be confirmed; without one the error queue must do.
 
     Parameters

@@ -105,7 +105,8 @@ class TimedInput(CounterInput):
         doc="Whether the pulse shaper is used.",
     )
     trouble = Integer(
-        "INPU{n}:HIRES:ERROR?", doc="0 in order, 1 recalibration needed, 1001 to 1003 rate or threshold problem."
+        "INPU{n}:HIRES:ERROR?",
+        doc="State of the high resolution: 0 in order, 1 to recalibrate, 1001 to 1003 rate or threshold.",
     )
     clear_trouble = Action("INPU{n}:HIRES:ERROR:CLEAR", doc="Forget the trouble.")
 

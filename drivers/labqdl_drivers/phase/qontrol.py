@@ -123,8 +123,8 @@ class Qontrol(TextInstrument, PhaseShifterArray):
     `InstrumentError` after its own answer was read, and the outputs have then to be looked at. What they reported
     before the driver opened is passed over. After a lost connection the measured voltages must be those that were set,
     within 2 % and 50 mV. Thermal shifters need 5 to 20 ms before one measures; the driver does not wait for them. The
-    latency timer of the USB bridge (16 ms) is best set to 1 ms. (Over 300 lines: single outputs as well as whole arrays,
-    and answers that have to be told from error lines.)
+    latency timer of the USB bridge (16 ms) is best set to 1 ms. (Over 300 lines: single outputs as well as whole
+    arrays, in text and in frames, and answers that have to be told from error lines.)
     """
 
     maker = "Qontrol"
@@ -137,7 +137,6 @@ class Qontrol(TextInstrument, PhaseShifterArray):
     unasked = True
     left_out: ClassVar = reasons(
         {
-            "vall iall vmaxall vvec": "binary frames read and set all outputs in one exchange",
             "ivec": "whether a current is regulated or a limit differs by firmware; single outputs can",
             "nchan": "a line for each output of the whole chain tells the number",
             "vcal ical verr ierr vip sr pdi pdp pdr gain": "calibration and controller constants of the maker",
@@ -145,6 +144,8 @@ class Qontrol(TextInstrument, PhaseShifterArray):
         }
     )
 
+    binary = True
+    """Whether all outputs are set and read by binary frames; False for firmware that knows text only."""
     full_voltage: float
     full_current: float
     highest: NDArray[np.float64]
@@ -194,7 +195,7 @@ class Qontrol(TextInstrument, PhaseShifterArray):
         return [line.rpartition(":")[0] for line in found]
 
     def set_voltages(self, voltages: NDArray[np.float64]) -> None:
-        """Set all outputs: every value is checked, then one binary frame a module is sent."""
+        """Set all outputs: every value is checked, then one message a module is sent."""
         voltages = np.asarray(voltages, dtype=np.float64)
         if voltages.shape != (self._count,):
             raise InputError(
@@ -206,12 +207,19 @@ class Qontrol(TextInstrument, PhaseShifterArray):
             ShifterOutput.voltage.checked(output, volts)
         if voltages.any():
             self.energising("voltages")
-        words = np.floor(voltages / self.full_voltage * 0xFFFF).astype(np.uint16)
         with self.exclusive():
             self.told[:] = np.nan
             for start in range(0, self._count, MODULE):
-                self._accepted(frame(VOLTAGE, start, words[start : start + MODULE]))
+                self._accepted(self._vector(start, voltages[start : start + MODULE]))
             self.told[:] = voltages
+
+    @Uses("vvec{n}=")
+    def _vector(self, start: int, voltages: NDArray[np.float64]) -> bytes:
+        """The message that sets the outputs of one module."""
+        if self.binary:
+            scale = 0xFFFF / self.full_voltage if voltages.any() else 0.0
+            return frame(VOLTAGE, start, np.floor(voltages * scale).astype(np.uint16))
+        return f"vvec{start}={','.join(f'{volts:.6g}' for volts in voltages.tolist())}".encode()
 
     def voltages(self) -> NDArray[np.float64]:
         """Measured voltages in V."""
@@ -227,7 +235,7 @@ class Qontrol(TextInstrument, PhaseShifterArray):
             count = self._count or len(_twice(self.voltages))
             for start in range(0, count, MODULE):
                 with suppress(InstrumentError):
-                    self._accepted(frame(VOLTAGE, start, np.zeros(min(MODULE, count - start), np.uint16)))
+                    self._accepted(self._vector(start, np.zeros(min(MODULE, count - start))))
             self.told = np.full(count, np.nan)
             self.clock.sleep(0.02)
             left = np.abs(_twice(self.voltages))
@@ -288,10 +296,16 @@ class Qontrol(TextInstrument, PhaseShifterArray):
         if reply.upper() != "OK":
             raise self.transport.complain(ProtocolError(f"the reply {reply!r} is not OK"), message)
 
+    @Uses("vall?", "iall?", "vmaxall?")
     def _all(self, code: int, unit: str) -> NDArray[np.float64]:
         """One number of every output, shape (outputs,)."""
         message = frame(code, every=True)
-        lines = self.exchange(message, many=True)
+        if self.binary:
+            lines = self.exchange(message, many=True)
+        elif code == CURRENT_LIMIT:  # the only one that has no word for all
+            lines = [self.ask(f"imax{number}?") for number in range(self._count)]
+        else:
+            lines = self.exchange({VOLTAGE: b"vall?", CURRENT: b"iall?", VOLTAGE_LIMIT: b"vmaxall?"}[code], many=True)
         if self._count and len(lines) != self._count:
             error = ProtocolError(f"{len(lines)} values came from {self._count} outputs")
             raise self.transport.complain(error, message)
