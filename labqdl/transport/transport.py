@@ -101,6 +101,7 @@ class Transport:
         self._dirty = False
         self._ready = False  # open, clean, and free to send at any time
         self._free_at = 0.0
+        self._before: Callable[[], None] | None = None
         self._rest = b""  # received and not yet given to anybody
         self._alternates = bool(getattr(road, "alternates", False))
         self._acknowledges = self._alternates or (isinstance(framing, Line) and (framing.echo or bool(framing.prompt)))
@@ -163,9 +164,17 @@ class Transport:
 
         The exchange that is under way fails; the next use opens the connection again.
         """
-        self._ready = False
         self._dirty = self._opened
+        self._settle()
         self._road.close()
+
+    def before_next(self, call: Callable[[], None] | None) -> None:
+        """Have `call` made before each further exchange, by the thread that wants it; None: not any more.
+
+        For handlers of signals, which must not cut an exchange in half: what `call` raises comes between two.
+        """
+        self._before = call
+        self._settle()
 
     def query(self, message: bytes, *, timeout: float | None = None) -> bytes:
         """Send a message and give its reply, without terminator. Another `timeout` may be given for slow commands."""
@@ -364,13 +373,15 @@ class Transport:
 
     def _settle(self) -> None:
         """After each change of state: whether anything must be looked after before an exchange."""
-        clean = self._opened and not self._dirty
-        self._ready = clean and not self.spacing
+        clean = self._opened and not self._dirty and self._before is None
+        self._ready = clean and not self.spacing and self._before is None
         quick = self._ready and not (self._unasked or self._acknowledges or self._road.messages)
         self._exchange = getattr(self._road, "exchange", None) if quick else None
 
     def _prepare(self) -> None:
         """Open a dirty stream again and have it checked; keep the distance to the last exchange."""
+        if self._before is not None:
+            self._before()
         if not self._opened:
             raise ValueError(f"{self.name} ({self.resource}) is not open")
         if self._dirty:

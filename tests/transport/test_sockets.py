@@ -246,6 +246,38 @@ def test_a_manual_clock_does_not_stop_a_real_wire() -> None:
         transport.query(b"X?", timeout=SHORT)
 
 
+def test_an_abandoned_exchange_ends_at_once_and_the_next_connects_again() -> None:
+    asked = threading.Event()
+
+    def mute_once(connection: socket.socket, number: int) -> None:
+        for line in lines(connection):
+            if line == b"MUTE":
+                asked.set()
+            else:
+                connection.sendall(line + b"\n")
+
+    with Server(mute_once) as server, transport_to(server) as transport:
+        transport.query(b"X?")
+
+        def hang() -> Exception | None:
+            try:
+                transport.query(b"MUTE")
+            except ConnectionLost as error:
+                return error
+            return None
+
+        def abandon() -> None:
+            assert asked.wait(WAIT)
+            transport.abandon()
+
+        began = time.monotonic()
+        assert isinstance(gather(hang, abandon)[0], ConnectionLost)
+        assert time.monotonic() - began < WAIT / 2
+        transport.abandon()  # while nobody waits
+        assert transport.query(b"Y?") == b"Y?"
+        assert server.connections == 2
+
+
 def test_opening_sends_nothing() -> None:
     seen: list[bytes] = []
 
