@@ -16,7 +16,8 @@ from labqdl.errors import InputError, LabqdlError
 
 COMMANDS = (
     "demo", "run", "resume", "runs", "accounts", "report", "replay", "recover", "export", "compare",
-    "bound", "plan", "power", "curve", "reproduce", "train", "models", "doctor", "sim",
+    "bound", "plan", "power", "curve", "reproduce", "train", "models", "doctor",
+    "init", "station", "instruments", "get", "set", "watch", "shell", "sim",
 )  # fmt: skip
 
 EXIT_CODES = (

@@ -12,6 +12,7 @@ from labqdl.clock import Clock, ScaledClock, SystemClock
 from labqdl.config.station import StationFile, load_station_file
 from labqdl.errors import InputError, LabqdlError
 from labqdl.instruments import Guard, Instrument, Modulator, Photodetector, Reading
+from labqdl.safety import SafeStack
 from labqdl.station.building import Built, build
 from labqdl.station.guarding import InterlockGuard
 from labqdl.transport import gather
@@ -38,6 +39,7 @@ class Station:
             clock = ScaledClock(file.speed) if simulated and file.speed != 1.0 else SystemClock()
         self.clock: Clock = clock
         self._built: Built | None = None
+        self._guard: SafeStack | Guard | None = None
 
     @property
     def name(self) -> str:
@@ -83,9 +85,10 @@ class Station:
             hint=f"Did you mean '{close[0]}'?" if close else None,
         )
 
-    def guarded_by(self, guard: Guard | None) -> None:
+    def guarded_by(self, guard: SafeStack | Guard | None) -> None:
         """Let this guard be asked behind the interlocks."""
         assert self._built is not None
+        self._guard = guard
         asked = InterlockGuard(self._built.rules, guard)
         for instrument in self._built.instruments.values():
             instrument.guard = asked
@@ -110,6 +113,14 @@ class Station:
             for instrument in closed:
                 instrument.close()
             raise
+
+    def leave_on(self) -> tuple[Instrument, ...]:
+        """A person has said that what is on stays on; gives what that is."""
+        if not isinstance(self._guard, SafeStack):
+            return ()
+        energised = self._guard.energised
+        self._guard.leave_on()
+        return energised
 
     def close(self) -> None:
         """Close whatever is open; changes no output."""

@@ -1,0 +1,123 @@
+"""What the commands about instruments share: their options, and opening a station with its simulated instruments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from labqdl.errors import InputError
+
+if TYPE_CHECKING:
+    from labqdl.clock import Clock
+    from labqdl.config.station import StationFile
+    from labqdl.safety import Outcome, SafeStack
+    from labqdl.station import Station
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+DEFAULT = "station.toml"
+
+arm_option = click.option(
+    "--arm", is_flag=True, help="Let real instruments make light or voltage come out. Simulated ones need no arming."
+)
+
+
+def station_options(command: Command) -> Command:
+    """`--station` and `--profile`."""
+    command = click.option(
+        "--profile", metavar="NAME", help="bench, sim (simulated instruments), or one that the file declares."
+    )(command)
+    return click.option(
+        "--station", default=DEFAULT, show_default=True, metavar="FILE", help="The station file; see 'labqdl station'."
+    )(command)
+
+
+def present(station: str) -> str:
+    """The name of a file that exists; else what to do without one."""
+    if not Path(station).exists():
+        raise InputError(
+            "there is no such file",
+            source=station,
+            expected="a station file",
+            hint="'labqdl init' writes one from what stands on the table, 'labqdl station copy' one to begin with",
+        )
+    return station
+
+
+@contextmanager
+def simulated(station: str, profile: str | None) -> Iterator[tuple[Any, Clock | None]]:
+    """A PyVISA library with the twins of the instruments that the profile simulates, and their clock.
+
+    (None, None) where it simulates none.
+    """
+    from labqdl.config.station import load_station_file
+
+    file = load_station_file(present(station), profile)
+    if not any(entry.simulated for entry in file.instruments.values()):
+        yield None, None
+        return
+    from labqdl_sim.bench import Bench
+    from labqdl_sim.routes.visa import SimVisaLibrary
+
+    bench = Bench.from_station(file)
+    try:
+        yield SimVisaLibrary.for_bench(bench), bench.clock
+    finally:
+        SimVisaLibrary.forget(bench)
+
+
+@contextmanager
+def opened(
+    station: str,
+    profile: str | None,
+    names: Iterable[str] | None = None,
+    *,
+    arm: bool = False,
+    stack: SafeStack | None = None,
+) -> Iterator[Station]:
+    """The station with these instruments open, or all; what was switched on goes dark on every way out."""
+    from labqdl.station import open_station
+
+    with (
+        simulated(station, profile) as (library, clock),
+        open_station(station, profile, names=names, arm=arm, library=library, clock=clock, stack=stack) as table,
+    ):
+        yield table
+
+
+def twin_problems(file: StationFile) -> list[InputError]:
+    """Mistakes about the simulated instruments of a file that was read for a profile with some."""
+    from labqdl_sim.bench import Bench
+
+    problems = []
+    for name, entry in file.instruments.items():
+        if entry.simulated:
+            try:
+                Bench.from_station(replace(file, instruments={name: entry}))
+            except InputError as error:
+                problems.append(error)
+    return problems
+
+
+def end_safe(table: Station) -> tuple[Outcome, ...]:
+    """Make every open instrument of a station safe, whoever switched it on; Unsafe where one is not confirmed."""
+    from labqdl.safety import Unsafe, make_all_safe
+    from labqdl.station import light_paths
+
+    chosen = [instrument for instrument in table.instruments().values() if instrument.is_open]
+    checks = [check for path in light_paths(table) if path.source in chosen for check in path.checks]
+    outcomes = make_all_safe(chosen, checks=checks)
+    missing = [one for one in outcomes if not one.safe]
+    if missing:
+        raise Unsafe(missing, "Go and look now")
+    return outcomes
+
+
+def quantity_of(words: tuple[str, ...]) -> str:
+    """A quantity's name out of the words of a command line: `channel 2.power` needs no quotes."""
+    return " ".join(words)

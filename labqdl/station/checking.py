@@ -1,0 +1,140 @@
+"""All that can be said about a station file without an instrument."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from labqdl.config.document import load
+from labqdl.config.station import StationFile, read_station_file
+from labqdl.errors import InputError
+from labqdl.instruments import Instrument, PowerMeter, TemperatureSensor
+from labqdl.station.building import Built, build
+from labqdl.units import counted
+
+WANTED_BARRIERS = 2
+"""A light path has two barriers that do not depend on each other: one may fail."""
+
+
+@dataclass(frozen=True, slots=True)
+class StationCheck:
+    """What a check found.
+
+    Attributes
+    ----------
+    source, profile:
+        The file, and the profile that it was read for.
+    instruments:
+        How many it lists.
+    problems:
+        Mistakes, each with its line: nothing works before they are gone. In order of their lines.
+    warnings:
+        What works and is not as it should be.
+    """
+
+    source: str
+    profile: str
+    instruments: int
+    problems: tuple[InputError, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def good(self) -> bool:
+        """Whether the file can be used."""
+        return not self.problems
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return {
+            "schema": "labqdl.station-check/1",
+            "station": self.source,
+            "profile": self.profile,
+            "instruments": self.instruments,
+            "good": self.good,
+            "problems": [
+                {
+                    "line": one.line,
+                    "key": one.key,
+                    "problem": one.problem,
+                    "expected": one.expected,
+                    "hint": one.hint,
+                }
+                for one in self.problems
+            ],
+            "warnings": list(self.warnings),
+        }
+
+    def __str__(self) -> str:
+        lines = [str(problem) for problem in self.problems]
+        lines += [f"{self.source}: warning: {warning}" for warning in self.warnings]
+        state = counted(len(self.problems), "mistake") if self.problems else "no mistakes"
+        warnings = counted(len(self.warnings), "warning")
+        instruments = counted(self.instruments, "instrument")
+        lines.append(f"{self.source}: {instruments}, profile {self.profile}: {state}, {warnings}")
+        return "\n".join(lines)
+
+
+def check_station(
+    path: str | Path, profile: str | None = None, *, twins: Callable[[StationFile], Iterable[InputError]] | None = None
+) -> StationCheck:
+    """Check a station file, with the drivers that it names, and give all mistakes at once.
+
+    `twins` checks the simulated instruments; it is called where the profile simulates some.
+
+    Raises
+    ------
+    InputError
+        For a file that cannot be read or is no TOML, and for a profile that it does not have.
+    """
+    document = load(path)
+    problems: list[InputError] = []
+    file = read_station_file(document, profile, folder=Path(path).parent, problems=problems)
+    built = build(file, library="@labqdl", problems=problems)
+    if twins is not None and any(entry.simulated for entry in file.instruments.values()):
+        problems += twins(file)
+    unique = {str(problem): problem for problem in problems}
+    ordered = sorted(unique.values(), key=lambda one: one.line or 0)
+    return StationCheck(file.source, file.profile, len(file.instruments), tuple(ordered), tuple(_warnings(file, built)))
+
+
+def _warnings(file: StationFile, built: Built) -> Iterable[str]:
+    emitters = [name for name, one in built.instruments.items() if _emits(one)]
+    for path in file.paths:
+        others = [name for name in path.barriers if name != path.source]
+        if len(others) < WANTED_BARRIERS:
+            yield (
+                f"light path {path.name!r} has {counted(len(others), 'barrier')} besides its source; two that do not "
+                "depend on each other keep it dark when one fails"
+            )
+        if path.meter is None:
+            yield f"nobody confirms that light path {path.name!r} is dark: name a meter"
+    sources = {path.source for path in file.paths}
+    barriers = {name for path in file.paths for name in path.barriers}
+    for name in emitters:
+        if name not in sources | barriers:
+            yield (
+                f"{name} can make light or voltage come out and belongs to no light path"
+                if file.paths
+                else (
+                    f"{name} can make light or voltage come out and there are no light paths: nothing confirms darkness"
+                )
+            )
+    wired = {end[0] for wire in file.wiring for end in (wire.source, wire.target)}
+    if file.wiring:
+        for name, one in built.instruments.items():
+            if name not in wired and not isinstance(one, TemperatureSensor):
+                yield f"{name} is wired to nothing"
+    for index, wire in enumerate(file.wiring):
+        if isinstance(built.instruments.get(wire.source[0]), PowerMeter) and wire.kind == "light":
+            line = file.document.line(("wiring", index, "from"))
+            yield f"line {line}: {wire.source[0]} is a power meter, and no light leaves it"
+
+
+def _emits(instrument: Instrument) -> bool:
+    return any(
+        quantity.capable and quantity.energises
+        for part in instrument.parts()
+        for quantity in part.quantities().values()
+    )

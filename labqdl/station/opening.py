@@ -1,0 +1,77 @@
+"""Using a station: with its guard, so that what was switched on goes dark on every way out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from labqdl.clock import Clock
+from labqdl.safety import UNARMED, Arming, DarkCheck, LightPath, SafeStack
+from labqdl.station.station import Station, load_station
+
+ARMED = Arming(True, "a person gave --arm")
+
+
+def light_paths(station: Station) -> tuple[LightPath, ...]:
+    """The light paths of the file with their instruments."""
+    return tuple(
+        LightPath(
+            path.name,
+            station[path.source],
+            tuple(station[name] for name in path.barriers),
+            ()
+            if path.meter is None
+            else (DarkCheck(path.name, station[path.meter[0]], path.meter[1], path.dark_below),),
+        )
+        for path in station.file.paths
+    )
+
+
+@contextmanager
+def open_station(
+    path: str | Path,
+    profile: str | None = None,
+    *,
+    names: Iterable[str] | None = None,
+    arm: bool = False,
+    library: Any = None,
+    clock: Clock | None = None,
+    stack: SafeStack | None = None,
+) -> Iterator[Station]:
+    """Open a station: ``with open_station("station.toml", arm=True) as station: station["laser"].emission = True``.
+
+    Leaving the block makes safe whatever was switched on in it, unless `station.leave_on()` was called, and closes all.
+
+    Parameters
+    ----------
+    path, profile, library, clock:
+        As in `load_station`.
+    names:
+        The instruments to open; None: all. Others may be opened later, and are by interlocks that read them.
+    arm:
+        Whether real instruments may make light or voltage come out.
+    stack:
+        The guard behind the interlocks; None: one of its own.
+
+    Raises
+    ------
+    InputError
+        For mistakes in the file.
+    Refused
+        Where something is to be switched on that must not be.
+    Unsafe
+        On the way out, where something was not confirmed dark.
+    """
+    station = load_station(path, profile, library=library, clock=clock)
+    station.instruments()
+    guard = SafeStack(arming=ARMED if arm else UNARMED) if stack is None else stack
+    guard.paths.extend(light_paths(station))
+    station.guarded_by(guard)
+    try:
+        with guard:
+            station.open(names)
+            yield station
+    finally:
+        station.close()

@@ -1,0 +1,438 @@
+"""Commands about stations and instruments: what people read, what scripts read, and what every mistake gets."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labqdl.cli.root import run
+from labqdl.cli.set import split
+from labqdl.config.station import load_station_file
+from labqdl.station import finding, quantity_paths
+from tests.station.fakes import Fake, FakeLaser, FakeMeter
+
+STATION = """
+[station]
+name = "table"
+
+[instruments.laser]
+driver = "tests.station.fakes:FakeLaser"
+resource = "TCPIP0::10.0.0.1::inst0::INSTR"
+limits.power = { max = "10 mW", reason = "connectors" }
+
+[instruments.edfa]
+driver = "tests.station.fakes:FakeAmplifier"
+resource = "TCPIP0::10.0.0.2::inst0::INSTR"
+
+[instruments.meter]
+driver = "tests.station.fakes:FakeMeter"
+resource = "TCPIP0::10.0.0.3::inst0::INSTR"
+
+[[wiring]]
+from = "laser"
+to = "edfa"
+loss = "0.5 dB"
+
+[[wiring]]
+from = "edfa"
+to = "meter.channel 1"
+
+[[wiring]]
+from = "edfa"
+to = "laser.modulation"
+kind = "electric"
+
+[[paths]]
+name = "signal"
+source = "laser"
+barriers = ["edfa"]
+meter = "meter.power"
+dark_below = "10 mW"
+
+[[interlocks]]
+require = "edfa.input_power > 10 uW"
+before = "edfa.pump = true"
+reason = "no seed"
+"""
+
+SIMULATED = """
+[station]
+name = "simulated"
+profile = "sim"
+
+[instruments.laser]
+driver = "oif-itla"
+limits.power = { max = "12 dBm", reason = "connectors" }
+"""
+FAST = "[simulation]\nspeed = 1000\n"
+
+
+class Words:
+    """What a command printed."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    def json(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.out)
+        return document
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run a command line in a folder with a station file of fake instruments that are inside this process."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LABQDL_STATE", str(tmp_path / "state"))
+    monkeypatch.setattr(Fake, "simulated", True, raising=False)
+    Path("station.toml").write_text(STATION, encoding="utf-8")
+    Path("sim.toml").write_text(SIMULATED + FAST, encoding="utf-8")
+
+    def command(*arguments: str) -> Words:
+        code = run(arguments)
+        printed = capsys.readouterr()
+        return Words(code, printed.out, printed.err)
+
+    return command
+
+
+# --- station ----------------------------------------------------------------------------------------------------------
+
+
+def test_check_of_a_good_file(call: Any) -> None:
+    words = call("station", "check")
+    assert words.code == 0
+    assert "3 instruments, profile bench: no mistakes, 1 warning" in words.out
+    assert "light path 'signal' has 1 barrier besides its source" in words.out
+    found = call("station", "check", "--json").json()
+    assert found["good"] is True
+    assert found["problems"] == []
+
+
+def test_check_lists_every_mistake_once_and_in_order(call: Any) -> None:
+    text = STATION.replace('"10 mW", reason', '"10 mV", reason').replace('"edfa.input_power >', '"edfa.inputpower >')
+    text = text.replace('to = "edfa"', 'to = "efda"').replace('driver = "tests.station.fakes:FakeMeter"', "drivr = 3")
+    Path("station.toml").write_text(text, encoding="utf-8")
+    words = call("station", "check")
+    assert words.code == 2
+    found = call("station", "check", "--json").json()
+    assert [one["line"] for one in found["problems"]] == [8, 14, 15, 20, 40]
+    assert "Did you mean 'edfa'?" in words.out
+    assert "5 mistakes" in words.out
+    # Other commands stop at the first mistake, before anything is opened.
+    words = call("get")
+    assert words.code == 2
+    assert words.err.count("\n") == 1
+
+
+def test_check_looks_at_the_twins_too(call: Any) -> None:
+    Path("station.toml").write_text(SIMULATED + 'twin = "oif-tila"\n' + "twin_options = {}\n")
+    words = call("station", "check")
+    assert words.code == 2
+    assert "no twin 'oif-tila'" in words.out
+    assert call("station", "check", "sim.toml").code == 0
+
+
+def test_draw(call: Any) -> None:
+    words = call("station", "draw")
+    assert words.code == 0
+    for line in (
+        "table (station.toml, profile bench)",
+        "laser =(0.5 dB)=> edfa ==> meter.channel 1",
+        "edfa --> laser.modulation",
+        "edfa.input_power > 10 uW before edfa.pump = true (no seed)",
+        "signal: from laser, kept dark by edfa; dark when meter.power is below 0.01 W",
+    ):
+        assert line in words.out, line
+    assert "simulated" in call("station", "draw", "--profile", "sim").out
+    for ending in ("svg", "png"):
+        assert call("station", "draw", "--out", f"a.{ending}").code == 0
+        assert Path(f"a.{ending}").stat().st_size > 1000
+    assert call("station", "draw", "--out", "a.doc").code == 2
+
+
+def test_copy_writes_a_file_without_mistakes_and_never_over_another(call: Any) -> None:
+    assert call("station", "copy").code == 2
+    assert call("station", "copy", "new.toml").code == 0
+    station = load_station_file("new.toml")
+    assert list(station.instruments) == ["laser", "voa", "edfa", "meter"]
+    assert call("station", "copy", "new.toml", "--force").code == 0
+    assert call("station", "copy", "no/such/folder.toml").code == 2
+
+
+def test_without_a_file_one_line_says_what_to_do(call: Any) -> None:
+    Path("station.toml").unlink()
+    for arguments in (["get"], ["station", "check"], ["set", "laser", "power", "1 mW"], ["watch"], ["shell"]):
+        words = call(*arguments)
+        assert words.code == 2
+        assert "labqdl: station.toml: there is no such file" in words.err
+        assert "labqdl init" in words.err
+
+
+# --- get, set, watch, shell -------------------------------------------------------------------------------------------
+
+
+def test_get(call: Any) -> None:
+    assert call("get", "laser", "power").out == "1 mW (0 dBm)\n"
+    assert call("get", "meter", "channel", "2.power").out == "2 mW (3.01 dBm)\n"
+    assert call("instruments", "get", "laser", "emission").out == "off\n"
+    all_of_one = call("get", "laser").out
+    assert "laser.wavelength" in all_of_one
+    assert "1550 nm" in all_of_one
+    found = call("get", "--json").json()
+    assert (found["station"], found["profile"]) == ("table", "bench")
+    assert found["instruments"]["laser"]["power"]["value"] == 1e-3
+    assert found["instruments"]["edfa"]["mode"]["value"] == "current"
+    assert set(found["instruments"]) == {"laser", "edfa", "meter"}
+
+
+def test_get_of_what_does_not_answer(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FakeLaser.initial, "power", None)
+    monkeypatch.delitem(FakeMeter.initial, "channel 1.power")
+    monkeypatch.setattr(FakeMeter, "snapshot", lambda self: (_ for _ in ()).throw(_error("meter: nobody answers")))
+    words = call("get", "--json")
+    assert words.code == 5
+    assert words.json()["instruments"]["meter"][""]["problem"] == "meter: nobody answers"
+
+
+def _error(text: str) -> Exception:
+    from labqdl.errors import LabqdlError
+
+    return LabqdlError(text)
+
+
+MISTAKES = [
+    (["get", "lasre"], 2, "Did you mean 'laser'"),
+    (["get", "laser", "powr"], 2, "Did you mean 'power'"),
+    (["get", "edfa", "temperature"], 2, "it has no thermometer"),
+    (["get", "--profile", "simm"], 2, "Did you mean 'sim'"),
+    (["set", "laser"], 2, "Missing argument"),
+    (["set", "laser", "power"], 2, "no value for laser.power"),
+    (["set", "laser", "power", "3"], 2, "has no unit"),
+    (["set", "laser", "power", "3", "dB"], 2, "Did you mean 'dBm'"),
+    (["set", "laser", "power", "-60 dBm"], 2, "is outside of the limits"),
+    (["set", "laser", "power", "11dBm"], 2, "(connectors). Nothing was sent"),
+    (["set", "laser", "measured_power", "1 mW"], 2, "can only be read"),
+    (["set", "laser", "emission", "bright"], 2, "expected on or off"),
+    (["set", "edfa", "mode", "curent"], 2, "Did you mean 'current'"),
+    (["set", "edfa", "pump", "on"], 4, "edfa.input_power is 5 uW (-23.01 dBm). Nothing was sent"),
+    (["watch", "laser", "powr"], 2, "Did you mean 'power'"),
+    (["shell", "lasre"], 2, "Did you mean 'laser'"),
+    (["instruments", "probe", "10.0.0.5:5025"], 2, "Did you mean 'TCPIP0::10.0.0.5::5025::SOCKET'"),
+    (["instruments", "doctor", "R", "--driver", "oif-itl"], 2, "Did you mean 'oif-itla'"),
+    (["init"], 2, "--force replaces it"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "expected"), MISTAKES, ids=[str(i) for i in range(len(MISTAKES))])
+def test_mistakes_get_one_line(call: Any, arguments: list[str], code: int, expected: str) -> None:
+    words = call(*arguments)
+    assert (words.code, words.out) == (code, "")
+    assert words.err.startswith("labqdl: ")
+    assert words.err.count("\n") == 1
+    assert expected in words.err
+
+
+def test_set_says_what_it_left_on_and_how_to_darken_it(call: Any) -> None:
+    assert call("set", "laser", "power", "3dBm").err == "laser.power = 1.99526231497 mW (3 dBm)\n"
+    assert call("set", "laser", "wavelength=1551 nm").err == "laser.wavelength = 1551 nm\n"
+    words = call("set", "laser", "emission", "on")
+    assert words.code == 0
+    assert "laser.emission = on" in words.err
+    assert "laser stays on. Dark again: 'labqdl safe', or 'labqdl set laser emission off'" in " ".join(
+        words.err.split()
+    )
+
+
+def test_real_light_needs_arming(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Fake, "simulated", False)
+    words = call("set", "laser", "emission", "on")
+    assert words.code == 4
+    assert "Give --arm" in words.err
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("power 3 dBm", ("power", "3 dBm")),
+        ("power=3dBm", ("power", "3dBm")),
+        ("channel 2.amplitude 0.5 V", ("channel 2.amplitude", "0.5 V")),
+        ("channel2.amplitude 0.5 V", ("channel2.amplitude", "0.5 V")),
+        ("power", ("power", "")),
+        ("attenuation -3 dB", ("attenuation", "-3 dB")),
+        ("voltage 2.5 V", ("voltage", "2.5 V")),
+    ],
+)
+def test_quantity_and_value_out_of_words(words: str, expected: tuple[str, str]) -> None:
+    assert split(tuple(words.split())) == expected
+
+
+def test_watch_prints_columns(call: Any) -> None:
+    words = call("watch", "laser", "power", "--count", "2", "--interval", "0")
+    assert words.code == 0
+    rows = [line.split("\t") for line in words.out.splitlines()]
+    assert rows[0] == ["time", "laser.power / W"]
+    assert [row[1] for row in rows[1:]] == ["0.001", "0.001"]
+    assert "edfa.input_power / W" in call("watch", "--count", "1", "--leave-on").out
+
+
+def test_watch_ends_safe_unless_told_otherwise(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(FakeLaser, "safe_state", lambda self: done.append(self.name))
+    assert call("watch", "laser", "power", "--count", "1", "--leave-on").code == 0
+    assert done == []
+    assert call("watch", "laser", "power", "--count", "1").code == 0
+    assert done == ["laser"]
+
+    def interrupted(self: FakeLaser) -> None:
+        raise KeyboardInterrupt
+
+    done.clear()
+    monkeypatch.setattr(quantity_paths(FakeLaser("R"))["power"][1], "fetch", interrupted, raising=False)
+    assert call("watch", "laser", "power").code == 0
+    assert done == ["laser"]
+
+
+def _type(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(lines) + "\n"))
+
+
+def test_shell(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _type(
+        monkeypatch,
+        "# a comment", "laser.power = 3 dBm", "laser.power", "laser power 4 mW", "laser", "list", "who laser",
+        "laser.powr", "edfa.pump = on", "meter.channel 2.power", "zero meter", "identity laser", "close laser",
+        "help", "nothing at all", "laser.emission = on", "safe", "laser.emission", "quit", "laser.power = 1 mW",
+    )  # fmt: skip
+    words = call("shell")
+    assert words.code == 0
+    lines = words.out.splitlines()
+    assert lines[:3] == ["1.99526231497 mW (3 dBm)", "1.99526231497 mW (3 dBm)", "4 mW (6.021 dBm)"]
+    for part in (
+        "wavelength             1550 nm",
+        "Fake F1, serial 1, firmware 0",
+        "10.0.0.1::inst0::INSTR): safe, confirmed",
+        "laser.power = 3 dBm",
+    ):
+        assert part in words.out, part
+    assert lines[-1] == "off"
+    for part in (
+        "Did you mean 'power'",
+        "edfa.input_power is 5 uW",
+        "there is no instrument 'nothing'",
+        "close is nothing",
+    ):
+        assert part in words.err, part
+
+
+def test_shell_ends_safe_unless_told_otherwise(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(FakeLaser, "safe_state", lambda self: done.append(self.name))
+    _type(monkeypatch, "laser.emission = on")
+    assert "laser stays on" in call("shell", "--leave-on").err
+    assert done == []
+    _type(monkeypatch, "laser.emission = on")
+    assert call("shell").code == 0
+    assert "laser" in done
+
+
+def test_what_cannot_be_made_safe_is_exit_70(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stuck(self: FakeLaser) -> None:
+        raise _error(f"{self.name}: it stays on")
+
+    monkeypatch.setattr(FakeLaser, "safe_state", stuck)
+    from labqdl.safety import manual
+
+    real = manual.make_all_safe
+    monkeypatch.setattr(
+        "labqdl.safety.make_all_safe", lambda *a, **k: real(*a, **{**k, "effort": 0.05, "deadline": 0.5})
+    )
+    words = call("watch", "laser", "power", "--count", "1")
+    assert words.code == 70
+    assert "it stays on" in words.err
+
+
+def test_simulated_instruments_answer(call: Any) -> None:
+    words = call("get", "laser", "--station", "sim.toml", "--json")
+    assert words.code == 0
+    assert words.json()["instruments"]["laser"]["emission"]["value"] is False
+    words = call("set", "laser", "emission", "on", "--station", "sim.toml")
+    assert words.code == 0
+    assert "laser is simulated, and ends with this command" in words.err
+    assert "(connectors)" in call("set", "laser", "power", "13 dBm", "--station", "sim.toml").err
+
+
+# --- drivers, and what stands on the table ----------------------------------------------------------------------------
+
+
+def test_list_of_drivers(call: Any) -> None:
+    words = call("instruments", "list")
+    assert "thorlabs-pm100" in words.out
+    words = call("instruments", "list", "--coverage")
+    assert "thorlabs-pm100 (powermeter_thorlabs_pm100d)" in words.out
+    assert "left out:" in words.out
+    found = call("instruments", "list", "--json").json()["drivers"]
+    meter = next(one for one in found if one["name"] == "thorlabs-pm100")
+    assert meter["class"] == "PowerMeter"
+    assert 0 < meter["coverage"]["share"] <= 1
+
+
+@pytest.fixture
+def bare_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that knows of nothing."""
+    monkeypatch.setattr(
+        finding, "_serial_ports", lambda: [finding.Candidate("ASRL/dev/ttyUSB9::INSTR", "serial port, x", False)]
+    )
+    monkeypatch.setattr(finding, "_visa", lambda library: [] if library is None else _REAL_VISA(library))
+
+
+_REAL_VISA = finding._visa
+
+
+@pytest.mark.usefixtures("bare_table")
+def test_find_and_init(call: Any) -> None:
+    words = call("instruments", "find")
+    assert words.code == 0
+    assert words.out == "ASRL/dev/ttyUSB9::INSTR  serial port, x, not asked\n"
+    assert call("init", "--force").code == 0
+    assert "simulated instruments" in call("init", "--force").err
+    assert load_station_file("station.toml").profile == "sim"
+    Path("bench.toml").write_text('[instruments.pm]\ntwin = "thorlabs-pm100"\nroutes = ["visa:GPIB0::7::INSTR"]\n')
+    words = call("instruments", "find", "--visa", "bench.toml@labqdl", "--json")
+    found = {one["resource"]: one for one in words.json()["found"]}
+    assert found["GPIB0::7::INSTR"]["identity"]["model"] == "PM100D"
+    assert found["GPIB0::7::INSTR"]["drivers"] == ["thorlabs-pm100"]
+    assert "sending *IDN?" in words.err
+    words = call("init", "new.toml", "--visa", "bench.toml@labqdl")
+    assert words.code == 0
+    station = load_station_file("new.toml")
+    assert [(name, one.driver) for name, one in station.instruments.items()] == [("meter", "thorlabs-pm100")]
+    assert call("station", "check", "new.toml", "--profile", "sim").code == 0
+
+
+@pytest.mark.usefixtures("bare_table")
+def test_probe_and_doctor(call: Any) -> None:
+    Path("bench.toml").write_text('[instruments.pm]\ntwin = "thorlabs-pm100"\nroutes = ["visa:GPIB0::7::INSTR"]\n')
+    library = ("--visa", "bench.toml@labqdl")
+    words = call("instruments", "probe", "GPIB0::7::INSTR", *library)
+    assert "THORLABS PM100D" in words.out
+    assert "driver: thorlabs-pm100" in words.out
+    assert call("instruments", "probe", "GPIB0::7::INSTR", *library, "--json").json()["drivers"] == ["thorlabs-pm100"]
+    words = call("instruments", "doctor", "GPIB0::7::INSTR", *library)
+    assert (words.code, words.out.count("ok  ")) == (0, 3)
+    words = call("instruments", "doctor", "GPIB0::7::INSTR", "--driver", "thorlabs-pm100", *library)
+    assert "every quantity is read" in words.out
+    words = call("instruments", "doctor", "GPIB0::8::INSTR", *library)
+    assert words.code == 1
+    assert "FAIL" in words.out
+    words = call("instruments", "doctor", "GPIB7", "--json")
+    assert words.json()["steps"][0]["ok"] is False
+
+
+def test_the_state_folder_of_tests_is_their_own(call: Any) -> None:
+    assert call("get", "laser", "power").code == 0
+    assert os.environ["LABQDL_STATE"]
