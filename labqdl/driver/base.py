@@ -238,10 +238,16 @@ class Driver(Instrument):
             self.clock.sleep(wanted.interval)
 
     def confirm(self, part: Part, quantity: str, value: Any) -> None:
-        """Read a quantity once more and raise `NotConfirmed` if it is not this; for safe states."""
+        """Read a quantity once more and raise `NotConfirmed` if it is not this; for safe states.
+
+        What was confirmed is what a lost connection is compared with from now on.
+        """
         found = getattr(part, quantity)
         if found != value:
             raise NotConfirmed(f"{self.name}: {part.path(quantity)} must be {_shown(value)} and reads {_shown(found)}")
+        declaration = part.quantities()[quantity]
+        if not declaration.derived:
+            self.remember(part, declaration, value)
 
     def try_all(self, *steps: Callable[[], object]) -> None:
         """Take every step although some fail, then raise the first failure; for safe states."""

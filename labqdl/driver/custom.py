@@ -21,6 +21,8 @@ class Custom(Quantity[T]):
         The instrument's commands that they send, for the coverage table.
     derived:
         Whether it is set through other quantities: those are compared after a lost connection, and this one is not.
+    rounds:
+        Gives what the device is really told, of the part and the value: the nearest step.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Custom(Quantity[T]):
         done: Completion = IMMEDIATE,
         read_only: str = "",
         derived: bool = False,
+        rounds: Callable[[Any, T], T] | None = None,
     ) -> None:
         super().__init__(
             kind,
@@ -50,6 +53,7 @@ class Custom(Quantity[T]):
             read_only=read_only,
         )
         self.derived = derived
+        self._rounds = rounds
         self._read = read
         self._write = write
         self._uses = tuple(uses)
@@ -64,6 +68,10 @@ class Custom(Quantity[T]):
         """Call the function that sets."""
         assert self._write is not None, "checked() refuses quantities that cannot be set"
         self._write(part, value)
+
+    def rounded(self, part: Part, value: T) -> T:
+        """As the function says, or the value itself."""
+        return value if self._rounds is None else self._rounds(part, value)
 
     def commands(self) -> Iterable[str]:
         """What was declared."""

@@ -314,7 +314,7 @@ class Switched(Float):
         return [*super().commands(), self.unit_query]
 
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def number_in(reply: str, suffix: str = "", field: int | None = None) -> float:

@@ -26,6 +26,9 @@ T = TypeVar("T")
 UNITS: Final = frozenset({"", "W", "m", "Hz", "V", "A", "Ohm", "s", "rad", "K", "dB", "1", "S/s", "A/W", "m/s", "dB/s"})
 """SI base and derived units, dB for ratios only; "" where there is none (switches, texts), "1" for plain numbers."""
 
+_TAKEN: Final = frozenset({"name", "clock", "guard", "energised", "transport", "number"})
+"""Attributes of instruments and channels that a quantity would hide."""
+
 InputLimits = Limit | tuple[float, float] | Callable[[Any], Limit] | None
 """Constant limits, or a function of the part that asks the device for them."""
 
@@ -88,6 +91,8 @@ class Quantity(Generic[T]):
         inherited = next((vars(base)[name] for base in owner.__mro__[1:] if name in vars(base)), None)
         if isinstance(inherited, Quantity):
             self._inherit(inherited, owner)
+        elif inherited is not None or name in _TAKEN:
+            raise TypeError(f"{owner.__name__}.{name}: every instrument has something else of this name")
 
     def _inherit(self, contract: Quantity[Any], owner: type) -> None:
         """A driver's declaration takes words and dangers from its class's contract, and may not contradict it."""

@@ -245,3 +245,4 @@ class KeysightN77(ScpiInstrument, Attenuator):
         with self.unconditionally():
             self.force("OUTP{n} 0".format(**self.fields))
             self.wait_until(lambda: not self.open_shutter, 2.0, "close its shutter")
+            self.remember(self, type(self).open_shutter, False)
