@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 
+from labqdl.safety.signals import leave_signals_to_main
+
 GRACE = 0.5
 """Seconds after which the next job begins although the one before is not done."""
 DEADLINE = 3.0
@@ -94,6 +96,7 @@ class Workers:
         tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
 
         def work() -> None:
+            leave_signals_to_main()
             while True:
                 tasks.get()()
                 self._idle.append(tasks)

@@ -10,8 +10,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final, NoReturn
 
-import labqdl.transport.transport as exchanges
 from labqdl.clock import SystemClock
+from labqdl.transport import Transport
 
 STOP_SIGNALS: Final = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)
@@ -19,19 +19,35 @@ STOP_SIGNALS: Final = tuple(
 """Ctrl-C, a polite request, a closed terminal; Ctrl-Break where it exists."""
 
 _HERE = str(Path(__file__).parent)
-_EXCHANGES = exchanges.__file__
+_EXCHANGES = Transport.query.__code__.co_filename
 
 Handler = Callable[[int, FrameType | None], Any]
 
 
-def is_busy(frame: FrameType | None) -> bool:
-    """Whether a frame stands inside of an exchange with an instrument, or of this room's own bookkeeping."""
+def under_way(frame: FrameType | None) -> tuple[bool, list[Transport]]:
+    """Whether a frame must not be interrupted now, and the transports in whose exchanges it stands.
+
+    That is inside of an exchange with an instrument, or of this room's own bookkeeping.
+    """
+    busy = False
+    transports: list[Transport] = []
     while frame is not None:
         name = frame.f_code.co_filename
-        if name == _EXCHANGES or (name.startswith(_HERE) and name != __file__):
-            return True
+        if name == _EXCHANGES:
+            busy = True
+            owner = frame.f_locals.get("self")
+            if isinstance(owner, Transport):
+                transports.append(owner)
+        elif name.startswith(_HERE) and name != __file__:
+            busy = True
         frame = frame.f_back
-    return False
+    return busy, transports
+
+
+def leave_signals_to_main() -> None:
+    """To be called first by a thread of ours: a signal that it took would not wake a main thread that sleeps."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
 
 def is_interactive() -> bool:
@@ -94,11 +110,14 @@ def end_by(number: int) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-def resend(number: int, after: float) -> None:
-    """Send the signal to the main thread once more, after so many seconds."""
+def resend(number: int, after: float, wanted: Callable[[], bool]) -> None:
+    """Send the signal to the main thread once more, after so many seconds, if it is wanted then."""
 
     def send() -> None:
+        leave_signals_to_main()
         SystemClock().sleep(after)
+        if not wanted():
+            return
         if sys.platform == "win32":
             signal.raise_signal(number)
         else:

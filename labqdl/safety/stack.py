@@ -24,7 +24,7 @@ from labqdl.safety.fresh import make_safe_afresh
 from labqdl.safety.paths import DarkCheck, LightPath
 from labqdl.safety.reach import is_inside, needs_arming, resource_of
 from labqdl.safety.recipe import NotRemakeable, Recipe, recipe_of
-from labqdl.safety.signals import Handlers, end_by, is_busy, resend
+from labqdl.safety.signals import Handlers, end_by, resend, under_way
 from labqdl.safety.unsafe import FILE_NAME, UnsafeFile, state_folder
 from labqdl.safety.watching import EFFORT as WATCHDOG_EFFORT
 from labqdl.safety.watching import HEARTBEAT, Watch
@@ -129,7 +129,8 @@ class SafeStack:
         self._making_safe = False
         self._requests = 0
         self._first_request = 0.0
-        self._resent = False
+        self._pending: int | None = None
+        self._resends = 0
         self._waiting_signal: int | None = None
         self._pid = os.getpid()
 
@@ -286,6 +287,7 @@ class SafeStack:
             self._energised = {}
             if self._watch is not None:
                 self._watch.release()
+            self._pending = None
             self._handlers.restore()
         return outcomes
 
@@ -357,11 +359,15 @@ class SafeStack:
             self._at_exit = True
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        resent, self._resent = self._resent, False
         if os.getpid() != self._pid:
             self._handlers.pass_on(number, frame)
             return
-        if not resent:
+        resent = self._resends > 0
+        if resent:
+            self._resends -= 1
+            if self._pending is None:
+                return
+        else:
             self._requests += 1
             self._first_request = time.monotonic()
             self.stop_reason = self.stop_reason or "a stop was requested"
@@ -371,10 +377,30 @@ class SafeStack:
                 self._notify("everything is being made safe; this is not interrupted")
             return
         patience = _PATIENCE[min(self._requests, len(_PATIENCE)) - 1]
-        if is_busy(frame) and time.monotonic() < self._first_request + patience:
-            self._resent = True
-            resend(number, _LOOK_AGAIN)
+        busy, transports = under_way(frame)
+        if busy and time.monotonic() < self._first_request + patience:
+            self._pending = number
+            for transport in transports:
+                transport.before_next(partial(self._between_exchanges, transport))
+            resend(number, _LOOK_AGAIN, self._is_pending)
             return
+        self._act(number, frame)
+
+    def _is_pending(self) -> bool:
+        """Whether a signal waits for the end of an exchange; asked by a thread that is about to repeat it."""
+        self._resends += self._pending is not None
+        return self._pending is not None
+
+    def _between_exchanges(self, transport: Transport) -> None:
+        """The exchange that a signal had to wait for is over, and the next one has not begun."""
+        if threading.current_thread() is threading.main_thread():
+            transport.before_next(None)
+            number = self._pending
+            if number is not None:
+                self._act(number, None)
+
+    def _act(self, number: int, frame: FrameType | None) -> None:
+        self._pending = None
         if self._requests > 1:
             self._notify("making everything safe at once")
             self._complain(self.make_safe(final=True))

@@ -17,6 +17,7 @@ from typing import Any
 
 from labqdl.instruments import Refused
 from labqdl.safety.recipe import Recipe
+from labqdl.safety.signals import leave_signals_to_main
 
 HEARTBEAT = 10.0
 """Seconds without a heartbeat after which the watchdog acts; they come five times as often."""
@@ -169,6 +170,7 @@ class Watch:
             threading.Thread(target=self._beat, args=arguments, name="labqdl-heartbeat", daemon=True).start()
 
     def _beat(self, process: subprocess.Popen[bytes], within: float, end: threading.Event) -> None:
+        leave_signals_to_main()
         with suppress(OSError, ValueError):
             while True:
                 self._send(process, {"do": "beat", "within": None if debugged() else within})
@@ -176,6 +178,7 @@ class Watch:
                     return
 
     def _listen(self, process: subprocess.Popen[bytes], replies: SimpleQueue[dict[str, Any]]) -> None:
+        leave_signals_to_main()
         assert process.stdout is not None
         with process.stdout as stream, suppress(OSError, ValueError):
             for line in stream:

@@ -374,7 +374,7 @@ class Transport:
     def _settle(self) -> None:
         """After each change of state: whether anything must be looked after before an exchange."""
         clean = self._opened and not self._dirty and self._before is None
-        self._ready = clean and not self.spacing and self._before is None
+        self._ready = clean and not self.spacing
         quick = self._ready and not (self._unasked or self._acknowledges or self._road.messages)
         self._exchange = getattr(self._road, "exchange", None) if quick else None
 

@@ -118,29 +118,24 @@ class Victim:
         self.scene = scene
         folder.mkdir(exist_ok=True)
         self.unsafe = folder / "UNSAFE"
-        self._errors = (folder / "errors.txt").open("w+")
         lamps = {name: port for name, port in scene.ports.items() if name != "meter"}
         argument = json.dumps({"ports": lamps, "end": end, "guard": guard, "unsafe": str(self.unsafe)} | given)
         self.process = subprocess.Popen(
             [sys.executable, str(BENCH / "victim.py"), argument],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env=os.environ | {"LABQDL_STATE": str(folder), "PYTHONPATH": str(ROOT)},
+            stderr=subprocess.PIPE,
+            env=os.environ | {"LABQDL_STATE": str(folder), "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
             start_new_session=True,
         )
         scene.victims.append(self.process)
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert line, self.errors()
+        assert line, self.process.communicate(timeout=LONG)[1].decode()
         self.watchdog: int | None = json.loads(line)["watchdog"]
         if self.watchdog is not None:
             scene.watchdogs.append(self.watchdog)
         self.killed_at = time.monotonic()
-
-    def errors(self) -> str:
-        self._errors.seek(0)
-        return self._errors.read()
 
     def go(self) -> None:
         """Let it come to its own end."""
@@ -159,10 +154,8 @@ class Victim:
 
     def ended(self) -> Ended:
         """Wait for its end and its watchdog's."""
-        self.process.communicate(timeout=LONG)
+        text = self.process.communicate(timeout=LONG)[1].decode()
         if self.watchdog is not None:
             watchdog = self.watchdog
             assert until(lambda: not is_alive(watchdog), LONG), "the watchdog stays"
-        text = self.errors()
-        self._errors.close()
         return Ended(self.process.returncode, text, self.unsafe, self.killed_at)

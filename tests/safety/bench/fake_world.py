@@ -2,9 +2,10 @@
 
 `python fake_world.py '{"laser": "good", ...}'` prints one line of JSON with the ports, the control port under "",
 and serves until its standard input ends. Kinds of instruments: "good"; "single" (one session; others are refused
-until it ends); "stubborn" (says yes and stays on); "deaf" (answers nothing once its lamp is on); "slow" (a second to go dark).
+until it ends); "stubborn" (says yes and stays on); "deaf" (answers nothing once its lamp is on);
+"slow" (a second to go dark).
 Control: "state" gives {"name": [lit, time of the last change on the system's monotonic clock]}; "gone NAME" closes it;
-"light" is a meter's reading, as the instrument of kind "meter" gives it.
+An instrument of any kind reads the light of all with "POW?".
 """
 
 from __future__ import annotations

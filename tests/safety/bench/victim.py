@@ -43,9 +43,13 @@ def end(lamps: list[Lamp]) -> None:
 
 
 def linger(lamps: list[Lamp]) -> None:
-    """Make the first Ctrl-C have no effect, as a long clean-up would."""
+    """Make the first Ctrl-C have no effect, as a long clean-up would; says a second time that it is ready."""
+    ready = True
     while True:
         try:
+            if ready:
+                ready = False
+                print(flush=True)
             SystemClock().sleep(600)
         except KeyboardInterrupt:
             continue
