@@ -127,7 +127,7 @@ def machine(make: Callable[[], Subject]) -> type[RuleBasedStateMachine]:
                 (part, quantity)
                 for part in self.instrument.parts()
                 for quantity in part.quantities().values()
-                if wanted(quantity)
+                if wanted(quantity) and not quantity.reason_missing(part)
             ]
             assume(found)
             return found[data.draw(st.integers(0, len(found) - 1), label="quantity")]
@@ -179,12 +179,13 @@ def machine(make: Callable[[], Subject]) -> type[RuleBasedStateMachine]:
                     value = data.draw(st.floats(low, high), label=path)
             asked = len(self.asked)
             quantity.__set__(part, value)
+            held = quantity.rounded(part, value)
             if quantity.energises and value and value != "off":
                 assert len(self.asked) > asked, f"{path} energises without asking the guard"
             if quantity.readable:
-                self.compare(part, quantity, value)
+                self.compare(part, quantity, held)
             if path not in self.subject.couples:
-                self.kept[path] = (part, quantity, value)
+                self.kept[path] = (part, quantity, held)
 
         def compare(self, part: Part, quantity: Quantity[Any], value: Any) -> None:
             path = part.path(quantity.name)
@@ -289,7 +290,7 @@ def machine(make: Callable[[], Subject]) -> type[RuleBasedStateMachine]:
                 part.path(name)
                 for part in self.instrument.parts()
                 for name, quantity in part.quantities().items()
-                if quantity.capable and quantity.readable
+                if quantity.capable and quantity.readable and not quantity.reason_missing(part)
             }
             assert set_of(found) == wanted
             assert not wanted or self.subject.sent() > before, "a snapshot reads the device"

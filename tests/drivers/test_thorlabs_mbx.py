@@ -11,7 +11,7 @@ from hypothesis import given
 from labqdl.clock import ManualClock
 from labqdl.errors import InputError
 from labqdl.instruments import BiasMode, LimitError, NotACapability, NotConfirmed
-from labqdl.transport import InstrumentError, ProtocolError
+from labqdl.transport import InstrumentError, ProtocolError, TransportTimeout
 from labqdl_drivers.modulators.thorlabs_mbx import MbxLines, ThorlabsMBX, ThorlabsMBXAttenuator
 from tests.sheet_examples import ScriptedTransport, load, scripted
 
@@ -334,3 +334,25 @@ def test_both_over_one_transport() -> None:
     transport.finish()
     with pytest.raises(ValueError, match="not open"):
         transport.write(b"MZM:MODE: 0")
+
+
+def test_both_are_compared_after_a_lost_connection() -> None:
+    clock = ManualClock()
+    transport = dialogue(
+        (b"MZM:MODE: 4\n", b"1\r"),
+        (b"VOA:ATT: 5\n", b"1\r"),
+        (b"VOA:MEAS?\n", None),
+        (b"MZM:MODE?\n", b"4\r"),
+        (b"VOA:ATT?\n", b"1.0\r"),
+        clock=clock,
+    )
+    controller, voa = ThorlabsMBX(transport, clock=clock), ThorlabsMBXAttenuator(transport, clock=clock)
+    controller.open()
+    voa.open()
+    controller.mode = BiasMode.QUADRATURE_NEGATIVE
+    voa.attenuation = 5.0
+    with pytest.raises(TransportTimeout):
+        _ = voa.measured
+    with pytest.raises(SettingsChanged, match=r"attenuation is 1\.0"):
+        _ = voa.measured
+    transport.finish()

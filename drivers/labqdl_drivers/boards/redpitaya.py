@@ -204,6 +204,9 @@ class RedPitaya(RedPitayaBoard, Digitizer):
         unit="s",
         limits=lambda board: Limit(0.0, HALF * board.known_decimation / board.base_rate, "of the buffer's first half"),
         derived=True,
+        rounds=lambda board, seconds: (
+            round(seconds * board.base_rate / board.known_decimation) * board.known_decimation / board.base_rate
+        ),
     )
 
     def _set(self, name: str, value: Any) -> None:

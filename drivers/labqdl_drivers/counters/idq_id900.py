@@ -128,7 +128,8 @@ class TimedInput(CounterInput):
         _delay,
         _set_delay,
         unit="s",
-        done=ReadBack(absolute=51 * PICOSECOND, relative=0.0),
+        rounds=lambda one, seconds: round(seconds / one.counter.time_base) * one.counter.time_base,
+        done=ReadBack(),
         uses=("DELA{k}:VALU", "DELA{k}:INPO:LINK", "DELA{k}:LINK"),
     ).unless(lambda one: _no_time_base(one.counter))
 
@@ -226,7 +227,8 @@ class ID900(ScpiInstrument, PhotonCounter):
         _set_gate,
         unit="s",
         limits=Limit(low=MILLISECOND, reason="of the counter: whole milliseconds"),
-        done=ReadBack(absolute=0.51 * MILLISECOND),
+        rounds=lambda _, seconds: round(seconds / MILLISECOND) * MILLISECOND,
+        done=ReadBack(),
         uses=("INPU{n}:COUN:MODE", "INPU{n}:COUN:INTE", "INPU{n}:COUN:RESE"),
     ).unless(lambda counter: "the sheet is not certain of its unit on an ID1000" if counter.is_id1000 else "")
 

@@ -20,7 +20,7 @@ MOVING, HOMED, ENABLED = 0x2F0, 0x400, 0x8000_0000
 FAULTS = {0x4000: "motion error", 0x2_0000: "over-temperature", 0x100_0000: "current limit"}
 _LONGEST = 256
 """Bytes of data; the sheet's longest message has 84."""
-_EXACT = ReadBack(absolute=0.51 * COUNT, relative=0.0, timeout=1.0)
+_EXACT = ReadBack(timeout=1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,11 @@ class Status(NamedTuple):
     bits: int
 
 
+def _steps(_: object, angle: float) -> float:
+    """The angle in whole counts."""
+    return round(angle / COUNT) * COUNT
+
+
 class FibrePaddle(Paddle):
     """One of the paddles. The angle is the paddle's own, 0 to 170 degrees in steps of 0.12."""
 
@@ -107,6 +112,7 @@ class FibrePaddle(Paddle):
         _turn_to,
         unit="rad",
         limits=Limit(0.0, TRAVEL, "of the travel, 0 to 170 degrees"),
+        rounds=_steps,
         done=ReadBack(absolute=5 * COUNT, relative=0.0, timeout=5.0, interval=0.02),
         uses=("0x0453", "0x0490"),
     )
@@ -118,6 +124,7 @@ class FibrePaddle(Paddle):
         lambda one, angle: one.unit.set_parameter(2 + one.number, round(angle / COUNT)),
         unit="rad",
         limits=(COUNT, TRAVEL),
+        rounds=_steps,
         done=_EXACT,
         doc="Step of `jog`.",
     )
@@ -236,7 +243,8 @@ class ThorlabsMPC320(Driver, PolarizationController):
         lambda unit, share: unit.set_parameter(1, round(share * 100)),
         unit="1",
         limits=(0.1, 1.0),
-        done=ReadBack(absolute=0.0051, relative=0.0, timeout=1.0),
+        rounds=lambda _, share: round(share * 100) / 100,
+        done=_EXACT,
         doc="Speed as a share of 400 degrees per second.",
     )
     home_angle = Custom(
@@ -245,6 +253,7 @@ class ThorlabsMPC320(Driver, PolarizationController):
         lambda unit, angle: unit.set_parameter(2, round(angle / COUNT)),
         unit="rad",
         limits=(0.0, TRAVEL),
+        rounds=_steps,
         done=_EXACT,
         doc="Angle to which paddles go at the end of `home`.",
     )
