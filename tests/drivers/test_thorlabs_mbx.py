@@ -10,7 +10,7 @@ from hypothesis import given
 
 from labqdl.clock import ManualClock
 from labqdl.errors import InputError
-from labqdl.instruments import BiasMode, LimitError, NotACapability, NotConfirmed
+from labqdl.instruments import BiasMode, LimitError, NotACapability, NotConfirmed, SettingsChanged
 from labqdl.transport import InstrumentError, ProtocolError, TransportTimeout
 from labqdl_drivers.modulators.thorlabs_mbx import MbxLines, ThorlabsMBX, ThorlabsMBXAttenuator
 from tests.sheet_examples import ScriptedTransport, load, scripted

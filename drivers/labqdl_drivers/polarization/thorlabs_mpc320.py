@@ -182,7 +182,7 @@ class ThorlabsMPC320(Driver, PolarizationController):
     A paddle whose motor is off is switched on with all others before it moves, and one that has no reference position
     yet (after power-up) searches it first. Values out of range would be clipped without a word; they are refused here.
     Reports that nobody waits for any more (a move that was stopped) are passed over. The unit needs RTS set; the 50 ms
-    that the maker waits after it are not kept: everything is answered or confirmed.
+    that the maker waits after it are not kept: everything is answered or confirmed. (About 300 lines, with its frames.)
     """
 
     maker = "Thorlabs"
