@@ -66,7 +66,9 @@ def open_station(
     """
     station = load_station(path, profile, library=library, clock=clock)
     station.instruments()
-    guard = SafeStack(arming=ARMED if arm else UNARMED) if stack is None else stack
+    guard = SafeStack(arming=UNARMED) if stack is None else stack
+    if arm:
+        guard.arming = ARMED
     guard.paths.extend(light_paths(station))
     station.guarded_by(guard)
     try:
