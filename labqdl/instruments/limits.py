@@ -44,11 +44,9 @@ class Limit:
 
 
 def broken(limits: Iterable[Limit], value: float) -> Limit | None:
-    """The tightest of the limits that the value breaks, or None; NaN breaks every limit."""
-    worst: Limit | None = None
-    for limit in limits:
-        if limit.allows(value):
-            continue
-        if worst is None or (value < limit.low and limit.low > worst.low) or (value > limit.high < worst.high):
-            worst = limit
-    return worst
+    """The tightest of the limits that the value breaks: the one that it is farthest outside of, or None.
+
+    NaN breaks every limit.
+    """
+    breaking = [limit for limit in limits if not limit.allows(value)]
+    return max(breaking, key=lambda limit: max(limit.low - value, value - limit.high), default=None)
