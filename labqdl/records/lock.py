@@ -14,6 +14,7 @@ import sys
 import threading
 import weakref
 from pathlib import Path
+from typing import ClassVar
 
 from labqdl.clock import Clock
 from labqdl.errors import InputError, RecordError
@@ -51,12 +52,16 @@ class RunLock:
         Where another process, or another opening in this one, writes the run.
     """
 
+    busy: ClassVar[str] = "this run is being written"
+    """What the holder does, for messages."""
+    advice: ClassVar[str] = "Wait for it, or stop it."
+
     def __init__(self, path: Path, clock: Clock) -> None:
         self.path = path
         self._key = path.resolve()
         with _guard:
             if self._key in _held:
-                raise InputError("this run is being written by this very process", source=path.parent)
+                raise InputError(f"{self.busy} by this very process", source=path.parent)
             try:
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, 0o666)
             except OSError as error:
@@ -80,9 +85,7 @@ class RunLock:
                     hint="Keep run folders on a local disk.",
                 ) from error
             holder = _holder(descriptor)
-            raise InputError(
-                f"this run is being written by {holder}", source=self.path.parent, hint="Wait for it, or stop it."
-            ) from None
+            raise InputError(f"{self.busy} by {holder}", source=self.path.parent, hint=self.advice) from None
         text = compact({"pid": os.getpid(), "machine": platform.node(), "since": clock.wall()})
         storage.write_lock(descriptor, text + b"\n", self.path)
 
