@@ -8,9 +8,10 @@ import click
 
 from labqdl.cli.options import json_option
 from labqdl.cli.output import Output, print_json
-from labqdl.cli.table import opened, quantity_of, station_options
+from labqdl.cli.table import brief, opened, quantity_of, station_options
 
 if TYPE_CHECKING:
+    from labqdl.errors import LabqdlError
     from labqdl.instruments import Instrument, Reading
 
 
@@ -35,9 +36,14 @@ def command(
       labqdl get meter --profile sim
       labqdl get --json
     """
-    with opened(station, profile, None if name is None else [name]) as table:
+    from labqdl.instruments import Reading
+
+    problems: dict[str, LabqdlError] = {}
+    with opened(station, profile, None if name is None else [name], problems=None if name else problems) as table:
         if name is None:
-            found = table.snapshot()
+            answered = table.snapshot()
+            silent = {one: {"": Reading(None, "", 0.0, brief(error))} for one, error in problems.items()}
+            found = {one: (answered | silent)[one] for one in table.instruments()}
         elif quantity:
             found = {name: _one(table[name], quantity_of(quantity))}
         else:
@@ -83,5 +89,5 @@ def _print(
         width = max((len(path) for path in readings), default=0)
         for path, one in readings.items():
             text = f"no value: {one.problem}" if one.problem else value_text(known[path][1], one.value)
-            line = text if bare else f"{name}.{path:<{width}}  {text}"
+            line = text if bare else f"{name}.{path:<{width}}  {text}" if path else f"{name}: {text}"
             console.print(line, markup=False, soft_wrap=True)

@@ -10,7 +10,7 @@ import click
 
 from labqdl.cli.output import Output
 from labqdl.cli.set import split
-from labqdl.cli.table import arm_option, end_safe, opened, station_options
+from labqdl.cli.table import arm_option, brief, end_safe, opened, station_options
 
 if TYPE_CHECKING:
     from labqdl.instruments import Instrument
@@ -71,7 +71,7 @@ def command(
                         for text in answer(table, line):
                             click.echo(text)
                     except (LabqdlError, ValueError) as error:
-                        click.echo(f"labqdl: {str(error).partition(' | ')[0]}", err=True)
+                        click.echo(f"labqdl: {brief(error)}", err=True)
         except KeyboardInterrupt:
             pass
         finally:

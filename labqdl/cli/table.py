@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from labqdl.errors import InputError
+from labqdl.errors import InputError, LabqdlError
 
 if TYPE_CHECKING:
     from labqdl.clock import Clock
     from labqdl.config.station import StationFile
-    from labqdl.safety import Outcome, SafeStack
+    from labqdl.safety import Outcome
     from labqdl.station import Station
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -78,14 +78,17 @@ def opened(
     names: Iterable[str] | None = None,
     *,
     arm: bool = False,
-    stack: SafeStack | None = None,
+    problems: dict[str, LabqdlError] | None = None,
 ) -> Iterator[Station]:
-    """The station with these instruments open, or all; what was switched on goes dark on every way out."""
+    """The station with these instruments open, or all; what was switched on goes dark on every way out.
+
+    `problems` takes what could not be opened; None: it is raised.
+    """
     from labqdl.station import open_station
 
     with (
         simulated(station, profile) as (library, clock),
-        open_station(station, profile, names=names, arm=arm, library=library, clock=clock, stack=stack) as table,
+        open_station(station, profile, names=names, arm=arm, library=library, clock=clock, problems=problems) as table,
     ):
         yield table
 
@@ -116,6 +119,11 @@ def end_safe(table: Station) -> tuple[Outcome, ...]:
     if missing:
         raise Unsafe(missing, "Go and look now")
     return outcomes
+
+
+def brief(error: Exception) -> str:
+    """An error in one line, without the recent traffic."""
+    return str(error).partition(" | ")[0]
 
 
 def quantity_of(words: tuple[str, ...]) -> str:

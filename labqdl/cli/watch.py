@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from labqdl.cli.output import Output
-from labqdl.cli.table import end_safe, opened, quantity_of, station_options
+from labqdl.cli.table import brief, end_safe, opened, quantity_of, station_options
 
 if TYPE_CHECKING:
     from labqdl.instruments import Part, Quantity
@@ -55,8 +55,12 @@ def command(
     from labqdl.errors import LabqdlError
     from labqdl.station import find_quantity, plain_value, quantity_paths
 
-    with opened(station, profile, None if name is None else [name]) as table:
+    problems: dict[str, LabqdlError] = {}
+    with opened(station, profile, None if name is None else [name], problems=None if name else problems) as table:
         instruments = [table[name]] if name is not None else list(table.instruments().values())
+        instruments = [one for one in instruments if one.is_open]
+        for error in problems.values():
+            output.say(brief(error))
         chosen: list[tuple[str, Part, Quantity[Any]]]
         if quantity:
             chosen = [(instruments[0].name, *find_quantity(instruments[0], quantity_of(quantity)))]
@@ -82,7 +86,7 @@ def command(
                         row.append(f"{plain_value(known.fetch(part)):.9g}")
                     except (LabqdlError, ValueError) as error:
                         row.append("nan")
-                        output.say(str(error).partition(" | ")[0])
+                        output.say(brief(error))
                 click.echo("\t".join(row))
                 done += 1
         except KeyboardInterrupt:

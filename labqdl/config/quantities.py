@@ -216,7 +216,7 @@ def quantity_text(value: float, unit: str) -> str:
     text = f"{value / factor:.12g} {name}".rstrip()
     if unit == "W" and value > 0:
         text += f" ({dbm(value):.4g} dBm)"
-    if unit == "K":
+    if unit == "K" and value > 150:  # a difference of temperatures is not one in degrees
         text += f" ({value - 273.15:.6g} degC)"
     return text
 

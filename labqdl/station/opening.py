@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from labqdl.clock import Clock
+from labqdl.errors import LabqdlError
 from labqdl.safety import UNARMED, Arming, DarkCheck, LightPath, SafeStack
 from labqdl.station.station import Station, load_station
 
@@ -39,6 +40,7 @@ def open_station(
     library: Any = None,
     clock: Clock | None = None,
     stack: SafeStack | None = None,
+    problems: dict[str, LabqdlError] | None = None,
 ) -> Iterator[Station]:
     """Open a station: ``with open_station("station.toml", arm=True) as station: station["laser"].emission = True``.
 
@@ -54,6 +56,8 @@ def open_station(
         Whether real instruments may make light or voltage come out.
     stack:
         The guard behind the interlocks; None: one of its own.
+    problems:
+        Takes what could not be opened, by instrument; None: it is raised.
 
     Raises
     ------
@@ -73,7 +77,7 @@ def open_station(
     station.guarded_by(guard)
     try:
         with guard:
-            station.open(names)
+            station.open(names, problems=problems)
             yield station
     finally:
         station.close()

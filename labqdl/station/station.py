@@ -93,8 +93,15 @@ class Station:
         for instrument in self._built.instruments.values():
             instrument.guard = asked
 
-    def open(self, names: Iterable[str] | None = None) -> None:
+    def open(self, names: Iterable[str] | None = None, *, problems: dict[str, LabqdlError] | None = None) -> None:
         """Open the named instruments, or all, at the same time; where one fails, those that were opened are closed.
+
+        Parameters
+        ----------
+        names:
+            The instruments; None: all.
+        problems:
+            Takes what failed, by instrument; the others stay open then. None: a failure is raised.
 
         Raises
         ------
@@ -103,11 +110,20 @@ class Station:
         """
         chosen = [self[name] for name in (self._made.instruments if names is None else names)]
         closed = [instrument for instrument in chosen if not instrument.is_open]
+
+        def open_one(instrument: Instrument) -> None:
+            try:
+                instrument.open()
+            except LabqdlError as error:
+                if problems is None:
+                    raise
+                problems[instrument.name] = error
+
         try:
             # Instruments that share a line take turns on it by themselves.
-            gather(*(instrument.open for instrument in closed))
+            gather(*(lambda one=one: open_one(one) for one in closed))
             for instrument in closed:
-                for apply in self._made.later.pop(instrument.name, ()):
+                for apply in self._made.later.pop(instrument.name, ()) if instrument.is_open else ():
                     apply()
         except BaseException:
             for instrument in closed:

@@ -199,6 +199,19 @@ def test_get_of_what_does_not_answer(call: Any, monkeypatch: pytest.MonkeyPatch)
     assert words.json()["instruments"]["meter"][""]["problem"] == "meter: nobody answers"
 
 
+def test_what_does_not_answer_does_not_hide_the_rest(call: Any) -> None:
+    Path("station.toml").write_text(STATION.replace("10.0.0.2", "dead"), encoding="utf-8")
+    words = call("get")
+    assert words.code == 5
+    assert "edfa: no value: edfa: nobody answers at TCPIP0::dead::inst0::INSTR" in words.out
+    assert "laser.power" in words.out
+    assert call("get", "--json").json()["instruments"]["edfa"][""]["problem"]
+    assert call("get", "edfa").code == 1
+    words = call("watch", "--count", "1")
+    assert "laser.power / W" in words.out
+    assert "nobody answers" in words.err
+
+
 def _error(text: str) -> Exception:
     from labqdl.errors import LabqdlError
 
