@@ -39,7 +39,7 @@ from labqdl_sim.kinds import (
     Word,
 )  # fmt: skip
 from labqdl_sim.tokens import block, divide, find_stop, trim
-from labqdl_sim.tree import Tree, suffix_names
+from labqdl_sim.tree import Found, Tree, suffix_names
 from labqdl_sim.twin import Session, Twin
 
 __all__ = [
@@ -331,6 +331,8 @@ class ScpiTwin(Twin):
         Reply to SYSTem:VERSion?.
     output_limit:
         On a message road, a compound reply longer than that deadlocks (-430); None: never.
+    headers:
+        Replies carry their header (see `headed`); an instrument sets it on itself (Tektronix `HEADer 1`).
     input_limit:
         Bytes of a message without blocks that fit into the input buffer; a longer one is dropped with -363.
     """
@@ -348,6 +350,7 @@ class ScpiTwin(Twin):
     registers: ClassVar[Mapping[str, int | None]] = {"OPERation": 7, "QUEStionable": 3}
     version: str = "1999.0"
     output_limit: int | None = None
+    headers: bool = False
     input_limit: int = 1 << 20
 
     _tree: ClassVar[Tree]
@@ -366,7 +369,7 @@ class ScpiTwin(Twin):
         self.status = {name: Register() for name in self.registers}
         self._opc_at: float | None = None
         self._known: dict[bytes, bytes] = {}
-        self._plans: dict[bytes, tuple[Callable[..., Any], tuple[int, ...], tuple[str, ...]]] = {}
+        self._plans: dict[bytes, Found] = {}
         super().__init__(*arguments, **keywords)
 
     # What an instrument overrides
@@ -504,14 +507,13 @@ class ScpiTwin(Twin):
         """Carry out one message."""
         plan = self._plans.get(message)
         if plan is not None:
-            run, suffixes, names = plan
             try:
-                if names:
-                    self._check_suffixes(names, suffixes)
-                answer = run(self, suffixes, [])
+                if plan.names:
+                    self._check_suffixes(plan.names, plan.suffixes)
+                answer = plan.target.run(self, plan.suffixes, [])
             except ScpiError as error:
                 answer = self.refuse(error)
-            return None if answer is None else self.render(answer) + self.reply_terminator
+            return None if answer is None else self._shown(plan.header, answer) + self.reply_terminator
         replies: list[bytes] = []
         path = ""
         for unit in divide(message, b";"):
@@ -555,10 +557,10 @@ class ScpiTwin(Twin):
             raise ScpiError(-113 if header.rstrip("?").replace(":", "").replace("*", "").isalnum() else -102)
         if header[0] != "*":
             path = full[: full.rfind(":") + 1]
-        target, suffixes, names = found
+        target, suffixes, names, long = found
         self._check_suffixes(names, suffixes)
         if absolute and len(parts) == 1 and header[-1] == "?" and len(self._plans) < _PLANS:
-            self._plans[unit] = (target.run, suffixes, names)  # whoever asks once asks again
+            self._plans[unit] = found  # whoever asks once asks again
         if self.faults.armed and self.locked_out and (full.upper() == "*RST" or (full[-1] != "?" and full[0] != "*")):
             raise ScpiError(-203)
         tokens = [trim(token) for token in divide(parts[1], b",")] if len(parts) > 1 else []
@@ -568,12 +570,19 @@ class ScpiTwin(Twin):
             if -200 < error.code <= -100:
                 raise
             answer = self.refuse(error)
-        return (None if answer is None else self.render(answer)), path
+        return (None if answer is None else self._shown(long, answer)), path
 
     def _check_suffixes(self, names: tuple[str, ...], suffixes: tuple[int, ...]) -> None:
         for name, value in zip(names, suffixes, strict=True):
             if not self.suffix_allowed(name, value):
                 raise ScpiError(-114)
+
+    def _shown(self, header: str, answer: Any) -> bytes:
+        return self.headed(header, self.render(answer)) if self.headers else self.render(answer)
+
+    def headed(self, header: str, answer: bytes) -> bytes:
+        """A reply with its header in front, for instruments whose `headers` are on: ":CH1:SCALE 1.0E-1"."""
+        return f":{header} ".encode() + answer
 
     def render(self, answer: Any) -> bytes:
         """What a query returned, as bytes."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 _TOKEN = re.compile(r"\[|\]|:|(?P<word>\*?[A-Za-z][A-Za-z0-9_]*)(?:<(?P<suffix>[a-z_]\w*)>)?")
 _SHORT = re.compile(r"\*?[A-Z0-9_]+")
@@ -68,8 +68,18 @@ def suffix_names(pattern: str) -> tuple[str, ...]:
     return tuple(match["suffix"] for match in _TOKEN.finditer(pattern) if match["suffix"])
 
 
+class Found(NamedTuple):
+    """What a header leads to: target, values and names of its numeric suffixes, the header in its long form."""
+
+    target: Any
+    suffixes: tuple[int, ...]
+    names: tuple[str, ...]
+    header: str
+
+
 @dataclass(slots=True)
 class _Node:
+    long: str = ""
     plain: dict[str, _Node] = field(default_factory=dict)
     numbered: dict[str, _Node] = field(default_factory=dict)
     leaves: dict[bool, tuple[Any, tuple[str, ...], tuple[str, ...]]] = field(default_factory=dict)
@@ -81,7 +91,7 @@ class Tree:
     def __init__(self, prefixes: bool = False) -> None:
         self._root = _Node()
         self._prefixes = prefixes
-        self._found: dict[str, tuple[Any, tuple[int, ...], tuple[str, ...]] | None] = {}
+        self._found: dict[str, Found | None] = {}
 
     def add(self, pattern: str, target: Any) -> None:
         """Register a target; a pattern that ends in ? is a query."""
@@ -93,7 +103,7 @@ class Tree:
             node = self._root
             for keyword in spelling:
                 branch = node.numbered if keyword.suffix else node.plain
-                child = branch.get(keyword.long) or branch.get(keyword.short) or _Node()
+                child = branch.get(keyword.long) or branch.get(keyword.short) or _Node(keyword.long)
                 for form in self._forms(keyword):
                     branch.setdefault(form, child)
                 node = branch[keyword.long]
@@ -117,39 +127,42 @@ class Tree:
             return [keyword.long, keyword.short]
         return [keyword.long[:n] for n in range(len(keyword.long), len(keyword.short) - 1, -1)]
 
-    def find(self, header: str) -> tuple[Any, tuple[int, ...], tuple[str, ...]] | None:
-        """Target, suffixes and their names of an absolute header without its leading colon; None: there is none."""
+    def find(self, header: str) -> Found | None:
+        """What an absolute header without its leading colon leads to; None: nothing."""
         try:
             return self._found[header]
         except KeyError:
             pass
         query = header.endswith("?")
         words = header.rstrip("?").upper().split(":")
-        found = self._descend(self._root, words, (), query)
+        found = self._descend(self._root, words, (), (), query)
         if len(self._found) < _CACHE_LIMIT:
             self._found[header] = found
         return found
 
     def _descend(
-        self, node: _Node, words: list[str], given: tuple[int, ...], query: bool
-    ) -> tuple[Any, tuple[int, ...], tuple[str, ...]] | None:
+        self, node: _Node, words: list[str], given: tuple[int, ...], path: tuple[str, ...], query: bool
+    ) -> Found | None:
         if not words:
             leaf = node.leaves.get(query)
             if leaf is None:
                 return None
             target, names, present = leaf
             values = dict(zip(present, given, strict=True))
-            return target, tuple(values.get(name, 1) for name in names), names
+            return Found(target, tuple(values.get(name, 1) for name in names), names, ":".join(path))
         word, rest = words[0], words[1:]
         if word in node.plain:
-            found = self._descend(node.plain[word], rest, given, query)
+            child = node.plain[word]
+            found = self._descend(child, rest, given, (*path, child.long), query)
             if found is not None:
                 return found
         if word in node.numbered:
-            found = self._descend(node.numbered[word], rest, (*given, 1), query)
+            child = node.numbered[word]
+            found = self._descend(child, rest, (*given, 1), (*path, child.long), query)
             if found is not None:
                 return found
         match = _NUMBERED.match(word)
         if match is not None and match[1] in node.numbered and len(match[2]) < 10:
-            return self._descend(node.numbered[match[1]], rest, (*given, int(match[2])), query)
+            child = node.numbered[match[1]]
+            return self._descend(child, rest, (*given, int(match[2])), (*path, child.long + match[2]), query)
         return None

@@ -36,13 +36,14 @@ class Reply:
     """Bytes that leave the instrument together.
 
     `ready_at`: when, instrument time in s; `end`: END comes with the last one; `tag`: of the message that they answer,
-    for roads that number messages.
+    for roads that number messages; `free`: nobody asked for it, and replies may overtake it.
     """
 
     data: bytes
     ready_at: float
     end: bool = True
     tag: int = 0
+    free: bool = False
 
 
 class Session:
@@ -135,9 +136,21 @@ class Session:
     def put(self, data: bytes, *, delay: float = 0.0, end: bool = True) -> None:
         """Queue a reply that leaves when the parser is done with its message, plus latency and `delay` in s."""
         ready_at = self.time + self.twin.latency + delay
-        if self.replies and self.replies[-1].ready_at > ready_at:
-            ready_at = self.replies[-1].ready_at  # bytes do not overtake each other
-        self.replies.append(Reply(data, ready_at, end, self.tag))
+        for reply in self.replies:
+            if not reply.free and reply.ready_at > ready_at:
+                ready_at = reply.ready_at  # replies do not overtake each other
+        self._insert(Reply(data, ready_at, end, self.tag))
+
+    def announce(self, data: bytes, delay: float) -> None:
+        """Queue a message that nobody asked for, `delay` s from now; replies in between overtake it."""
+        now = max(self.time, self.twin.clock.monotonic())
+        self._insert(Reply(data, now + delay, True, self.tag, free=True))
+
+    def _insert(self, reply: Reply) -> None:
+        place = len(self.replies)
+        while place > bool(self.taken) and self.replies[place - 1].ready_at > reply.ready_at:
+            place -= 1
+        self.replies.insert(place, reply)
 
     def ready_at(self) -> float | None:
         """Instrument time at which the next reply can be read; None when the instrument has nothing to say."""

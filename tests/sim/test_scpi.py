@@ -283,3 +283,23 @@ class TestStatus:
         talk = Talk(bench.add(Odd, "odd", model="ODD"))
         assert talk.ask("SYST:ERR?;:NOPE") == "0,'All is well'"
         assert talk.ask("SYST:ERR?") == "113,'What?'"
+
+    def test_replies_with_headers(self) -> None:
+        _, bed = make_bench()
+        bed.headers = True
+        talk = Talk(bed)
+        for _ in range(3):
+            assert talk.ask("SOUR2:POW?") == ":SOURCE2:POWER 0.00000000E+00"
+        assert talk.ask("FUNC?;:OUTP?") == ":FUNCTION SIN;:OUTPUT 0"
+
+    def test_announcements_are_overtaken_by_replies(self) -> None:
+        clock = ManualClock()
+        _, bed = make_bench(clock)
+        session = bed.connect()
+        session.announce(b"moved", 2.0)
+        session.feed(b"FUNC?\n")
+        assert [(reply.data, reply.ready_at) for reply in session.replies] == [(b"SIN\n", 0.0), (b"moved", 2.0)]
+        assert bytes(session.read(1)[0]) == b"S"
+        clock.advance(1.0)
+        session.feed(b"FUNC?\n")
+        assert [reply.data for reply in session.replies] == [b"SIN\n", b"SIN\n", b"moved"]
