@@ -97,7 +97,7 @@ def opened(
     n = "" if model == "8156A" else str(slot)
     housekeeping = QUIET | opening(model, n) | dict(also or {})
     transport = scripted(steps, Line(), housekeeping, clock=ManualClock())
-    voa = KeysightN77(transport, name="voa", clock=transport.clock, slot=slot)
+    voa = KeysightN77(transport, name="voa", clock=transport.clock, channel=slot)
     voa.open()
     return voa, transport
 

@@ -147,8 +147,18 @@ def test_opening_reads_texts_and_ranges_and_writes_nothing() -> None:
         assert all(not entry.data[0] & 1 for entry in transport.traffic if entry.direction == ">" and entry.data)
 
 
+def test_a_frame_that_somebody_left_unfinished_is_completed() -> None:
+    cut = FRAMING.wrap(bytes((0x0C, 0, 0, 0)))  # "wrong checksum"
+    steps = [(sent(0x00), cut), (b"\0", None), (b"\0", None), (b"\0", cut), *texts(0x01, b"EDFA\0")]
+    with scripted(steps, FRAMING) as transport, pytest.raises(SettingsChanged, match="'EDFA'"):
+        ItlaLaser(transport).open()
+
+
 def test_another_device_is_not_opened() -> None:
-    with scripted(texts(0x01, b"EDFA\0"), FRAMING) as transport, pytest.raises(SettingsChanged, match="'EDFA'"):
+    with (
+        scripted(texts(0x01, b"EDFA\0"), FRAMING, read((0x00, 0x10))) as transport,
+        pytest.raises(SettingsChanged, match="'EDFA'"),
+    ):
         ItlaLaser(transport).open()
 
 

@@ -82,8 +82,8 @@ class KeysightN77(ScpiInstrument, Attenuator):
 
     Parameters
     ----------
-    slot:
-        Number of the attenuator in its box: 1 and 3 in an N7752A or N7762A, 1, 3, 5, 7 in an N7764A. An 8156A has none.
+    channel:
+        Slot of the attenuator in its box: 1 and 3 in an N7752A or N7762A, 1, 3, 5, 7 in an N7764A. An 8156A has none.
     """
 
     maker = "Keysight"
@@ -118,10 +118,10 @@ class KeysightN77(ScpiInstrument, Attenuator):
         name: str | None = None,
         clock: Clock | None = None,
         options: RoadOptions | None = None,
-        slot: int = 1,
+        channel: int = 1,
     ) -> None:
         super().__init__(resource, name=name, clock=clock, options=options)
-        self.slot = slot
+        self.slot = channel
 
     @property
     def fields(self) -> Mapping[str, object]:  # type: ignore[override] # the number depends on the model

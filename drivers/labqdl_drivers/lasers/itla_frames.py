@@ -50,7 +50,9 @@ class ItlaFraming:
     end = None
 
     def wrap(self, message: bytes) -> bytes:
-        """Flags, register and data with the checksum."""
+        """Flags, register and data with the checksum; a single byte goes out as it is, to complete a lost frame."""
+        if len(message) == 1:
+            return message
         return bytes((message[0] & 0x0F | bip4(message) << 4,)) + message[1:]
 
     def complete(self, buffer: bytes) -> int | None:

@@ -123,6 +123,8 @@ class Koheras(FrameInstrument, Laser):
     ----------
     module:
         Its address on the bus, 1 to 160.
+    in_rack:
+        Whether it sits in an ADJUSTIK or ACOUSTIK, whose mainboard answers at address 128.
     """
 
     maker = "NKT Photonics"
@@ -159,9 +161,11 @@ class Koheras(FrameInstrument, Laser):
         clock: Clock | None = None,
         options: RoadOptions | None = None,
         module: int = 1,
+        in_rack: bool = False,
     ) -> None:
         super().__init__(resource, name=name, clock=clock, options=options)
         self.module = module
+        self.in_rack = in_rack
 
     def _set_emission(self, on: bool) -> None:
         self.write_register(0x30, bytes((on,)))
@@ -333,9 +337,7 @@ class Koheras(FrameInstrument, Laser):
         uses=("0x34",),
         limits=(0.0, 255.0),
         doc="Silence of the host after which the rack switches emission off; 0: never.",
-    ).unless(lambda laser: "" if laser.in_rack else "no rack answers at address 0x80, or nobody said in_rack = True")
-    in_rack = False
-    """Whether the module sits in a rack with a mainboard."""
+    ).unless(lambda laser: "" if laser.in_rack else "nobody said that it sits in a rack (in_rack)")
 
     def rack_status(self) -> list[str]:
         """What the rack's status word says."""

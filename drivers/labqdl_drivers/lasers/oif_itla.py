@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from enum import StrEnum
 from typing import ClassVar, cast
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from labqdl.driver import CELSIUS, Count, Custom, Dbm, Flag, FrameInstrument, Pick, Scale, Uses, Word, reasons
 from labqdl.errors import InputError
 from labqdl.instruments import Identity, Laser, Limit, NotConfirmed, OperationComplete, Part, SettingsChanged
-from labqdl.transport import InstrumentError, ProtocolError, RoadOptions
+from labqdl.transport import InstrumentError, ProtocolError, RoadOptions, TransportTimeout
 from labqdl.units import LIGHT_SPEED
 from labqdl_drivers.lasers.itla_frames import ERRORS, FATAL_BITS, ItlaFraming
 
@@ -221,6 +222,12 @@ class ItlaLaser(FrameInstrument, Laser):
         return Identity(self.words(0x02), self.words(0x03), self.words(0x04), self.words(0x06))
 
     def _checked_identity(self) -> Identity:
+        try:
+            self.word(0x00)
+        except InstrumentError as error:
+            if error.code is not None:
+                raise
+            self._complete_frame()
         kind = self.words(0x01)
         if "ITLA" not in kind:
             raise SettingsChanged(f"{self.name} ({self.transport.resource}): found {kind!r}, expected 'CW ITLA'")
@@ -326,6 +333,14 @@ class ItlaLaser(FrameInstrument, Laser):
                 code = self.transport.query(b"\0\0\0\0")[3] & 0x0F
                 raise self.transport.complain(InstrumentError(ERRORS.get(code, "no reason given"), code=code), message)
             return reply[0] & 0x03, reply[2:]
+
+    def _complete_frame(self) -> None:
+        """Somebody may have stopped inside of a frame: zeros, one at a time, until the module answers."""
+        for _ in range(4):
+            self.transport.write(b"\0")
+            with suppress(TransportTimeout):
+                self.transport.read(timeout=0.25)
+                return
 
     def _has(self, register: int) -> bool:
         try:
