@@ -136,6 +136,9 @@ class Session:
     def put(self, data: bytes, *, delay: float = 0.0, end: bool = True) -> None:
         """Queue a reply that leaves when the parser is done with its message, plus latency and `delay` in s."""
         ready_at = self.time + self.twin.latency + delay
+        if not self.replies:
+            self.replies.append(Reply(data, ready_at, end, self.tag))
+            return
         for reply in self.replies:
             if not reply.free and reply.ready_at > ready_at:
                 ready_at = reply.ready_at  # replies do not overtake each other
