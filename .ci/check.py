@@ -31,6 +31,7 @@ TOOLS = (
     "docs/gallery.py",
     "docs/_ext/mathml.py",
     "docs/_ext/schema_tables.py",
+    "docs/_ext/instrument_pages.py",
 )
 """Python files outside of the packages."""
 # Without its cache: one that was made in the middle of an edit reports imports that are long mended.

@@ -24,6 +24,7 @@ extensions = [
     "sphinx_click",
     "mathml",
     "schema_tables",
+    "instrument_pages",
 ]
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -54,6 +55,13 @@ def _keep_bars(app: Sphinx, what: str, name: str, thing: object, options: object
         lines[number] = "".join(parts)
 
 
+def _keep_stars(app: Sphinx, context: object, lines: list[str]) -> None:
+    """In help texts * begins an instrument's command, and no emphasis."""
+    lines[:] = [line.replace("*IDN", "\\*IDN") for line in lines]
+
+
 def setup(app: Sphinx) -> None:
-    """Connect the hook above."""
+    """Connect the hooks above."""
     app.connect("autodoc-process-docstring", _keep_bars)
+    app.connect("sphinx-click-process-description", _keep_stars)
+    app.connect("sphinx-click-process-options", _keep_stars)
