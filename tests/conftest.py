@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import tempfile
 import threading
+from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 
@@ -22,3 +25,5 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_threa
 
 # Drivers under test stand in no script: what they switch on is the test's own business, and no watchdog's.
 set_process_guard(None)
+# And what could not be made safe in a test is no reason to stop a person's experiment, nor the other way round.
+os.environ["LABQDL_STATE"] = str(Path(tempfile.gettempdir()) / f"labqdl-tests-{os.getpid()}")

@@ -61,13 +61,13 @@ def command(output: Output, station: Path | None, profile: str | None, acknowled
                 "acknowledged": acknowledged,
             }
         )
-    else:
+    elif not output.quiet:
         for one in outcomes:
-            output.say(str(one))
+            click.echo(str(one))
         if acknowledged:
-            output.say(f"Acknowledged; the file is kept as {file.path.name}.acknowledged")
+            click.echo(f"Acknowledged; the file is kept as {file.path.name}.acknowledged")
         elif waiting:
-            output.say(f"{file.path} waits: nothing is energised before `labqdl safe --acknowledge`")
+            click.echo(f"{file.path} waits: nothing is energised before `labqdl safe --acknowledge`")
         elif not outcomes:
-            output.say("Nothing is known to be unsafe; name a station file to make all of it safe")
+            click.echo("Nothing is known to be unsafe; name a station file to make all of it safe")
     return 0 if safe and (acknowledged or not waiting) else 70
