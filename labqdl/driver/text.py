@@ -400,6 +400,10 @@ class Listed(Float):
         """The word."""
         return self.words[value][0]
 
+    def rounded(self, part: Part, value: float) -> float:
+        """The value: it is one of those that there are."""
+        return value
+
 
 class Integer(TextQuantity[int]):
     """A whole number; ``10`` and ``1.0E+1`` are both ten."""

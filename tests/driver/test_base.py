@@ -166,7 +166,13 @@ def test_a_snapshot_reads_all_and_names_what_failed() -> None:
         b"UNIT?\n": b"0\n",
         b"EIT?\n": b"0\n",
     }
-    answers |= {b"OUTP?\n": b"1\n", b"COL?\n": b"RED\n", b"LAB?\n": b'"a"\n', b"POW?\n": b"9.91E37\n"}
+    answers |= {
+        b"OUTP?\n": b"1\n",
+        b"COL?\n": b"RED\n",
+        b"LAB?\n": b'"a"\n',
+        b"POW?\n": b"9.91E37\n",
+        b"IMP?\n": b"50\n",
+    }
     toy, _ = opened(also=answers)
     toy.lacking = "not bought"
     toy.clock.sleep(5.0)

@@ -232,3 +232,35 @@ def test_every_command_of_a_driver_is_known() -> None:
     used = commands_used(Toy)
     assert {"PLA?", "PLA {}", "TWI:A {}", "TWI:B {}", "UNIT?", "BEEP", "SELF", "CH{n}:LEV?", "*IDN?"} <= used
     assert reasons({"A B": "why", "C": "how"}) == {"A": "why", "B": "why", "C": "how"}
+
+
+@pytest.mark.parametrize(("value", "word"), [(50.0, b"FIFT"), (1e6, b"MEG"), (9.9e5, None), (51.0, None)])
+def test_numbers_that_take_some_values_only(value: float, word: bytes | None) -> None:
+    steps = [] if word is None else [(b"IMP " + word + b"\n", None), (b"IMP?\n", f"{value:.3E}\n".encode())]
+    toy, transport = opened(*steps)
+    if word is None:
+        with pytest.raises(InputError, match="is none of its values; expected 50 or 1000000"):
+            toy.impedance = value
+    else:
+        toy.impedance = value
+        assert toy.impedance == value
+    transport.finish()
+
+
+@pytest.mark.parametrize(
+    ("reply", "value"), [(b"fift", 50.0), (b"50", 50.0), (b"5.0E1", 50.0), (b"+1.000000E+06", 1e6), (b"MEG", 1e6)]
+)
+def test_ways_to_say_one_of_some_values(reply: bytes, value: float) -> None:
+    toy, _ = opened((b"IMP?\n", reply + b"\n"), (b"IMP?\n", b"75\n"))
+    assert toy.impedance == value
+    with pytest.raises(ProtocolError, match="is not FIFT or MEG"):
+        _ = toy.impedance
+
+
+@pytest.mark.parametrize("text", ['a"b', "a\nb", "grün"])
+def test_a_text_stays_one_argument(text: str) -> None:
+    toy, transport = opened()
+    before = transport.traffic
+    with pytest.raises(InputError, match="is not one argument"):
+        toy.title = text
+    assert transport.traffic == before

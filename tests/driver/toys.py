@@ -22,6 +22,7 @@ from labqdl.driver import (
     Float,
     FrameInstrument,
     Integer,
+    Listed,
     Pick,
     Scale,
     ScpiInstrument,
@@ -69,6 +70,7 @@ class Toy(ScpiInstrument):
     reverse = Bool("REV?", "REV {}", on="0", off="1", doc="A switch the other way round.")
     colour = Choice("COL?", "COL {}", words={Colour.RED: ("RED", "R"), Colour.BLUE: "BLUE"}, doc="A colour.")
     title = Text("LAB?", "LAB {}", quoted=True, doc="A text.")
+    impedance = Listed("IMP?", "IMP {}", unit="Ohm", words={50.0: "FIFT", 1e6: "MEG"}, doc="Some values.")
     waited = Float("WAI?", "WAI {}", unit="V", done=OperationComplete(3.0), doc="Waits for OPC.")
     held = Float("HEL?", "HEL {}", unit="V", done=ReadBack(absolute=0.01, timeout=1.0, interval=0.1), doc="Reads back.")
     rested = Float("RES?", "RES {}", unit="V", done=Settle(0.7), doc="Rests.")
