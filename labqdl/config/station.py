@@ -116,6 +116,18 @@ SCHEMA = Section(
                     free=Field("...", Kind.VALUE, "As the driver's page says"),
                 ),
                 Section(
+                    "mapping",
+                    "For adapters of other packages' instruments: which property of theirs is which quantity",
+                    named="QUANTITY",
+                    fields=(
+                        Field("property", Kind.TEXT, "Their name of it", required=True),
+                        Field("unit", Kind.TEXT, "The unit in which they count, where it is not SI: nm, dBm"),
+                        Field("on", Kind.VALUE, "Their value of a switch that is on", default=True),
+                        Field("off", Kind.VALUE, "Their value of a switch that is off", default=False),
+                        Field("read_only", Kind.TEXT, "Why it cannot be set, although its class can be"),
+                    ),
+                ),
+                Section(
                     "twin_options",
                     "Options of its simulated instrument",
                     free=Field("...", Kind.VALUE, "As the simulated instrument says"),
@@ -231,7 +243,7 @@ class InstrumentEntry:
 
     Attributes
     ----------
-    name, driver, channel, timeout, safe_order, serial, limits, options, note:
+    name, driver, channel, timeout, safe_order, serial, limits, options, mapping, note:
         As in the file; None, or empty, where it says nothing.
     resource:
         Resource in this profile; None only where it is simulated and the file names none.
@@ -253,6 +265,7 @@ class InstrumentEntry:
     serial: Mapping[str, Any] = field(default_factory=dict)
     limits: tuple[LimitEntry, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    mapping: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     twin_options: Mapping[str, Any] = field(default_factory=dict)
     note: str | None = None
 
@@ -479,6 +492,7 @@ class _Reader:
             serial=serial,
             limits=tuple(limits),
             options=table["options"],
+            mapping=table["mapping"],
             twin_options=table["twin_options"],
             note=table["note"],
         )

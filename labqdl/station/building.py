@@ -197,6 +197,14 @@ class _Builder:
                 expected=f"one of {', '.join(known)}" if known else "no options",
                 hint=f"Did you mean '{close[0]}'?" if close else None,
             )
+        if entry.mapping and "mapping" in known:
+            found["mapping"] = entry.mapping
+        elif entry.mapping:
+            self.wrong(
+                ("instruments", entry.name, "mapping"),
+                f"the driver {entry.driver} is no adapter of another package's instruments",
+                expected="no mapping here",
+            )
         if entry.channel is not None:
             if "channel" in known:
                 found["channel"] = entry.channel
