@@ -275,3 +275,31 @@ def test_any_bytes_end_in_a_telegram_or_a_protocol_error(data: bytes) -> None:
         size = FRAMING.complete(data)
         if size is not None:
             assert len(FRAMING.unwrap(data[:size])) >= 4
+
+
+def test_the_rack_is_a_second_device_on_the_bus() -> None:
+    def rack(kind: int, register: int, data: bytes, answer: int, reply: bytes = b"") -> Step:
+        message = bytes((0x80, 0xA1, kind, register)) + data
+        return FRAMING.wrap(message), FRAMING.wrap(bytes((0xA1, 0x80, answer, register)) + reply)
+
+    steps = [rack(5, 0x34, b"\x0a", ACK), rack(4, 0x34, b"", 8, b"\x0a"), rack(4, 0x66, b"", 8, b"\x09\x00")]
+    with scripted(steps, FRAMING) as transport:
+        laser = Koheras(transport, clock=ManualClock(), in_rack=True)
+        laser.watchdog = 10.0
+        assert laser.watchdog == 10.0
+        assert laser.rack_status() == ["emission", "interlock loop open"]
+        with pytest.raises(LimitError):
+            laser.watchdog = 256.0
+
+
+def test_modules_have_addresses() -> None:
+    question, answer = FRAMING.wrap(bytes((7, 0xA1, 4, 0x66))), FRAMING.wrap(bytes((0xA1, 7, 8, 0x66, 1, 0x40)))
+    with scripted([(question, answer)], FRAMING) as transport:
+        assert Koheras(transport, module=7).is_stable()
+
+
+def test_a_telegram_of_no_known_type() -> None:
+    laser, transport = opened((read(0x17, 0)[0], FRAMING.wrap(bytes((0xA1, 1, 6, 0x17)))))
+    with pytest.raises(ProtocolError, match="of type 6 instead of 8"):
+        _ = laser.measured_power
+    assert transport.is_dirty

@@ -309,3 +309,49 @@ def test_any_bytes_end_in_a_frame_or_a_protocol_error(data: bytes) -> None:
     if size is not None:
         with suppress(ProtocolError):
             assert len(FRAMING.unwrap(data[:size])) == 4
+
+
+def test_grid_sweep_and_what_else_a_bench_asks() -> None:
+    laser, transport = opened(
+        (sent(0x34, 500, True), replied(0x34, 500)),
+        (sent(0x66, 20, True), replied(0x66, 20)),
+        (sent(0xE4, 50, True), replied(0xE4, 50)),
+        (sent(0xE5, 1, True), replied(0xE5, 1)),
+        (sent(0xE6), replied(0xE6, 1990)),
+        (sent(0x20, 0xFF, True), replied(0x20, 0xFF)),
+        (sent(0x21, 0xFF, True), replied(0x21, 0xFF)),
+        *texts(0x05, b"11-NOV-2020\0"),
+        *texts(0x07, b"RB\0"),
+    )
+    laser.lacking = frozenset()
+    laser.grid = 50.02e9
+    laser.sweep_range = 50e9
+    laser.sweep(True)
+    assert laser.sweep_offset == pytest.approx(-1e9)
+    laser.clear_status()
+    assert laser.provenance() == {"made": "11-NOV-2020", "compatible with": "RB"}
+    transport.finish()
+
+
+@pytest.mark.parametrize(
+    ("output", "nop", "status", "stable"),
+    [(8, 0x10, 0, True), (0, 0x10, 0, False), (8, 0x0110, 0, False), (8, 0x10, 0x4000, False)],
+)
+def test_stable_means_on_done_and_locked(output: int, nop: int, status: int, stable: bool) -> None:
+    with scripted([], FRAMING, read((0x32, output), (0x00, nop), (0x20, status))) as transport:
+        assert ItlaLaser(transport).is_stable() is stable
+
+
+def test_an_operation_that_never_ends_is_not_confirmed() -> None:
+    transport = scripted([(sent(0x62, 5, True), replied(0x62, 5, 3))], FRAMING, read((0x00, 0x0110)))
+    transport.open()
+    laser = ItlaLaser(transport, clock=ManualClock())
+    laser.write_register(0x62, b"\x00\x05")
+    with pytest.raises(NotConfirmed, match="still pending after 1 s"):
+        laser.wait_complete(1.0)
+
+
+def test_a_text_that_is_none() -> None:
+    laser, _ = opened(*texts(0x02, b"\xff\xfe\0"))
+    with pytest.raises(ProtocolError, match="0x02 holds no text"):
+        laser.words(0x02)

@@ -240,3 +240,20 @@ def test_what_it_lacks_and_what_it_is_not() -> None:
         pytest.raises(SettingsChanged, match="found SANTEC WSL-110"),
     ):
         SantecTSL(transport).open()
+
+
+def test_the_range_of_a_sweep_and_stability() -> None:
+    laser, transport = opened(
+        (b":WAV:SWE:RANG:MIN?\r", b"1501.0000\r"),
+        (b":WAV:SWE:RANG:MAX?\r", b"1629.0000\r"),
+        (b":POW:STAT?\r", b"1\r"),
+        (b":SYST:ALER?\r", b"No23., Warming up\r"),
+        (b":POW:STAT?\r", b"1\r"),
+        (b":SYST:ALER?\r", b"No alerts.\r"),
+        (b":SYST:ALER?\r", b"7\r"),
+    )
+    assert laser.sweep_range() == pytest.approx((1501e-9, 1629e-9))
+    assert [laser.is_stable(), laser.is_stable()] == [False, True]
+    with pytest.raises(ProtocolError, match="an alert such as"):
+        laser.alert()
+    transport.finish()
