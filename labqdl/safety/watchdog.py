@@ -41,6 +41,8 @@ from labqdl.safety.signals import STOP_SIGNALS
 from labqdl.safety.unsafe import UnsafeFile
 
 _METER_ORDER = 1000
+_ONCE_MORE = 0.3
+"""Seconds after which everything is made safe a second time."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,11 @@ class Watchdog:
         held = sorted(self._held.values(), key=lambda one: (one.order, -one.sequence))
         actions = [one.job for one in held if one.order != _METER_ORDER]
         outcomes = darken(actions, grace=self._grace)
+        # What the dead process had just sent may be read by an instrument after what came over our own connection.
+        SystemClock().sleep(_ONCE_MORE)
+        repeated = darken([job for job, one in zip(actions, outcomes, strict=True) if one.safe], grace=self._grace)
+        worse = {(one.name, one.resource): one for one in repeated if not one.safe}
+        outcomes = [worse.get((one.name, one.resource), one) for one in outcomes]
         outcomes += darken([one.job for one in held if one.order == _METER_ORDER], grace=self._grace)
         missing = [one for one in outcomes if not one.safe]
         written = self._write(reason, outcomes)

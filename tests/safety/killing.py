@@ -135,6 +135,8 @@ class Victim:
         self.watchdog: int | None = json.loads(line)["watchdog"]
         if self.watchdog is not None:
             scene.watchdogs.append(self.watchdog)
+        # The last command has no reply: the world may be about to read it.
+        assert until(lambda: scene.lit() == lamps.keys()), scene.lit()
         self.killed_at = time.monotonic()
 
     def go(self) -> None:
