@@ -54,7 +54,7 @@ def command(output: Output, name: str, words: tuple[str, ...], station: str, pro
             output.say(f"{name} is simulated, and ends with this command; 'labqdl shell' keeps it")
         elif left:
             names = ", ".join(one.name for one in left)
-            output.say(f"{names} stays on. Dark again: 'labqdl safe', or 'labqdl set {name} {path} off'")
+            output.say(f"{names} stays on. Dark again: 'labqdl safe {station}', or 'labqdl set {name} {path} off'")
     return 0
 
 

@@ -78,7 +78,7 @@ def command(
             if leave_on:
                 left = table.leave_on()
                 if left:
-                    output.say(f"{', '.join(one.name for one in left)} stays on. Dark again: 'labqdl safe'")
+                    output.say(f"{', '.join(one.name for one in left)} stays on. Dark again: 'labqdl safe {station}'")
             else:
                 for outcome in end_safe(table):
                     output.detail(str(outcome))

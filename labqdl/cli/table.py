@@ -90,6 +90,8 @@ def opened(
         simulated(station, profile) as (library, clock),
         open_station(station, profile, names=names, arm=arm, library=library, clock=clock, problems=problems) as table,
     ):
+        if table.taken_over:
+            click.echo(f"labqdl: {table.taken_over}; look at what is on", err=True)
         yield table
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from labqdl.clock import Clock
 from labqdl.errors import LabqdlError
 from labqdl.safety import UNARMED, Arming, DarkCheck, LightPath, SafeStack
+from labqdl.safety.station_lock import StationLock
 from labqdl.station.station import Station, load_station
 
 ARMED = Arming(True, "a person gave --arm")
@@ -45,6 +46,7 @@ def open_station(
     """Open a station: ``with open_station("station.toml", arm=True) as station: station["laser"].emission = True``.
 
     Leaving the block makes safe whatever was switched on in it, unless `station.leave_on()` was called, and closes all.
+    A station with real instruments is used by one process at a time: a lock file beside the station file says by which.
 
     Parameters
     ----------
@@ -62,7 +64,7 @@ def open_station(
     Raises
     ------
     InputError
-        For mistakes in the file.
+        For mistakes in the file, and where another process uses the station.
     Refused
         Where something is to be switched on that must not be.
     Unsafe
@@ -75,9 +77,11 @@ def open_station(
         guard.arming = ARMED
     guard.paths.extend(light_paths(station))
     station.guarded_by(guard)
-    try:
-        with guard:
-            station.open(names, problems=problems)
-            yield station
-    finally:
-        station.close()
+    with ExitStack() as ends:
+        if not all(entry.simulated for entry in station.file.instruments.values()):
+            lock = ends.enter_context(StationLock(Path(path)))
+            station.taken_over = lock.taken_over
+        ends.callback(station.close)
+        ends.enter_context(guard)
+        station.open(names, problems=problems)
+        yield station

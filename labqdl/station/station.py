@@ -38,6 +38,8 @@ class Station:
             simulated = any(entry.simulated for entry in file.instruments.values())
             clock = ScaledClock(file.speed) if simulated and file.speed != 1.0 else SystemClock()
         self.clock: Clock = clock
+        self.taken_over = ""
+        """Words about a process that used the station before and ended without letting go; empty where none did."""
         self._built: Built | None = None
         self._guard: SafeStack | Guard | None = None
 

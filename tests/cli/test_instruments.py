@@ -69,7 +69,6 @@ profile = "sim"
 driver = "oif-itla"
 limits.power = { max = "12 dBm", reason = "connectors" }
 """
-FAST = "[simulation]\nspeed = 1000\n"
 
 
 class Words:
@@ -90,7 +89,7 @@ def call(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("LABQDL_STATE", str(tmp_path / "state"))
     monkeypatch.setattr(Fake, "simulated", True, raising=False)
     Path("station.toml").write_text(STATION, encoding="utf-8")
-    Path("sim.toml").write_text(SIMULATED + FAST, encoding="utf-8")
+    Path("sim.toml").write_text(SIMULATED, encoding="utf-8")
 
     def command(*arguments: str) -> Words:
         code = run(arguments)
@@ -256,7 +255,7 @@ def test_set_says_what_it_left_on_and_how_to_darken_it(call: Any) -> None:
     words = call("set", "laser", "emission", "on")
     assert words.code == 0
     assert "laser.emission = on" in words.err
-    assert "laser stays on. Dark again: 'labqdl safe', or 'labqdl set laser emission off'" in " ".join(
+    assert "laser stays on. Dark again: 'labqdl safe station.toml', or 'labqdl set laser emission off'" in " ".join(
         words.err.split()
     )
 
@@ -373,7 +372,7 @@ def test_simulated_instruments_answer(call: Any) -> None:
     words = call("get", "laser", "--station", "sim.toml", "--json")
     assert words.code == 0
     assert words.json()["instruments"]["laser"]["emission"]["value"] is False
-    words = call("set", "laser", "emission", "on", "--station", "sim.toml")
+    words = call("set", "laser", "fine_tune", "1 GHz", "--station", "sim.toml")
     assert words.code == 0
     assert "laser is simulated, and ends with this command" in words.err
     assert "(connectors)" in call("set", "laser", "power", "13 dBm", "--station", "sim.toml").err

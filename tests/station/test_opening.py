@@ -10,7 +10,7 @@ import pytest
 
 from labqdl.config.document import parse
 from labqdl.config.station import read_station_file
-from labqdl.errors import LabqdlError
+from labqdl.errors import InputError, LabqdlError
 from labqdl.instruments import Refused
 from labqdl.safety import SafeStack, Unsafe
 from labqdl.station import check_station, draw_text, light_paths, load_station, open_station, template
@@ -95,6 +95,23 @@ def test_leaving_on_is_said_and_done(file: Path) -> None:
         laser.emission = True
         assert [one.name for one in station.leave_on()] == ["edfa", "laser"]
     assert laser.state["emission"] is True
+
+
+def test_one_process_a_station(file: Path) -> None:
+    with open_station(file), pytest.raises(InputError, match="this station is used"), open_station(file):
+        pass
+    lock = file.with_name(f".{file.name}.lock")
+    lock.write_text('{"pid": 4711, "machine": "here"}')
+    with open_station(file) as station:
+        assert station.taken_over.startswith("process 4711 on here used this station")
+    with open_station(file) as station:
+        assert station.taken_over == ""
+
+
+def test_what_is_only_simulated_is_for_everybody(file: Path) -> None:
+    with open_station(file, "sim"), open_station(file, "sim"):
+        pass
+    assert not file.with_name(f".{file.name}.lock").exists()
 
 
 def test_only_what_is_asked_for_is_opened(file: Path) -> None:
