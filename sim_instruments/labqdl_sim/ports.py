@@ -1,4 +1,4 @@
-"""Where a twin touches the world: light and voltage, in and out, evaluated when somebody asks.
+"""Where a twin touches the world: light and voltage, in and out, and pulses in, evaluated when somebody asks.
 
 Nothing ticks. An output is a function of instrument time that its twin computes in closed form from its settings;
 an input asks whatever it was connected to, at the time of the measurement. Unconnected inputs are dark or at 0 V.
@@ -101,15 +101,45 @@ class VoltageIn:
         """Couple to a vectorised function of instants or to an output; None opens the connector."""
         self._source = source.evaluate if isinstance(source, VoltageOut) else source
 
+    @property
+    def connected(self) -> bool:
+        """Whether anything is plugged in."""
+        return self._source is not None
+
     def at(self, t: float) -> float:
         """The voltage in V at time t."""
         return float(self.samples(t, 1.0, 1)[0])
 
+    def evaluate(self, instants: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The voltages in V at many instants in s."""
+        return np.zeros(instants.shape) if self._source is None else self._source(instants)
+
     def samples(self, t: float, rate: float, count: int) -> NDArray[np.float64]:
         """`count` voltages in V from time t on, `rate` per second; shape (count,)."""
-        if self._source is None:
-            return np.zeros(count)
-        return self._source(_instants(t, rate, count))
+        return self.evaluate(_instants(t, rate, count))
 
 
-Port = LightOut | LightIn | VoltageOut | VoltageIn
+class PulseIn:
+    """A connector that pulses of a single-photon detector enter; none until `connect` names their rate.
+
+    The rate is a function of time; which pulses come is drawn by the twin, from a random stream of its own.
+    """
+
+    def __init__(self) -> None:
+        self._rate: Callable[[float], float] | None = None
+
+    def connect(self, rate: Callable[[float], float] | float | None) -> None:
+        """Couple to a rate in 1/s, constant or a function of instrument time in s; None: nothing comes."""
+        self._rate = rate if rate is None or callable(rate) else lambda t: float(rate)
+
+    def rate(self, t: float) -> float:
+        """Pulses a second at time t."""
+        return 0.0 if self._rate is None else max(self._rate(t), 0.0)
+
+    def expected(self, begin: float, end: float) -> float:
+        """Expected number of pulses between two times: from the rate at eight places in between."""
+        step = (end - begin) / 8
+        return sum(self.rate(begin + (index + 0.5) * step) for index in range(8)) * step if step > 0 else 0.0
+
+
+Port = LightOut | LightIn | VoltageOut | VoltageIn | PulseIn

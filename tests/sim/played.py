@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from labqdl.clock import ManualClock
 from labqdl_sim.bench import Bench
-from labqdl_sim.ports import Light, LightIn, LightOut, VoltageIn, VoltageOut
+from labqdl_sim.ports import Light, LightIn, LightOut, PulseIn, VoltageIn, VoltageOut
 from labqdl_sim.twin import Twin
 from tests.sheet_examples import Example, Sheet, play
 
@@ -54,8 +54,10 @@ class Lab:
         self.clock.advance(seconds)
 
     def ask(self, text: str) -> str:
-        """A line of text and the reply without its terminator."""
-        return self.wire.ask(text.encode("latin-1")).decode("latin-1").rstrip("\r\n")
+        """A line of text, with or without its terminator, and the reply without."""
+        ends: bytes = getattr(self.twin, "terminators", b"")[:1]
+        line = text.encode("latin-1")
+        return self.wire.ask(line if line.endswith(ends) else line + ends).decode("latin-1").rstrip("\r\n")
 
     def light(self, port: str = "output") -> Light:
         """What leaves a fibre now."""
@@ -127,7 +129,7 @@ def check_fuzz(name: str, pieces: st.SearchStrategy[bytes], examples: int = 120,
             elif isinstance(port, VoltageOut):
                 assert abs(port.at(lab.clock.monotonic())) < 100.0
             else:
-                assert isinstance(port, (LightIn, VoltageIn))
+                assert isinstance(port, (LightIn, VoltageIn, PulseIn))
 
     run()
 
