@@ -17,7 +17,7 @@ from labqdl.errors import InputError, LabqdlError
 COMMANDS = (
     "demo", "run", "resume", "runs", "accounts", "report", "replay", "recover", "export", "compare",
     "bound", "plan", "power", "curve", "reproduce", "train", "models", "doctor",
-    "init", "station", "instruments", "get", "set", "watch", "shell", "safe", "sim",
+    "init", "station", "instruments", "drivers", "get", "set", "watch", "shell", "safe", "sim",
 )  # fmt: skip
 
 EXIT_CODES = (
