@@ -87,6 +87,8 @@ class SafeStack:
         Seconds for one attempt, for all of them, and between the beginnings of two instruments.
     watchdog_effort:
         Seconds for which the watchdog tries an instrument.
+    station:
+        The station file: after a crash the watchdog takes its lock, so that nobody begins before it is done.
     notify:
         Where words for a person go; default standard error.
     """
@@ -105,6 +107,7 @@ class SafeStack:
         effort: float = EFFORT,
         grace: float = GRACE,
         watchdog_effort: float = WATCHDOG_EFFORT,
+        station: Path | None = None,
         clock: Clock | None = None,
         notify: Callable[[str], None] | None = None,
     ) -> None:
@@ -117,7 +120,12 @@ class SafeStack:
         self._notify = notify or _to_standard_error
         self._only_outside = only_outside
         self._deadline, self._effort, self._grace = deadline, effort, grace
-        self._watch_options: dict[str, Any] = {"heartbeat": heartbeat, "effort": watchdog_effort, "grace": grace}
+        self._watch_options: dict[str, Any] = {
+            "heartbeat": heartbeat,
+            "effort": watchdog_effort,
+            "grace": grace,
+            "station": station,
+        }
         self._watched = watchdog
         self._watch: Watch | None = None
         self._handled = handlers

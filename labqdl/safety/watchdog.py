@@ -2,7 +2,8 @@
 
 It reads one JSON object a line from standard input and acknowledges each that has a number `n` on standard output:
 
-    {"n": 1, "do": "begin", "parent": 4711, "unsafe": "/.../UNSAFE", "report": "/.../watchdog.json", "grace": 0.5}
+    {"n": 1, "do": "begin", "parent": 4711, "unsafe": "/.../UNSAFE", "report": "/.../watchdog.json", "grace": 0.5,
+     "station": null}
     {"n": 2, "do": "hold", "key": "1", "recipe": {...}, "order": 60, "deadline": 3.0, "effort": 20.0}
     {"n": 3, "do": "look", "key": "light path a", "path": "a", "recipe": {...}, "quantity": "power", "below": 1e-9,
      "effort": 20.0}
@@ -33,11 +34,13 @@ from queue import Empty, SimpleQueue
 from typing import Any, TextIO
 
 from labqdl.clock import SystemClock
+from labqdl.errors import LabqdlError
 from labqdl.safety.darkening import DEADLINE, GRACE, WORKERS, Job, Outcome, Way, darken
 from labqdl.safety.fresh import make_safe_afresh, open_for_safety
 from labqdl.safety.paths import confirm_dark
 from labqdl.safety.recipe import Recipe
 from labqdl.safety.signals import STOP_SIGNALS
+from labqdl.safety.station_lock import StationLock
 from labqdl.safety.unsafe import UnsafeFile
 
 _METER_ORDER = 1000
@@ -64,6 +67,8 @@ class Watchdog:
         self._grace = GRACE
         self._unsafe: Path | None = None
         self._report: Path | None = None
+        self._station: Path | None = None
+        self._lock: StationLock | None = None
         self._ended = False
         self._sequence = 0
 
@@ -109,6 +114,7 @@ class Watchdog:
         self._unsafe = Path(message["unsafe"])
         self._report = Path(message["report"])
         self._grace = message["grace"]
+        self._station = None if message["station"] is None else Path(message["station"])
 
     def _do_hold(self, message: dict[str, Any]) -> None:
         recipe = Recipe.from_json(message["recipe"])
@@ -153,6 +159,7 @@ class Watchdog:
         if not self._held:
             return 0
         self._say({"tripped": reason})
+        self._take_station()
         held = sorted(self._held.values(), key=lambda one: (one.order, -one.sequence))
         actions = [one.job for one in held if one.order != _METER_ORDER]
         outcomes = darken(actions, grace=self._grace)
@@ -169,7 +176,19 @@ class Watchdog:
             lines.append(written)
         with suppress(OSError, ValueError):  # the terminal may be gone
             print("\n  ".join(lines), file=sys.stderr, flush=True)
+        if self._lock is not None:
+            self._lock.release()
         return 70 if missing else 0
+
+    def _take_station(self) -> None:
+        """Keep others off the station; the old process may live still, or another one may have been quicker."""
+        for _ in range(5 if self._station is not None else 0):
+            assert self._station is not None
+            try:
+                self._lock = StationLock(self._station)
+                return
+            except LabqdlError:
+                SystemClock().sleep(0.02)  # the system frees what a dead process held in its own order
 
     def _write(self, reason: str, outcomes: list[Outcome]) -> str:
         """The files about it; words for what became of the UNSAFE file."""

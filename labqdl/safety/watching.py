@@ -47,6 +47,8 @@ class Watch:
         Seconds without a heartbeat after which it acts; None: it waits for the end of this process only.
     effort, grace:
         Seconds for which it tries each instrument, and between the beginnings of two.
+    station:
+        Station file whose lock it takes while it acts.
     tripped:
         Called, in a thread, with the reason when it has acted although this process lives.
     """
@@ -58,12 +60,14 @@ class Watch:
         heartbeat: float | None,
         effort: float,
         grace: float,
+        station: Path | None,
         tripped: Callable[[str], None],
     ) -> None:
         self._unsafe = unsafe
         self._heartbeat = heartbeat
         self._effort = effort
         self._grace = grace
+        self._station = station
         self._tripped = tripped
         self._process: subprocess.Popen[bytes] | None = None
         self._messages: dict[str, dict[str, Any]] = {}
@@ -161,6 +165,7 @@ class Watch:
             "unsafe": str(self._unsafe.resolve()),
             "report": str(self._unsafe.resolve().with_name("watchdog.json")),
             "grace": self._grace,
+            "station": None if self._station is None else str(self._station.resolve()),
         }
         for message in (begin, *self._messages.values()):
             self._ask(message)

@@ -72,13 +72,14 @@ def open_station(
     """
     station = load_station(path, profile, library=library, clock=clock)
     station.instruments()
-    guard = SafeStack(arming=UNARMED) if stack is None else stack
+    real = not all(entry.simulated for entry in station.file.instruments.values())
+    guard = SafeStack(arming=UNARMED, station=Path(path) if real else None) if stack is None else stack
     if arm:
         guard.arming = ARMED
     guard.paths.extend(light_paths(station))
     station.guarded_by(guard)
     with ExitStack() as ends:
-        if not all(entry.simulated for entry in station.file.instruments.values()):
+        if real:
             lock = ends.enter_context(StationLock(Path(path)))
             station.taken_over = lock.taken_over
         ends.callback(station.close)

@@ -18,6 +18,7 @@ from typing import Any
 from labqdl.clock import SystemClock
 from labqdl.safety import SafeStack, Unsafe, process_guard
 from labqdl.safety.paths import DarkCheck, LightPath
+from labqdl.safety.station_lock import StationLock
 from tests.safety.bench.fake_drivers import Lamp, Laser, Meter, Pump
 
 KINDS = {"pump": Pump, "laser": Laser}
@@ -78,15 +79,18 @@ def main() -> None:
         limit_files(given["full"])
     lamps = [KINDS.get(name, Lamp)(resource(port), name=name) for name, port in given["ports"].items() if name]
     guard: Any = process_guard()
+    locked: Any = nullcontext()
     if given["guard"] == "stack":
         paths = []
         if "meter" in given:
             meter = Meter(resource(given["meter"]), name="meter")
             paths = [LightPath("probe", lamps[-1], (), (DarkCheck("probe", meter, "power", 0.5),))]
-        guard = SafeStack(unsafe=Path(given["unsafe"]), paths=paths, **given.get("options", {}))
+        station = Path(given["station"]) if "station" in given else None
+        locked = nullcontext() if station is None else StationLock(station)
+        guard = SafeStack(unsafe=Path(given["unsafe"]), paths=paths, station=station, **given.get("options", {}))
         for lamp in lamps:
             lamp.guard = guard
-    with guard if given["guard"] == "stack" else nullcontext():
+    with locked, guard if given["guard"] == "stack" else nullcontext():
         for lamp in lamps:
             lamp.open()
             lamp.output = True
