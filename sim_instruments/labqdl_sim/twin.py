@@ -25,10 +25,10 @@ from labqdl.clock import Clock
 from labqdl.errors import InputError
 from labqdl.rng import Root
 from labqdl_sim.faults import Faults
-from labqdl_sim.ports import Light, LightIn, LightOut, Port, VoltageIn, VoltageOut, Voltages
+from labqdl_sim.ports import Light, LightIn, LightOut, Port, PulseIn, VoltageIn, VoltageOut, Voltages
 
 T = TypeVar("T")
-P = TypeVar("P", LightIn, LightOut, VoltageIn, VoltageOut)
+P = TypeVar("P", LightIn, LightOut, PulseIn, VoltageIn, VoltageOut)
 
 
 @dataclass(slots=True)
@@ -144,10 +144,19 @@ class Session:
                 ready_at = reply.ready_at  # replies do not overtake each other
         self._insert(Reply(data, ready_at, end, self.tag))
 
-    def announce(self, data: bytes, delay: float) -> None:
+    def announce(self, data: bytes, delay: float) -> Reply:
         """Queue a message that nobody asked for, `delay` s from now; replies in between overtake it."""
         now = max(self.time, self.twin.clock.monotonic())
-        self._insert(Reply(data, now + delay, True, self.tag, free=True))
+        reply = Reply(data, now + delay, True, self.tag, free=True)
+        self._insert(reply)
+        return reply
+
+    def withdraw(self, reply: Reply) -> None:
+        """Take back what was announced; too late once somebody began to read it."""
+        for index, other in enumerate(self.replies):
+            if other is reply and (index or not self.taken):
+                del self.replies[index]
+                return
 
     def _insert(self, reply: Reply) -> None:
         place = len(self.replies)
@@ -432,6 +441,10 @@ class Twin:
     def voltage_out(self, name: str, evaluate: Voltages) -> VoltageOut:
         """Open a voltage output: `evaluate(instants) -> volts`, vectorised."""
         return self._port(name, VoltageOut(evaluate))
+
+    def pulse_in(self, name: str) -> PulseIn:
+        """Open an input for pulses under that name."""
+        return self._port(name, PulseIn())
 
     def _port(self, name: str, port: P) -> P:
         if name in self.ports:

@@ -464,3 +464,29 @@ class TestBench:
         assert bench["m"].faults.armed
         assert json.dumps(bench.resources)
         assert math.isfinite(bench.clock.monotonic())
+
+
+class TestUnasked:
+    def test_answers_leave_before_what_is_said_later(self) -> None:
+        _, bed = make_bench()
+        session = bed.connect()
+        late = session.announce(b"late\n", 5.0)
+        session.announce(b"soon\n", 0.5)
+        session.feed(b"*OPC?\n")
+        session.feed(b"SWE:FAST;*OPC?\n")
+        session.feed(b"*OPC?\n")
+        assert [(reply.data, reply.ready_at) for reply in session.replies] == [
+            (b"1\n", 0.0), (b"soon\n", 0.5), (b"1\n", 1.0), (b"1\n", 1.0), (b"late\n", 5.0),
+        ]  # fmt: skip
+        session.withdraw(late)
+        session.withdraw(late)
+        assert len(session.replies) == 4
+
+    def test_nothing_gets_into_an_answer_that_is_being_read(self) -> None:
+        _, bed = make_bench()
+        session = bed.connect()
+        first = session.announce(b"abc", 1.0)
+        session.read(1)
+        session.announce(b"x", 0.5)
+        session.withdraw(first)
+        assert [reply.data for reply in session.replies] == [b"abc", b"x"]
