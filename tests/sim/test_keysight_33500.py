@@ -333,8 +333,9 @@ PIECES = st.one_of(
     st.binary(max_size=30),
     st.sampled_from(
         [b"\n", b";", b"DATA:ARB W,", b"#18", b"VOLT ", b"DBM", b"1E999", b"-1", b"INF", b"OUTP 1\n", b"FUNC ",
-         b"NOIS\n", b"FUNC:ARB W\n", b"FUNC ARB\n", b"BURS:STAT 1\n", b"*TRG\n", b"TRIG:SOUR EXT\n", b"FREQ MAX\n", b"APPL:ARB ",
-         b"FUNC:ARB:PER ", b"VOLT:OFFS ", b"3\n", b"VOLT:HIGH ", b"OUTP:LOAD ", b"VOLT:LIM:HIGH ", b"VOLT:LIM:STAT 1\n"]
+         b"NOIS\n", b"FUNC:ARB W\n", b"FUNC ARB\n", b"BURS:STAT 1\n", b"*TRG\n", b"TRIG:SOUR EXT\n", b"FREQ MAX\n",
+         b"APPL:ARB ", b"FUNC:ARB:PER ", b"VOLT:OFFS ", b"3\n", b"VOLT:HIGH ", b"OUTP:LOAD ", b"VOLT:LIM:HIGH ",
+         b"VOLT:LIM:STAT 1\n"]
     ),
 )  # fmt: skip
 

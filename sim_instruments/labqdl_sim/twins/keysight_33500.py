@@ -359,7 +359,7 @@ class Keysight33500(ScpiTwin):
         half = 0.0 if self._of("shape", ch) == "DC" else self._of("amplitude", ch) / 2
         if not low - 1e-9 <= value - half <= value + half <= high + 1e-9:
             self.push_error(-221, "offset changed due to amplitude")
-            return float(np.clip(value, min(low + half, 0.0 if low <= 0 else low), max(high - half, min(high, 0.0))))
+            return float(min(max(value, low + half), high - half))
         return value
 
     @command("[SOURce<ch>:]VOLTage:HIGH", takes=[Number("V")], passes=[True])
