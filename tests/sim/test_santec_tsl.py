@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+from labqdl.clock import ManualClock
 from labqdl.errors import InputError
+from labqdl_sim.bench import Bench
+from labqdl_sim.routes.visa import SimVisaLibrary
 from tests.sheet_examples import Example, load
 from tests.sim.played import Before, Lab, Wire, check_flood, check_fuzz, check_titles, play_example
 
@@ -256,6 +259,42 @@ class TestEmission:
         assert laser.ask("*OPC?") == "1"
         assert laser.ask(":WAV:FIN:DIS;:WAV:FIN?") == "0.00"
         assert laser.wavelength() == pytest.approx(1600.0)
+
+
+class TestStrangers:
+    def test_pymeasure_drives_it_unmodified(self) -> None:
+        from pymeasure.instruments.santec.tsl550 import TSL550, SweepMode, SweepStatus
+
+        bench = Bench(clock=ManualClock())
+        laser = Laser(**OLD)
+        laser.twin = bench.add(NAME, "tsl", model="TSL-550")
+        assert isinstance(bench.clock, ManualClock)
+        laser.clock = bench.clock
+        device = TSL550(
+            "ASRLtsl::INSTR",
+            visa_library=SimVisaLibrary.for_bench(bench),
+            read_termination="\r",
+            write_termination="\r",
+        )
+        device.power_unit = "dBm"
+        device.power_setpoint = 3
+        device.wavelength_setpoint = 1555.5
+        device.laser_enabled = True
+        device.output_enabled = True
+        laser.after(20.0)
+        assert device.power == pytest.approx(3.0, abs=0.01)
+        assert (device.wavelength_setpoint, laser.wavelength()) == pytest.approx((1555.5, 1555.5))
+        device.frequency_setpoint = 193.5
+        assert device.frequency_setpoint == 193.5
+        device.wavelength_start, device.wavelength_stop, device.sweep_speed = 1550, 1560, 12.5
+        device.sweep_mode = SweepMode.CONTINUOUS_ONE_WAY
+        device.start_sweep()
+        assert device.sweep_status == SweepStatus.PREPARATION_FOR_SWEEP_START
+        laser.after(3.0)
+        assert (device.sweep_status, device.sweep_count) == (SweepStatus.STOPPED, 1)
+        device.output_enabled = False
+        assert laser.light().dark
+        SimVisaLibrary.forget(bench)
 
 
 class TestSweeps:

@@ -11,10 +11,10 @@ What the sheet leaves open, and what stands here:
   the speed in dB/s and takes 20 ms more (the 8156A: 10 dB/s, which cannot be changed, and 0.2 s).
 - A new offset leaves the filter where it is. Limits are those of the filter, plus offset.
 - Power control (-50 to +23 dBm): the filter stands at once where the output has the power that was asked for; without
-  light it opens fully. While the power cannot be reached, bit n of the questionable condition is set ("settled unsuccessfully"; the
-  sheet names no register). Without power control (N775x) POW:CONT 1 is a settings conflict (-221), and POW moves the
-  filter to P_ref - P. With it, POW alone moves the filter to what the light needs now. On the 8156A, POW needs absolute
-  power mode (-221 else).
+  light it opens fully. While the power cannot be reached, bit n of the questionable condition is set ("settled
+  unsuccessfully"; the sheet names no register). Without power control (N775x) POW:CONT 1 is a settings conflict (-221),
+  and POW moves the filter to P_ref - P. With it, POW alone moves the filter to what the light needs now. On the 8156A,
+  POW needs absolute power mode (-221 else).
 - APM fixes the power at which the 8156A's filter is at zero: what the attenuation showed, in dBm, plus the filter.
 - Numbers: `+1.40000000E+001`; option `numbers = "short"` gives `14` for attenuations. Switches answer 0 and 1, the unit
   +0 and +1.
