@@ -49,7 +49,7 @@ class Output:
     def say(self, text: str) -> None:
         """A message that `--quiet` silences."""
         if not self.quiet:
-            self.messages.print(text, markup=False)
+            self.messages.print(text, markup=False, soft_wrap=True)  # commands in it can be copied
 
     def detail(self, text: str) -> None:
         """A message for `-v` only."""
