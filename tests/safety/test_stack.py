@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labqdl.instruments import Refused
+from labqdl.instruments import NotConfirmed, Refused
 from labqdl.safety import Arming, DarkCheck, LightPath, SafeStack, Unsafe, UnsafeFile, process_guard
 from labqdl.safety.darkening import Job, Way, darken
 from labqdl.safety.stack import safe_sequence
@@ -213,6 +213,16 @@ def test_barriers_close_with_their_source_and_the_meter_has_the_last_word(tmp_pa
     stack._effort = 0.1
     with pytest.raises(Unsafe, match=r"light path probe: NOT confirmed safe.*still reads power = 0\.001"):
         stack.finish()
+
+
+def test_meter_without_a_number_sees_no_darkness() -> None:
+    class Meter(Lamp):
+        power = float("nan")
+
+    with pytest.raises(NotConfirmed, match="still reads power = nan"):
+        DarkCheck("probe", Meter("meter"), "power", 1e-6).confirm()
+    with pytest.raises(NotConfirmed, match="no part 'channel 3'"):
+        DarkCheck("probe", Meter("meter"), "channel 3.power", 1e-6).confirm()
 
 
 def test_second_request_while_it_goes_dark_does_not_interrupt(tmp_path: Path) -> None:
