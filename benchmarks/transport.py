@@ -16,6 +16,7 @@ import numpy as np
 
 from benchmarks.harness import Benchmark, Note, Options, Ratio, Result, interleave, not_installed
 from benchmarks.wire_server import BLOCK_BYTES, NUMBER, SLOW_SECONDS
+from labqdl.driver import Float, ScpiInstrument
 from labqdl.transport import Line, Transport, gather, road_for
 
 READS = 300
@@ -25,6 +26,7 @@ BLOCKS = 20
 SWEEPS = 50
 INSTRUMENTS = 4
 READ_TARGET = 1 / 0.85
+PROPERTY = "a property of a labqdl driver"
 BLOCK_TARGET = 1 / 0.8
 PARALLEL_TARGET = 1 / 3.5
 
@@ -83,6 +85,24 @@ def raw_block(connection: socket.socket) -> Callable[[], Any]:
     return read
 
 
+class Meter(ScpiInstrument):
+    """A driver with one declared quantity."""
+
+    maker, models, sheet = "labqdl", ("bench",), ""
+    power = Float("POW?", unit="W", doc="Measured power.")
+
+    def safe_state(self) -> None:
+        """It emits nothing."""
+
+
+def driver_of(port: int, stack: ExitStack) -> Read:
+    """What a program does that reads a property of a driver in a loop."""
+    meter = Meter(name_of(port), name="meter")
+    meter.open()
+    stack.callback(meter.close)
+    return lambda: meter.power
+
+
 def transport_to(port: int) -> Transport:
     return Transport(road_for(name_of(port)), Line(), name="meter", resource=name_of(port))
 
@@ -132,6 +152,7 @@ def measure(options: Options) -> Iterator[Result]:
         visa = pyvisa_py(port, stack)
         cases: dict[str, Read] = {
             "raw": raw_read(raw),
+            PROPERTY: driver_of(port, stack),
             "labqdl": lambda: float(ours.query(b"POW?")),
             "pyvisa-py": lambda: float(visa.query("POW?")),
         }
@@ -146,11 +167,12 @@ def measure(options: Options) -> Iterator[Result]:
         for label in list(cases)[1:]:
             yield Ratio(
                 f"one reading, {label} to a raw socket",
-                "question and number over loopback; labqdl with lock, deadline, look for stale bytes and traffic ring",
+                "question and number over loopback; labqdl with lock, deadline, look for stale bytes and traffic ring; "
+                "a property also with its declaration and a strict reading of the number",
                 1,
                 times[label].each(reads),
                 times["raw"].each(reads),
-                READ_TARGET if label == "labqdl" else None,
+                READ_TARGET if label in (PROPERTY, "labqdl") else None,
             )
         yield from missing
         yield from _blocks(options, raw, ours, visa)

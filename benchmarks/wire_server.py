@@ -1,6 +1,7 @@
 """An instrument on loopback, in a process of its own: `python -m benchmarks.wire_server` prints its port.
 
-Answers `POW?` by a number, `SLOW?` by one after 2 ms, `CURV?` by a block of 4 MB; ends when its standard input does.
+Answers `*IDN?`, `POW?` by a number, `SLOW?` by one after 2 ms, `CURV?` by a block of 4 MB; ends when its standard input
+does.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import threading
 from labqdl.clock import SystemClock
 
 NUMBER = b"1.234567E-03\n"
+IDENTITY = b"labqdl,bench,0,1\n"
 BLOCK_BYTES = 4_000_000
 SLOW_SECONDS = 2e-3
 
@@ -30,7 +32,7 @@ def serve(connection: socket.socket) -> None:
                     continue
                 if command == b"SLOW?":
                     clock.sleep(SLOW_SECONDS)
-                connection.sendall(NUMBER)
+                connection.sendall(IDENTITY if command == b"*IDN?" else NUMBER)
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ from labqdl.transport import ProtocolError
 T = TypeVar("T")
 E = TypeVar("E", bound=Enum)
 
+_UNDERSCORE = ord("_")
 NOT_A_NUMBER = 9.0e37
 """SCPI's 9.91E37 (not a number) and 9.9E37 (infinity) and everything near them is no value."""
 
@@ -35,6 +36,12 @@ class TextInstrument(Driver):
     fields: Mapping[str, object] = {}
     """What templates of the instrument's own quantities may use."""
     encoding: ClassVar[str] = "ascii"
+    plain_replies: ClassVar[bool] = True
+    """Whether `ask` is an exchange of the transport and nothing else, so that a number may be read off its bytes."""
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        cls.plain_replies = cls.ask is TextInstrument.ask and cls.text is TextInstrument.text
 
     def ask(self, command: str, *, timeout: float | None = None) -> str:
         """Send a query and give its reply, stripped of terminators and surrounding blanks."""
@@ -154,7 +161,10 @@ class TextQuantity(Quantity[T]):
     def fetch(self, part: Part) -> T:
         """Ask the device, and understand the whole reply or raise ProtocolError."""
         command = self.query(part)
-        reply = talker(part).ask(command)
+        return self.understood(talker(part).ask(command), command, part)
+
+    def understood(self, reply: str, command: str, part: Part) -> T:
+        """The value of a reply; ProtocolError where it is none."""
         try:
             return self.parse(reply, part)
         except ValueError:
@@ -231,6 +241,34 @@ class Float(TextQuantity[float]):
         self.format = form
         self.suffix = suffix
         self.field = field
+        kind = type(self)
+        usual = (kind.query, kind.parse, kind.wire_of) == (TextQuantity.query, Float.parse, Float.wire_of)
+        self._sent: bytes | None = None
+        self._to_si = SI.to_si
+        """What `fetch` sends, and converts with, where nothing stands between the number and its bytes."""
+        if usual and not suffix and field is None and not callable(wire) and (self._plain or "").isascii():
+            self._sent = None if self._plain is None else self._plain.encode()
+            self._to_si = wire.to_si
+
+    def fetch(self, part: Part) -> float:
+        """Ask the device, and understand the whole reply or raise ProtocolError.
+
+        Where query and reply are the number alone, this is one exchange and one conversion: most of what a program
+        reads in a loop is of this kind.
+        """
+        if self._sent is None or not getattr(part, "plain_replies", False):
+            return super().fetch(part)
+        instrument: TextInstrument = part  # type: ignore[assignment]  # no cast, which is a call
+        reply = instrument.transport.query(self._sent)
+        try:
+            number = float(reply)
+        except ValueError:
+            number = math.nan
+        if -NOT_A_NUMBER <= number <= NOT_A_NUMBER and _UNDERSCORE not in reply:
+            return self._to_si(number)
+        # No number, or one that means none: what it is is found out as for every other reply.
+        command = self.query(part)
+        return self.understood(instrument.text(reply, command), command, part)
 
     @property
     def expected(self) -> str:

@@ -37,6 +37,7 @@ LONGEST = 1 << 26
 """Bytes of a reply without a length of its own, above which it is garbage."""
 _FIRST = 4096
 _MORE = 1 << 18
+_BLOCK = ord("#")
 _SENT, _RECEIVED = Direction.SENT, Direction.RECEIVED
 
 
@@ -109,6 +110,8 @@ class Transport:
         self._now = road.now
         self._epoch = self.clock.wall() - road.now()
         self._wrap, self._complete, self._unwrap = framing.wrap, framing.complete, framing.unwrap
+        simple = type(framing) is Line and not framing.prompt
+        self._ending = framing.ending if isinstance(framing, Line) and simple else b""
         road.end_on(framing.end)
 
     def open(self) -> None:
@@ -191,11 +194,18 @@ class Transport:
                 start = self._now()
                 self._ring.append((start, _SENT, data, len(data)))
                 frame = self._rest = exchange(data, _FIRST, limit)
-                if self._complete(frame) != len(frame):
-                    return self._unwrap(self._frame(start + limit))
-                self._rest = b""
-                self._ring.append((self._now(), _RECEIVED, frame, len(frame)))
-                return self._unwrap(frame)
+                size, ending = len(frame), self._ending
+                if ending and frame[0] != _BLOCK:  # a line: what the framing would say of it, without asking
+                    end = frame.find(ending)
+                    if end + len(ending) == size and end >= 0:
+                        self._rest = b""
+                        self._ring.append((self._now(), _RECEIVED, frame, size))
+                        return frame[:end]
+                elif self._complete(frame) == size:
+                    self._rest = b""
+                    self._ring.append((self._now(), _RECEIVED, frame, size))
+                    return self._unwrap(frame)
+                return self._unwrap(self._frame(start + limit))
             except BaseException as error:
                 self._failed(error, message, limit)
 

@@ -7,12 +7,12 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from labqdl.driver import Bool, Float, commands_used, number_in, reasons
 from labqdl.errors import InputError
-from labqdl.instruments import Limit, LimitError, NotACapability, NotAValue
+from labqdl.instruments import Limit, LimitError, NotACapability, NotAValue, Part
 from labqdl.transport import ProtocolError
 from labqdl.units import from_dbm
 from tests.driver.toys import Colour, Toy, opened
@@ -46,6 +46,29 @@ def test_text_is_a_number_only_as_a_whole(text: str) -> None:
 def test_what_python_or_people_call_a_number_is_none(text: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
         number_in(text)
+
+
+@given(st.text("0123456789+-.eE_ naifty\t\x1c\xb2\xa0", max_size=8) | NUMBERS.map(repr))
+@example("9.91E+37")
+@example("1_0")
+def test_the_short_way_to_a_number_is_as_strict_as_the_long_one(reply: str) -> None:
+    class Slow(Float):
+        """Without the short way: it has a `parse` of its own."""
+
+        def parse(self, reply: str, part: Part) -> float:
+            return super().parse(reply, part)
+
+    def outcome(quantity: Float) -> float | str:
+        toy, _ = opened((b"PLA?\n", reply.encode("latin-1") + b"\n"))
+        try:
+            return quantity.fetch(toy)
+        except (ProtocolError, NotAValue) as error:
+            return str(error)
+
+    quick, slow = Float("PLA?", unit="V"), Slow("PLA?", unit="V")
+    assert quick._sent is not None
+    assert slow._sent is None
+    assert outcome(quick) == outcome(slow)
 
 
 @given(st.floats(0.0, 10.0))
