@@ -32,12 +32,12 @@ class Output:
     @property
     def results(self) -> Console:
         """Console of the results (standard output); a fixed width in files and pipes."""
-        return _Results(width=None if sys.stdout.isatty() else 120, highlight=False)
+        return _Results(width=None if sys.stdout.isatty() else 120, highlight=False, emoji=False)
 
     @property
     def messages(self) -> Console:
         """Console of progress and messages (standard error)."""
-        return Console(stderr=True, highlight=False)
+        return Console(stderr=True, highlight=False, emoji=False)
 
     def show(self, result: Any, as_json: bool) -> None:
         """Print a result for a person, or as one JSON object and nothing else."""

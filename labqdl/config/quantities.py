@@ -99,6 +99,8 @@ NOISE_CURRENT = Dimension(
     "A/sqrt(Hz)",
     "5 pA/sqrt(Hz)",
 )
+SWEEP = Dimension("a sweep of wavelength", {"m/s": 1.0, "um/s": 1e-6, "nm/s": 1e-9, "pm/s": 1e-12}, "m/s", "10 nm/s")
+LOSS_RATE = Dimension("a change of loss", {"dB/s": 1.0}, "dB/s", "10 dB/s")
 NUMBER = Dimension("a number", {"%": 0.01}, "1", "4", plain=True)
 
 DIMENSIONS = (
@@ -121,6 +123,8 @@ DIMENSIONS = (
     RESPONSIVITY,
     TRANSIMPEDANCE,
     NOISE_CURRENT,
+    SWEEP,
+    LOSS_RATE,
     NUMBER,
 )
 
@@ -139,6 +143,8 @@ BY_UNIT: Mapping[str, Dimension] = {
     "": NUMBER,
     "S/s": RATE,
     "A/W": RESPONSIVITY,
+    "m/s": SWEEP,
+    "dB/s": LOSS_RATE,
 }
 """The units in which a person may give an instrument's quantity, by its SI unit."""
 

@@ -387,6 +387,7 @@ def test_list_of_drivers(call: Any) -> None:
     words = call("instruments", "list", "--coverage")
     assert "thorlabs-pm100 (powermeter_thorlabs_pm100d)" in words.out
     assert "left out:" in words.out
+    assert "COLL:ZERO:ABOR" in words.out
     found = call("instruments", "list", "--json").json()["drivers"]
     meter = next(one for one in found if one["name"] == "thorlabs-pm100")
     assert meter["class"] == "PowerMeter"

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from labqdl.config.document import parse
+from labqdl.config.quantities import BY_UNIT
 from labqdl.config.station import read_station_file
 from labqdl.errors import InputError, LabqdlError
 from labqdl.instruments import LimitError, NotACapability, Refused
+from labqdl.instruments.quantity import UNITS
 from labqdl.station import Station, driver_class, driver_names, find_quantity, list_drivers, load_station, parse_value
 from labqdl.station.building import build
 from tests.station.fakes import Fake, FakeAmplifier, FakeAttenuator, FakeLaser, FakeMeter
@@ -315,6 +317,10 @@ def test_the_drivers_that_ship_say_what_they_are() -> None:
 
 
 # --- quantities as people write them ----------------------------------------------------------------------------------
+
+
+def test_every_unit_of_instruments_can_be_written() -> None:
+    assert set(BY_UNIT) == UNITS
 
 
 def test_quantities_by_name() -> None:
