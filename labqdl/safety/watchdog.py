@@ -20,6 +20,7 @@ UNSAFE file. It has a session of its own, and no signal that means "stop" ends i
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -42,6 +43,7 @@ from labqdl.safety.recipe import Recipe
 from labqdl.safety.signals import STOP_SIGNALS
 from labqdl.safety.station_lock import StationLock
 from labqdl.safety.unsafe import UnsafeFile
+from labqdl.transport import Transport
 
 _METER_ORDER = 1000
 _ONCE_MORE = 0.3
@@ -118,14 +120,14 @@ class Watchdog:
 
     def _do_hold(self, message: dict[str, Any]) -> None:
         recipe = Recipe.from_json(message["recipe"])
-        recipe.make()
+        _load_libraries(recipe)
         way = Way("fresh connection", partial(make_safe_afresh, recipe), again=True)
         job = Job(recipe.name, recipe.resource, (way,), message["deadline"], message["effort"])
         self._keep(message["key"], message["order"], recipe, job)
 
     def _do_look(self, message: dict[str, Any]) -> None:
         recipe = Recipe.from_json(message["recipe"])
-        recipe.make()
+        _load_libraries(recipe)
         name = f"light path {message['path']}"
 
         def look() -> None:
@@ -214,6 +216,18 @@ class Watchdog:
                 self._report.parent.mkdir(parents=True, exist_ok=True)
                 self._report.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         return words
+
+
+def _load_libraries(recipe: Recipe) -> None:
+    """Make the driver, and load what its road would load when it opens: PyVISA takes a second or two."""
+    transport = getattr(recipe.make(), "transport", None)
+    road = type(transport.road).__module__ if isinstance(transport, Transport) else ""
+    if road.endswith(".visa"):
+        import pyvisa
+
+        pyvisa.ResourceManager((recipe.options or {}).get("visa_library") or "")
+    elif road.endswith((".serial", ".zmq")):
+        importlib.import_module(road.rpartition(".")[2])
 
 
 def main() -> int:
