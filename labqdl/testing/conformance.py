@@ -18,12 +18,12 @@ from enum import Enum
 from typing import Any
 
 import hypothesis.strategies as st
-from hypothesis import assume
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from labqdl.errors import InputError
 from labqdl.instruments import Channel, Instrument, LimitError, NotACapability, NotAValue, Part, Quantity, ReadBack
 from labqdl.instruments.quantity import Absent
+from labqdl.transport import InstrumentError
 
 
 @dataclass
@@ -43,7 +43,10 @@ class Subject:
     couples:
         Quantities by path that change when others are set (a mode, a range), and are not compared afterwards.
     plausible:
-        Ranges by path for quantities whose limits are open, so that values can be drawn.
+        Ranges by path for quantities whose limits are open (or open on one side), so that values can be drawn.
+    refused:
+        Quantities by path that the sheet says are refused in some states, with its words. A set of one may end in an
+        error that names the instrument; it must then read back as before.
     close:
         Called at the end.
     """
@@ -54,6 +57,7 @@ class Subject:
     tolerance: Mapping[str, float] = field(default_factory=dict)
     couples: frozenset[str] = frozenset()
     plausible: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
     close: Callable[[], None] = lambda: None
 
 
@@ -85,6 +89,38 @@ def _all_quantities(driver: type[Instrument]) -> Iterator[tuple[str, Quantity[An
     if isinstance(channel, type) and issubclass(channel, Channel):
         for name, quantity in channel.quantities().items():
             yield f"{channel.kind}.{name}", quantity
+
+
+Wanted = Callable[[Quantity[Any]], bool]
+
+
+def _is_read(one: Quantity[Any]) -> bool:
+    return one.capable and one.readable
+
+
+def _is_set(one: Quantity[Any]) -> bool:
+    return one.capable and one.settable and not one.read_only
+
+
+def _is_number(one: Quantity[Any]) -> bool:
+    return _is_set(one) and one.kind in (int, float)
+
+
+def _is_typed(one: Quantity[Any]) -> bool:
+    return _is_set(one) and one.kind is not str
+
+
+def _is_absent(one: Quantity[Any]) -> bool:
+    return not one.capable
+
+
+def _is_fixed(one: Quantity[Any]) -> bool:
+    return one.capable and (not one.settable or bool(one.read_only))
+
+
+def _has(wanted: Wanted) -> Callable[[Any], bool]:
+    """A precondition: whether the instrument has such a quantity."""
+    return lambda running: bool(running.found(wanted))
 
 
 def machine(make: Callable[[], Subject]) -> type[RuleBasedStateMachine]:
@@ -121,15 +157,18 @@ def machine(make: Callable[[], Subject]) -> type[RuleBasedStateMachine]:
             assert self.dark() == before, "opening changes no output"
             assert not self.asked, "opening energises nothing"
 
-        def drawn(self, data: st.DataObject, wanted: Callable[[Quantity[Any]], bool]) -> tuple[Part, Quantity[Any]]:
-            """One quantity of the instrument or of a channel."""
-            found = [
+        def found(self, wanted: Wanted) -> list[tuple[Part, Quantity[Any]]]:
+            """All such quantities of the instrument and of its channels."""
+            return [
                 (part, quantity)
                 for part in self.instrument.parts()
                 for quantity in part.quantities().values()
                 if wanted(quantity) and not quantity.reason_missing(part)
             ]
-            assume(found)
+
+        def drawn(self, data: st.DataObject, wanted: Wanted) -> tuple[Part, Quantity[Any]]:
+            """One of them."""
+            found = self.found(wanted)
             return found[data.draw(st.integers(0, len(found) - 1), label="quantity")]
 
         def range_of(self, part: Part, quantity: Quantity[Any]) -> tuple[float, float]:
@@ -146,10 +185,11 @@ def machine(make: Callable[[], Subject]) -> type[RuleBasedStateMachine]:
             self.instrument.open()
             assert self.subject.sent() == before
 
+        @precondition(_has(_is_read))
         @rule(data=st.data())
         def read(self, data: st.DataObject) -> None:
             """What can be read has its type, and is finite."""
-            part, quantity = self.drawn(data, lambda one: one.capable and one.readable)
+            part, quantity = self.drawn(data, _is_read)
             try:
                 value = quantity.fetch(part)
             except NotAValue:
@@ -158,10 +198,11 @@ def machine(make: Callable[[], Subject]) -> type[RuleBasedStateMachine]:
             if isinstance(value, float):
                 assert math.isfinite(value)
 
+        @precondition(_has(_is_set))
         @rule(data=st.data())
         def set(self, data: st.DataObject) -> None:
             """A value inside of all limits is taken and reads back."""
-            part, quantity = self.drawn(data, lambda one: one.capable and one.settable and not one.read_only)
+            part, quantity = self.drawn(data, _is_set)
             path = part.path(quantity.name)
             if issubclass(quantity.kind, Enum):
                 words = getattr(quantity, "words", None)
@@ -172,13 +213,16 @@ def machine(make: Callable[[], Subject]) -> type[RuleBasedStateMachine]:
                 return
             else:
                 low, high = self.range_of(part, quantity)
-                assume(math.isfinite(low) and math.isfinite(high))
+                assert math.isfinite(high - low), f"{path} has open limits: say what is plausible"
                 if quantity.kind is int:
                     value = data.draw(st.integers(math.ceil(low), math.floor(high)), label=path)
                 else:
                     value = data.draw(st.floats(low, high), label=path)
             asked = len(self.asked)
-            quantity.__set__(part, value)
+            if path in self.subject.refused and not self.taken(part, quantity, value):
+                return
+            if path not in self.subject.refused:
+                quantity.__set__(part, value)
             held = quantity.rounded(part, value)
             if quantity.energises and value and value != "off":
                 assert len(self.asked) > asked, f"{path} energises without asking the guard"
@@ -186,6 +230,21 @@ def machine(make: Callable[[], Subject]) -> type[RuleBasedStateMachine]:
                 self.compare(part, quantity, held)
             if path not in self.subject.couples:
                 self.kept[path] = (part, quantity, held)
+
+        def taken(self, part: Part, quantity: Quantity[Any], value: Any) -> bool:
+            """Set what may be refused; a refusal changes nothing."""
+            before = quantity.fetch(part) if quantity.readable else None
+            words = None
+            try:
+                quantity.__set__(part, value)
+            except (InputError, InstrumentError) as error:
+                words = str(error)
+            if words is None:
+                return True
+            assert self.instrument.name in words, "an error names its instrument"
+            if quantity.readable:
+                self.compare(part, quantity, before)
+            return False
 
         def compare(self, part: Part, quantity: Quantity[Any], value: Any) -> None:
             path = part.path(quantity.name)
@@ -199,35 +258,43 @@ def machine(make: Callable[[], Subject]) -> type[RuleBasedStateMachine]:
                 f"{path} was set to {value!r} and reads {found!r}"
             )
 
+        @precondition(_has(_is_number))
         @rule(data=st.data())
         def set_out_of_limits(self, data: st.DataObject) -> None:
             """A value out of range is refused before a byte is sent."""
-            part, quantity = self.drawn(
-                data, lambda one: one.capable and one.settable and not one.read_only and one.kind in (int, float)
-            )
+            part, quantity = self.drawn(data, _is_number)
+            start = self.subject.sent()
             limits = quantity.limits_of(part)
+            asking = self.subject.sent() - start  # of limits that are the device's own and change
             low = max((limit.low for limit in limits), default=-math.inf)
             high = min((limit.high for limit in limits), default=math.inf)
             beyond = [end for end in (low - max(1.0, abs(low)), high + max(1.0, abs(high))) if math.isfinite(end)]
-            assume(beyond)
+            if not beyond:
+                return
             before = self.subject.sent()
-            self.refused(LimitError, part, quantity, data.draw(st.sampled_from(beyond)))
-            assert self.subject.sent() == before, "limits hold before a byte is sent"
+            self.refused(LimitError, part, quantity, self.typed(quantity, data.draw(st.sampled_from(beyond))))
+            assert self.subject.sent() - before == asking, "limits hold before a byte is sent"
 
+        @staticmethod
+        def typed(quantity: Quantity[Any], value: float) -> float:
+            return round(value) if quantity.kind is int else value
+
+        @precondition(_has(_is_typed))
         @rule(data=st.data(), nonsense=st.sampled_from([math.nan, math.inf, "3", None, [1.0], object()]))
         def set_nonsense(self, data: st.DataObject, nonsense: Any) -> None:
             """Another type is refused before a byte is sent."""
-            part, quantity = self.drawn(
-                data, lambda one: one.capable and one.settable and not one.read_only and one.kind is not str
-            )
+            part, quantity = self.drawn(data, _is_typed)
+            start = self.subject.sent()
+            quantity.limits_of(part)
             before = self.subject.sent()
             self.refused(InputError, part, quantity, nonsense)
-            assert self.subject.sent() == before
+            assert self.subject.sent() - before <= before - start, "types are looked at before a byte is sent"
 
+        @precondition(_has(_is_absent))
         @rule(data=st.data())
         def use_what_is_not_there(self, data: st.DataObject) -> None:
             """What is declared absent is refused with its reason, without a byte."""
-            part, quantity = self.drawn(data, lambda one: not one.capable)
+            part, quantity = self.drawn(data, _is_absent)
             before = self.subject.sent()
             self.refused(NotACapability, part, quantity, 1.0)
             try:
@@ -238,10 +305,11 @@ def machine(make: Callable[[], Subject]) -> type[RuleBasedStateMachine]:
                 raise AssertionError(f"{part.path(quantity.name)} is declared absent and can be read")
             assert self.subject.sent() == before
 
+        @precondition(_has(_is_fixed))
         @rule(data=st.data())
         def set_what_can_only_be_read(self, data: st.DataObject) -> None:
             """Setting what can only be read is refused without a byte."""
-            part, quantity = self.drawn(data, lambda one: one.capable and (not one.settable or bool(one.read_only)))
+            part, quantity = self.drawn(data, _is_fixed)
             before = self.subject.sent()
             self.refused((InputError, NotACapability), part, quantity, 1.0)
             assert self.subject.sent() == before

@@ -1,0 +1,241 @@
+"""Every driver that ships on the twin of its family, in process: nothing here is a fake, and no time passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from labqdl.clock import Clock, ManualClock
+from labqdl.driver import Driver
+from labqdl.testing.conformance import Subject
+from labqdl.transport import RoadOptions
+from labqdl_sim.bench import Bench
+from labqdl_sim.ports import Light, LightIn, LightOut, VoltageOut
+from labqdl_sim.routes import serial_url
+from labqdl_sim.routes.visa import SimVisaLibrary
+from labqdl_sim.twin import Session, Twin, registry
+
+T = TypeVar("T")
+
+NAME = "it"
+SEED_LIGHT = Light(1e-3, 1550e-9)
+"""What enters every fibre input, so that a closed shutter has something to hold back."""
+
+_received: WeakKeyDictionary[Twin, int] = WeakKeyDictionary()
+
+
+class CountedSession(Session):
+    """A session that counts the bytes which reach its twin, on whatever road."""
+
+    __slots__ = ()
+
+    def feed(self, data: bytes | bytearray | memoryview, end: bool = False) -> None:
+        """Count, and go on."""
+        _received[self.twin] += len(data)
+        super().feed(data, end)
+
+
+def counted(twin: Twin) -> Twin:
+    """The twin, whose received bytes are counted from now on."""
+    _received[twin] = 0
+    connect = twin.connect
+
+    def connecting(**road: Any) -> Session:
+        session = connect(**road)
+        session.__class__ = CountedSession
+        return session
+
+    twin.connect = connecting  # type: ignore[method-assign]
+    return twin
+
+
+def received(twin: Twin) -> int:
+    """Bytes that reached the twin so far."""
+    return _received[twin]
+
+
+def shine_in(twin: Twin) -> None:
+    """Light into every fibre input."""
+    for port in twin.ports.values():
+        if isinstance(port, LightIn):
+            port.connect(lambda t: SEED_LIGHT)
+
+
+def emits(twin: Twin) -> bool:
+    """Whether light leaves a fibre or a voltage a connector of the twin, now or in the next millisecond."""
+    now = twin.clock.monotonic()
+    for port in twin.ports.values():
+        if isinstance(port, LightOut) and port.at(now).power > DARK_POWER:
+            return True
+        if isinstance(port, VoltageOut) and bool(np.any(np.abs(port.samples(now, 1e6, 1000)) > DARK_VOLTS)):
+            return True
+    return False
+
+
+DARK_POWER = 1e-9
+"""W; what may remain in the dark: spontaneous emission, a closed shutter's leak (100 dB below a laser)."""
+DARK_VOLTS = 1e-6
+
+
+@dataclass(frozen=True)
+class Make:
+    """How a driver stands on a twin.
+
+    Attributes
+    ----------
+    twin:
+        Its family.
+    resource:
+        In process: a VISA name, or a pyserial URL.
+    options, twin_options:
+        Of the driver's constructor and of the twin.
+    emits:
+        Whether something can come out of it.
+    others:
+        See `Subject`.
+    """
+
+    twin: str
+    resource: str
+    options: Mapping[str, object] = field(default_factory=dict)
+    twin_options: Mapping[str, object] = field(default_factory=dict)
+    emits: bool = True
+    tolerance: Mapping[str, float] = field(default_factory=dict)
+    couples: frozenset[str] = frozenset()
+    plausible: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+
+SERIAL = f"labqdl://{NAME}"
+SOCKET = f"TCPIP0::{NAME}::5025::SOCKET"
+MESSAGES = f"TCPIP0::{NAME}::inst0::INSTR"
+
+
+def each(kind: str, count: int, values: Mapping[str, T]) -> dict[str, T]:
+    """The same for all channels."""
+    return {f"{kind} {number}.{name}": value for number in range(1, count + 1) for name, value in values.items()}
+
+
+def paths(kind: str, count: int, names: str) -> frozenset[str]:
+    """Paths of quantities of all channels."""
+    return frozenset(each(kind, count, dict.fromkeys(names.split(), 0)))
+
+
+MAKERS: dict[str, Make] = {
+    "oif-itla": Make(
+        "oif-itla",
+        SERIAL,
+        plausible={
+            "grid": (1e9, 200e9),
+            "sweep_range": (1e9, 200e9),
+            **dict.fromkeys(("fatal_power", "warning_power"), (0.01, 10.0)),
+            **dict.fromkeys(("fatal_frequency", "warning_frequency"), (1e8, 50e9)),
+            **dict.fromkeys(("fatal_temperature", "warning_temperature"), (0.01, 20.0)),
+            "dither_rate": (10e3, 200e3),
+            "dither_frequency": (0.0, 1e9),
+            "dither_amplitude": (0.0, 0.1),
+        },
+    ),
+    "nkt-koheras": Make(
+        "nkt-koheras",
+        SERIAL,
+        plausible={
+            "modulation_level": (0.0, 1.0),
+            "modulation_offset": (-1.0, 1.0),
+            "modulation_frequency": (0.01, 1e5),
+            "second_modulation_frequency": (0.01, 1e5),
+            "amplitude_frequency": (0.01, 1e5),
+            "external_gain": (0.0, 10.0),
+            "amplitude_depth": (0.0, 1.0),
+        },
+    ),
+    "santec-tsl": Make("santec-tsl", SOCKET, plausible={"sweep_step": (1e-13, 50e-9), "trigger_step": (1e-13, 1e-9)}),
+    "amonics-edfa": Make("amonics-edfa", SERIAL),
+    "keysight-33500": Make(
+        "keysight-33500",
+        MESSAGES,
+        plausible=each(
+            "output",
+            2,
+            {
+                "skew": (-1e-9, 1e-9),
+                "lowest": (-5.0, 5.0),
+                "highest": (-5.0, 5.0),
+                "cycles": (1, 1_000_000),
+                "burst_period": (1e-6, 8000.0),
+            },
+        ),
+    ),
+    "keysight-n77": Make("keysight-n77", SOCKET, plausible={"offset": (-10.0, 10.0), "power_reference": (1e-6, 1e-2)}),
+    "keithley-2400": Make("keithley-2400", SERIAL),
+    "thorlabs-mbx": Make("thorlabs-mbx", SERIAL),
+    "thorlabs-mbx-voa": Make("thorlabs-mbx", SERIAL),
+    "thorlabs-mpc320": Make("thorlabs-mpc320", SERIAL, emits=False),
+    "thorlabs-osw": Make("thorlabs-osw", SERIAL, emits=False),
+    "thorlabs-pm100": Make("thorlabs-pm100", f"USB0::0x1313::0x8078::{NAME}::INSTR", emits=False),
+}
+"""By name of the entry point: every driver of the group is here."""
+
+
+@dataclass
+class Stand:
+    """A driver on a twin on a bench."""
+
+    bench: Bench
+    twin: Twin
+    driver: Driver
+
+    def close(self) -> None:
+        """Forget the bench."""
+        self.driver.close()
+        serial_url.detach(self.bench)
+        SimVisaLibrary.forget(self.bench)
+
+
+def driver_class(name: str) -> type[Driver]:
+    """The driver that an entry point names."""
+    (found,) = (entry for entry in entry_points(group="labqdl.drivers") if entry.name == name)
+    loaded: type[Driver] = found.load()
+    return loaded
+
+
+def bench_for(make: Make, clock: Clock) -> tuple[Bench, Twin]:
+    """A bench with the twin alone, whose bytes are counted and whose inputs are lit."""
+    bench = Bench(seed=5, clock=clock)
+    twin = counted(bench.add(make.twin, NAME, **make.twin_options))
+    shine_in(twin)
+    return bench, twin
+
+
+def in_process(name: str) -> Stand:
+    """The driver over the in-process road, not opened."""
+    make = MAKERS[name]
+    clock = ManualClock()
+    bench, twin = bench_for(make, clock)
+    serial_url.attach(bench)
+    kind: Callable[..., Driver] = driver_class(name)
+    road = None if make.resource.startswith("labqdl://") else RoadOptions(visa_library=SimVisaLibrary.for_bench(bench))
+    return Stand(bench, twin, kind(make.resource, name=name, clock=clock, options=road, **make.options))
+
+
+def subject(name: str) -> Subject:
+    """What the conformance suite needs."""
+    make, stand = MAKERS[name], in_process(name)
+    return Subject(
+        instrument=stand.driver,
+        sent=lambda: received(stand.twin),
+        emits=(lambda: emits(stand.twin)) if make.emits else None,
+        tolerance=make.tolerance,
+        couples=make.couples,
+        plausible=make.plausible,
+        refused=make.refused,
+        close=stand.close,
+    )
+
+
+MISSING = frozenset(name for name in () if name not in registry())
