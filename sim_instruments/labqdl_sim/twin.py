@@ -387,7 +387,7 @@ class Twin:
 
         `hold(math.inf)` blocks the session until a device clear, as a digitizer without a trigger does.
         """
-        if self.session is not None:
+        if self.session is not None and seconds > 0:  # a blocked parser's inf - inf is none
             self.session.time += seconds
 
     def operate(self, seconds: float) -> None:

@@ -201,7 +201,7 @@ class TestReadings:
             lab = Source(resistance=1e3)
             lab.ask(":SENS:CURR:PROT 1;:SOUR:VOLT 1;:OUTP 1;:FORM:ELEM CURR;:TRIG:COUN 500")
             readings.append(np.array(lab.ask(":READ?").split(","), dtype=float))
-        assert np.array_equal(*readings)
+        assert np.array_equal(readings[0], readings[1])
         assert readings[0].std() == pytest.approx(1.05e-9, rel=0.2)
 
     def test_buffer(self) -> None:

@@ -107,7 +107,7 @@ class Keithley2400(ScpiTwin):
         self.last: list[dict[str, float]] = []
         self.trace: list[dict[str, float]] = []
         self.feeding = False
-        self.elements = _ELEMENTS
+        self.elements: tuple[str, ...] = _ELEMENTS
 
     def restore(self) -> None:
         """What *RST does; an output that a fault holds stays on."""

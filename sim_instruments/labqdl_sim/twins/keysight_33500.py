@@ -391,8 +391,7 @@ class Keysight33500(ScpiTwin):
         """One level of the waveform."""
         if which:
             return self._extreme(which, 0.05 if upper else -0.05, *self._levels(ch))
-        top, bottom = self._edges(ch)
-        return top if upper else bottom
+        return float(self._edges(ch)[0 if upper else 1])
 
     @limited.check
     def _fits(self, value: bool, ch: int) -> None:
