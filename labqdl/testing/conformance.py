@@ -20,7 +20,7 @@ from typing import Any
 import hypothesis.strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from labqdl.errors import InputError
+from labqdl.errors import InputError, LabqdlError
 from labqdl.instruments import Channel, Instrument, LimitError, NotACapability, NotAValue, Part, Quantity, ReadBack
 from labqdl.instruments.quantity import Absent
 from labqdl.transport import InstrumentError
@@ -118,6 +118,83 @@ def _is_fixed(one: Quantity[Any]) -> bool:
     return one.capable and (not one.settable or bool(one.read_only))
 
 
+def _range_of(subject: Subject, part: Part, quantity: Quantity[Any]) -> tuple[float, float]:
+    """Least and greatest value that a quantity takes now, inside of what is plausible."""
+    limits = quantity.limits_of(part)
+    low = max((limit.low for limit in limits), default=-math.inf)
+    high = min((limit.high for limit in limits), default=math.inf)
+    plain = subject.plausible.get(part.path(quantity.name), (-math.inf, math.inf))
+    return max(low, plain[0]), min(high, plain[1])
+
+
+def _differs(subject: Subject, part: Part, quantity: Quantity[Any], value: Any) -> str:
+    """How a quantity differs from what it was set to, in words; "" if it does not."""
+    path = part.path(quantity.name)
+    found = quantity.fetch(part)
+    same = found == value
+    if isinstance(value, float):
+        done = quantity.done if isinstance(quantity.done, ReadBack) else ReadBack()
+        relative = subject.tolerance.get(path, max(done.relative, 1e-6))
+        same = math.isclose(found, value, rel_tol=relative, abs_tol=max(done.absolute, 1e-15))
+    return "" if same else f"{path} was set to {value!r} and reads {found!r}"
+
+
+def set_everything(make: Callable[[], Subject]) -> list[str]:
+    """Set each quantity to both ends and the middle of its range, or to each choice; what went wrong, in words.
+
+    Each on an instrument of its own that was just opened, so that every one of them is tried: the state machine draws.
+    """
+    first = make()
+    first.instrument.open()
+    places = [
+        (index, name)
+        for index, part in enumerate(first.instrument.parts())
+        for name, quantity in part.quantities().items()
+        if _is_typed(quantity) and not quantity.reason_missing(part)
+    ]
+    first.instrument.close()
+    first.close()
+    return [problem for index, name in places for problem in _set_one(make(), index, name)]
+
+
+def _set_one(subject: Subject, index: int, name: str) -> list[str]:
+    instrument = subject.instrument
+    problems = []
+    try:
+        instrument.open()
+        part = list(instrument.parts())[index]
+        quantity = part.quantities()[name]
+        path = part.path(name)
+        for value in _values(subject, part, quantity):
+            try:
+                quantity.__set__(part, value)
+                if quantity.readable and (words := _differs(subject, part, quantity, quantity.rounded(part, value))):
+                    problems.append(words)
+            except LabqdlError as error:
+                if path not in subject.refused:
+                    problems.append(f"{path} = {value!r}: {type(error).__name__}: {error}")
+        instrument.safe_state()
+        if subject.emits is not None and subject.emits():
+            problems.append(f"{path}: something comes out in the safe state afterwards")
+    finally:
+        instrument.close()
+        subject.close()
+    return problems
+
+
+def _values(subject: Subject, part: Part, quantity: Quantity[Any]) -> list[Any]:
+    if issubclass(quantity.kind, Enum):
+        return list(getattr(quantity, "words", None) or quantity.kind)
+    if quantity.kind is bool:
+        return [True, False]
+    low, high = _range_of(subject, part, quantity)
+    assert math.isfinite(high - low), f"{part.path(quantity.name)} has open limits: say what is plausible"
+    if listed := getattr(quantity, "words", None):
+        return [one for one in listed if low <= one <= high]
+    ends = [low, 0.5 * (low + high), high]
+    return [round(end) for end in ends] if quantity.kind is int else ends
+
+
 def _has(wanted: Wanted) -> Callable[[Any], bool]:
     """A precondition: whether the instrument has such a quantity."""
     return lambda running: bool(running.found(wanted))
@@ -169,14 +246,7 @@ def machine(make: Callable[[], Subject]) -> type[RuleBasedStateMachine]:
         def drawn(self, data: st.DataObject, wanted: Wanted) -> tuple[Part, Quantity[Any]]:
             """One of them."""
             found = self.found(wanted)
-            return found[data.draw(st.integers(0, len(found) - 1), label="quantity")]
-
-        def range_of(self, part: Part, quantity: Quantity[Any]) -> tuple[float, float]:
-            limits = quantity.limits_of(part)
-            low = max((limit.low for limit in limits), default=-math.inf)
-            high = min((limit.high for limit in limits), default=math.inf)
-            plain = self.subject.plausible.get(part.path(quantity.name), (-math.inf, math.inf))
-            return max(low, plain[0]), min(high, plain[1])
+            return found[data.draw(st.sampled_from(range(len(found))), label="quantity")]
 
         @rule()
         def open_again(self) -> None:
@@ -199,10 +269,14 @@ def machine(make: Callable[[], Subject]) -> type[RuleBasedStateMachine]:
                 assert math.isfinite(value)
 
         @precondition(_has(_is_set))
-        @rule(data=st.data())
-        def set(self, data: st.DataObject) -> None:
-            """A value inside of all limits is taken and reads back."""
-            part, quantity = self.drawn(data, _is_set)
+        @rule(data=st.data(), count=st.integers(1, 4))
+        def set(self, data: st.DataObject, count: int) -> None:
+            """Values inside of all limits are taken and read back."""
+            for _ in range(count):
+                self.set_one(data, *self.drawn(data, _is_set))
+
+        def set_one(self, data: st.DataObject, part: Part, quantity: Quantity[Any]) -> None:
+            """One value."""
             path = part.path(quantity.name)
             if issubclass(quantity.kind, Enum):
                 words = getattr(quantity, "words", None)
@@ -211,8 +285,10 @@ def machine(make: Callable[[], Subject]) -> type[RuleBasedStateMachine]:
                 value = data.draw(st.booleans(), label=path)
             elif quantity.kind is str:
                 return
+            elif listed := getattr(quantity, "words", None):
+                value = data.draw(st.sampled_from(list(listed)), label=path)
             else:
-                low, high = self.range_of(part, quantity)
+                low, high = _range_of(self.subject, part, quantity)
                 assert math.isfinite(high - low), f"{path} has open limits: say what is plausible"
                 if quantity.kind is int:
                     value = data.draw(st.integers(math.ceil(low), math.floor(high)), label=path)
@@ -247,16 +323,7 @@ def machine(make: Callable[[], Subject]) -> type[RuleBasedStateMachine]:
             return False
 
         def compare(self, part: Part, quantity: Quantity[Any], value: Any) -> None:
-            path = part.path(quantity.name)
-            found = quantity.fetch(part)
-            if not isinstance(value, float):
-                assert found == value, f"{path} was set to {value!r} and reads {found!r}"
-                return
-            done = quantity.done if isinstance(quantity.done, ReadBack) else ReadBack()
-            relative = self.subject.tolerance.get(path, max(done.relative, 1e-6))
-            assert math.isclose(found, value, rel_tol=relative, abs_tol=max(done.absolute, 1e-15)), (
-                f"{path} was set to {value!r} and reads {found!r}"
-            )
+            assert not (words := _differs(self.subject, part, quantity, value)), words
 
         @precondition(_has(_is_number))
         @rule(data=st.data())

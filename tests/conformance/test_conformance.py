@@ -5,10 +5,10 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from labqdl.testing.conformance import declared_problems, machine
+from labqdl.testing.conformance import declared_problems, machine, set_everything
 from tests.conformance.subjects import MAKERS, driver_class, subject
 
 NAMES = sorted(MAKERS)
@@ -23,6 +23,11 @@ def test_declarations(name: str) -> None:
     assert declared_problems(driver_class(name)) == []
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_setting(name: str) -> None:
+    assert set_everything(lambda: subject(name)) == []
+
+
 def run(name: str, examples: int, steps: int, *, derandomize: bool) -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         machine(lambda: subject(name)),
@@ -33,6 +38,8 @@ def run(name: str, examples: int, steps: int, *, derandomize: bool) -> None:
             derandomize=derandomize,
             database=None,
             print_blob=False,
+            phases=(Phase.explicit, Phase.generate),  # to shrink a failure by hand, add Phase.shrink
+            report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
         ),
     )
