@@ -114,7 +114,7 @@ class TestLines:
             st.sampled_from(["?", "", " 1", " 0", " 400", " 1e999", " ACC", " APC", ":LATCH?", " -3.5"]),
         )  # fmt: skip
         lines = text.map(str.encode)
-        check_fuzz(NAME, lines | lines | lines | st.binary(max_size=30) | st.just(b"9" * 5000 + b"\n"), 250)
+        check_fuzz(NAME, lines | lines | lines | st.binary(max_size=30) | st.just(b"9" * 5000 + b"\n"), 150)
 
     def test_flood(self) -> None:
         check_flood(NAME, b":DRIV" * 20, 4000)

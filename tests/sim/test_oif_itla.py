@@ -150,7 +150,7 @@ class TestFrames:
             frame, st.integers(0, 255), st.none() | st.integers(0, 0xFFFF) | st.sampled_from([0, 1, 8, 0xFF, 1000])
         )
         likely = st.builds(frame, st.sampled_from([0x30, 0x31, 0x32, 0x62, 0x90, 0xE4, 0xE5, 0xED]), st.integers(0, 16))
-        check_fuzz(NAME, st.binary(max_size=40) | valid | valid | likely, 250)
+        check_fuzz(NAME, st.binary(max_size=40) | valid | valid | likely, 150)
 
 
 class TestRegisters:

@@ -172,7 +172,7 @@ class TestMessages:
         )
         line = st.builds(lambda a, b: (a + b + "\r").encode(), head, value)
         junk = st.binary(max_size=30) | st.just(b"#19\r") | st.just(b"'")
-        check_fuzz(NAME, line | line | line | junk, 150, model=model)
+        check_fuzz(NAME, line | line | line | junk, 80, model=model)
 
     def test_flood(self) -> None:
         check_flood(NAME, b":WAV 1" * 20_000, 1 << 20)

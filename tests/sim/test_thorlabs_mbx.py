@@ -123,7 +123,7 @@ class TestLines:
     def test_fuzz(self) -> None:
         tail = st.sampled_from(["?", "", ": 1", ": 0", ": 7", ": -10000", ":9.9E999", ": " + "9" * 3000, ": 5.5"])
         text = st.builds(lambda a, b: (a + b + "\n").encode(), st.sampled_from(SHEET.commands), tail)
-        check_fuzz(NAME, text | text | text | st.binary(max_size=30), 250)
+        check_fuzz(NAME, text | text | text | st.binary(max_size=30), 150)
 
     def test_flood(self) -> None:
         check_flood(NAME, b"MZM:MODE: " * 20, 4000)
