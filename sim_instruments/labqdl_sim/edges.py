@@ -1,7 +1,7 @@
 """Where a voltage crosses a level: what triggers of oscilloscopes and generators look for.
 
 A voltage is a function of time that can be asked anywhere, also in the future; nothing ticks. A search therefore has
-a grid: as fine as the caller wants for its first `FINE` points, and `COARSE` even ones over the rest, refined where
+a grid: as fine as the caller wants for its first `FINE` points, and `COARSE` ones over the rest, refined where
 they find something. Pulses that are shorter than the grid and come late can be missed.
 """
 
@@ -16,7 +16,8 @@ from labqdl_sim.ports import Voltages
 
 FINE = 1 << 16
 COARSE = 1 << 12
-_REFINED = 1 << 10
+_BACK = 16
+_JITTER = np.arange(COARSE) * 0.6180339887498949 % 1.0  # so that no period hides behind the grid
 
 
 def crossings(volts: NDArray[np.float64], level: float, rising: bool, hysteresis: float = 0.0) -> NDArray[np.intp]:
@@ -58,17 +59,16 @@ def _first(
     hits = crossings(source(instants), level, rising, hysteresis)
     if hits.size:
         return float(instants[hits[0]])
-    begin, count = float(instants[-1]), COARSE
+    begin, late = float(instants[-1]), None
     while stop > begin:
-        instants = np.linspace(begin, stop, count)
+        step = (stop - begin) / COARSE
+        instants = begin + np.append((np.arange(COARSE) + _JITTER) * step, COARSE * step)
         hits = crossings(source(instants), level, rising, hysteresis)
         if not hits.size:
-            return None
+            break
         at = int(hits[0])
-        if instants[1] - instants[0] <= resolution or count == 2:
-            return float(instants[at])
-        begin, stop = float(instants[max(at - 1, 0)]), float(instants[at])
-        if not crossings(source(np.array([begin, stop])), level, rising, hysteresis).size:
-            return stop  # a slow edge that needs more than one step of the grid
-        count = min(_REFINED, math.ceil((stop - begin) / resolution) + 1)
-    return None
+        late = float(instants[at])
+        if step <= resolution / 128:
+            break
+        begin, stop = float(instants[max(at - _BACK, 0)]), late  # what is faster than the grid began before
+    return late
