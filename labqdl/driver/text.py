@@ -19,7 +19,17 @@ from weakref import WeakKeyDictionary
 from labqdl.driver.base import Driver
 from labqdl.driver.wire import SI, Wire
 from labqdl.errors import InputError
-from labqdl.instruments import IMMEDIATE, Channel, Completion, InputLimits, NotACapability, NotAValue, Part, Quantity
+from labqdl.instruments import (
+    IMMEDIATE,
+    Channel,
+    Completion,
+    InputLimits,
+    NotACapability,
+    NotAValue,
+    NotConfirmed,
+    Part,
+    Quantity,
+)
 from labqdl.transport import ProtocolError
 
 T = TypeVar("T")
@@ -441,6 +451,20 @@ class Listed(Float):
     def rounded(self, part: Part, value: float) -> float:
         """The value: it is one of those that there are."""
         return value
+
+
+class Ranged(Float):
+    """A range: the instrument takes the next one that fits, and tells which; that is what is kept and compared."""
+
+    def rounded(self, part: Part, value: float) -> float:
+        """The range that was taken; NotConfirmed where it is too small."""
+        taken = self.fetch(part)
+        if taken < value * (1 - 1e-6):
+            raise NotConfirmed(
+                f"{part.instrument.name}: {part.path(self.name)} was set to {value:.9g} {self.unit} "
+                f"and reads {taken:.9g}"
+            )
+        return taken
 
 
 class Integer(TextQuantity[int]):

@@ -47,6 +47,8 @@ class Subject:
     refused:
         Quantities by path that the sheet says are refused in some states, with its words. A set of one may end in an
         error that names the instrument; it must then read back as before.
+    later:
+        Quantities by path that take effect in another mode only, as the driver's docstring says; not compared.
     close:
         Called at the end.
     """
@@ -58,6 +60,7 @@ class Subject:
     couples: frozenset[str] = frozenset()
     plausible: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
+    later: frozenset[str] = frozenset()
     close: Callable[[], None] = lambda: None
 
 
@@ -130,6 +133,8 @@ def _range_of(subject: Subject, part: Part, quantity: Quantity[Any]) -> tuple[fl
 def _differs(subject: Subject, part: Part, quantity: Quantity[Any], value: Any) -> str:
     """How a quantity differs from what it was set to, in words; "" if it does not."""
     path = part.path(quantity.name)
+    if path in subject.later:
+        return ""
     found = quantity.fetch(part)
     same = found == value
     if isinstance(value, float):
@@ -170,6 +175,9 @@ def _set_one(subject: Subject, index: int, name: str) -> list[str]:
                 quantity.__set__(part, value)
                 if quantity.readable and (words := _differs(subject, part, quantity, quantity.rounded(part, value))):
                     problems.append(words)
+            except NotACapability:
+                if not issubclass(quantity.kind, Enum):
+                    raise
             except LabqdlError as error:
                 if path not in subject.refused:
                     problems.append(f"{path} = {value!r}: {type(error).__name__}: {error}")
@@ -295,9 +303,10 @@ def machine(make: Callable[[], Subject]) -> type[RuleBasedStateMachine]:
                 else:
                     value = data.draw(st.floats(low, high), label=path)
             asked = len(self.asked)
-            if path in self.subject.refused and not self.taken(part, quantity, value):
+            choice = issubclass(quantity.kind, Enum)  # of which this unit may lack one
+            if (choice or path in self.subject.refused) and not self.taken(part, quantity, value):
                 return
-            if path not in self.subject.refused:
+            if not (choice or path in self.subject.refused):
                 quantity.__set__(part, value)
             held = quantity.rounded(part, value)
             if quantity.energises and value and value != "off":
@@ -309,11 +318,16 @@ def machine(make: Callable[[], Subject]) -> type[RuleBasedStateMachine]:
 
         def taken(self, part: Part, quantity: Quantity[Any], value: Any) -> bool:
             """Set what may be refused; a refusal changes nothing."""
+            path = part.path(quantity.name)
             before = quantity.fetch(part) if quantity.readable else None
             words = None
             try:
                 quantity.__set__(part, value)
+            except NotACapability as error:
+                words = str(error)
             except (InputError, InstrumentError) as error:
+                if path not in self.subject.refused:
+                    raise
                 words = str(error)
             if words is None:
                 return True

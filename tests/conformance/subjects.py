@@ -66,10 +66,12 @@ def shine_in(twin: Twin) -> None:
             port.connect(lambda t: SEED_LIGHT)
 
 
-def emits(twin: Twin) -> bool:
-    """Whether light leaves a fibre or a voltage a connector of the twin, now or in the next millisecond."""
+def emits(twin: Twin, outputs: frozenset[str] | None = None) -> bool:
+    """Whether light leaves a fibre or a voltage a connector (of these, or any), now or in the next millisecond."""
     now = twin.clock.monotonic()
-    for port in twin.ports.values():
+    for name, port in twin.ports.items():
+        if outputs is not None and name not in outputs:
+            continue
         if isinstance(port, LightOut) and port.at(now).power > DARK_POWER:
             return True
         if isinstance(port, VoltageOut) and bool(np.any(np.abs(port.samples(now, 1e6, 1000)) > DARK_VOLTS)):
@@ -94,8 +96,8 @@ class Make:
         In process: a VISA name, or a pyserial URL.
     options, twin_options:
         Of the driver's constructor and of the twin.
-    emits:
-        Whether something can come out of it.
+    emits, outputs:
+        Whether something can come out of it that it can hold back; of which ports (default: all).
     others:
         See `Subject`.
     """
@@ -105,10 +107,12 @@ class Make:
     options: Mapping[str, object] = field(default_factory=dict)
     twin_options: Mapping[str, object] = field(default_factory=dict)
     emits: bool = True
+    outputs: frozenset[str] | None = None
     tolerance: Mapping[str, float] = field(default_factory=dict)
     couples: frozenset[str] = frozenset()
     plausible: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
+    later: frozenset[str] = frozenset()
 
 
 SERIAL = f"labqdl://{NAME}"
@@ -150,11 +154,19 @@ MAKERS: dict[str, Make] = {
             "modulation_frequency": (0.01, 1e5),
             "second_modulation_frequency": (0.01, 1e5),
             "amplitude_frequency": (0.01, 1e5),
-            "external_gain": (0.0, 10.0),
+            "external_gain": (0.0, 1.0),
             "amplitude_depth": (0.0, 1.0),
         },
     ),
-    "santec-tsl": Make("santec-tsl", SOCKET, plausible={"sweep_step": (1e-13, 50e-9), "trigger_step": (1e-13, 1e-9)}),
+    "santec-tsl": Make(
+        "santec-tsl",
+        SOCKET,
+        plausible={"sweep_step": (1e-13, 50e-9), "trigger_step": (1e-13, 1e-9)},
+        refused={
+            "attenuation": "POWer:ATTenuation:AUTo 1: automatic power control",
+            "sweep_speed": "TSL-570: 1,2,5,10,20,50,100,200 nm/s",
+        },
+    ),
     "amonics-edfa": Make("amonics-edfa", SERIAL),
     "keysight-33500": Make(
         "keysight-33500",
@@ -173,8 +185,8 @@ MAKERS: dict[str, Make] = {
     ),
     "keysight-n77": Make("keysight-n77", SOCKET, plausible={"offset": (-10.0, 10.0), "power_reference": (1e-6, 1e-2)}),
     "keithley-2400": Make("keithley-2400", SERIAL),
-    "thorlabs-mbx": Make("thorlabs-mbx", SERIAL),
-    "thorlabs-mbx-voa": Make("thorlabs-mbx", SERIAL),
+    "thorlabs-mbx": Make("thorlabs-mbx", SERIAL, outputs=frozenset({"bias"}), later=frozenset({"voltage"})),
+    "thorlabs-mbx-voa": Make("thorlabs-mbx", SERIAL, emits=False),
     "thorlabs-mpc320": Make("thorlabs-mpc320", SERIAL, emits=False),
     "thorlabs-osw": Make("thorlabs-osw", SERIAL, emits=False),
     "thorlabs-pm100": Make("thorlabs-pm100", f"USB0::0x1313::0x8078::{NAME}::INSTR", emits=False),
@@ -229,11 +241,12 @@ def subject(name: str) -> Subject:
     return Subject(
         instrument=stand.driver,
         sent=lambda: received(stand.twin),
-        emits=(lambda: emits(stand.twin)) if make.emits else None,
+        emits=(lambda: emits(stand.twin, make.outputs)) if make.emits else None,
         tolerance=make.tolerance,
         couples=make.couples,
         plausible=make.plausible,
         refused=make.refused,
+        later=make.later,
         close=stand.close,
     )
 

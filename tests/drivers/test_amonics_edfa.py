@@ -73,7 +73,7 @@ CALLS: dict[str, Callable[[AmonicsEDFA], None]] = {
     "pump current": equals(lambda edfa: edfa.pump_current, pytest.approx(0.306)),
     "mode, set point, channel, activation, output power": the_way_to_light,
 }
-NOT_DRIVEN = {"limits of the set point": AmonicsEDFA.left_out["READ:DRIV:STEP"]}
+NOT_DRIVEN = {"limits of the set point": AmonicsEDFA.left_out["READ:DRIV:LO_MARGIN"]}
 
 
 def test_the_sheet_is_covered() -> None:
@@ -98,12 +98,15 @@ OPENING = asked(
         ":READ:DRIV:UNIT:ACC:CH1?": "mA",
         ":READ:DRIV:MIN:ACC:CH1?": "0",
         ":READ:DRIV:MAX:ACC:CH1?": "400",
+        ":READ:DRIV:STEP:ACC:CH1?": "1",
         ":READ:DRIV:UNIT:ACC:CH2?": "A",
         ":READ:DRIV:MIN:ACC:CH2?": "0",
         ":READ:DRIV:MAX:ACC:CH2?": "1.5",
+        ":READ:DRIV:STEP:ACC:CH2?": "0.001",
         ":READ:DRIV:UNIT:APC:CH1?": "dBm",
         ":READ:DRIV:MIN:APC:CH1?": "10",
         ":READ:DRIV:MAX:APC:CH1?": "30",
+        ":READ:DRIV:STEP:APC:CH1?": "0.1",
         ":READ:CH:CUR?": "2",
         ":READ:CH:POW:IN?": "1",
         ":READ:CH:POW:OUT?": "1",

@@ -96,7 +96,9 @@ def opened(*steps: tuple[bytes, bytes | None]) -> tuple[ThorlabsPM100, ScriptedT
 
 
 def test_limits_are_those_of_the_head() -> None:
-    meter, transport = opened((b"SENS:CORR:WAV 1700\n", None), (b"SENS:POW:RANG 0.02\n", None))
+    meter, transport = opened(
+        (b"SENS:CORR:WAV 1700\n", None), (b"SENS:POW:RANG 0.02\n", None), (b"SENS:POW:RANG?\n", b"2.00000000E-02\n")
+    )
     meter.wavelength = 1700e-9
     meter.range = 0.02
     before = transport.traffic

@@ -86,13 +86,14 @@ class Drive:
 
     wire: Wire = MILLI
     limit: Limit = Limit(reason="of the amplifier, not read yet")  # noqa: RUF009 - frozen
+    step: float = 0.0
 
 
 class _SetPoint(Float):
     """The set point of a mode, in the unit that the amplifier names."""
 
     def __init__(self, mode: AmplifierMode, unit: str) -> None:
-        word = _WORDS[mode]
+        self.word = word = _WORDS[mode]
         super().__init__(
             f":DRIV:{word}:CUR:CH{{n}}?",
             f":DRIV:{word}:CUR:CH{{n}} {{}}",
@@ -102,6 +103,12 @@ class _SetPoint(Float):
             done=ReadBack(relative=1e-3),
         )
         self.unless(lambda part: cast(AmonicsEDFA, part.instrument).lacks(word))
+
+    def form(self, value: float, part: Part) -> str:
+        """The nearest of the amplifier's steps, which it would take anyhow."""
+        drive = _drive(part, self.word)
+        number = drive.wire.from_si(value)
+        return format(round(number / drive.step) * drive.step if drive.step > 0 else number, self.format)
 
     def commands(self) -> list[str]:
         """For all modes."""
@@ -147,7 +154,7 @@ class AmonicsEDFA(TextInstrument, OpticalAmplifier):
     fields: Mapping[str, object] = {"n": 1}
     left_out: ClassVar = reasons(
         {
-            "READ:DRIV:STEP READ:DRIV:LO_MARGIN": "what was set is read back",
+            "READ:DRIV:LO_MARGIN": "what was set is read back",
             "THRES:POW:IN:ACT": "the sheet does not say what it means",
             "THRES:POW:OUT:RANGE_MIN THRES:POW:OUT:RANGE_MAX THRES:POW:OUT:REF": "follow from the range",
         }
@@ -242,16 +249,16 @@ class AmonicsEDFA(TextInstrument, OpticalAmplifier):
         """The amplifier's words for its modes, of those that are known here."""
         return [word for word in self.ask(":READ:MODE:NAMES?").replace(",", " ").split() if word in _WORDS.values()]
 
-    @Uses(":READ:DRIV:MAX:{mode}:CH{n}?", ":READ:DRIV:UNIT:{mode}:CH{n}?")
+    @Uses(":READ:DRIV:MAX:{mode}:CH{n}?", ":READ:DRIV:STEP:{mode}:CH{n}?", ":READ:DRIV:UNIT:{mode}:CH{n}?")
     def read_drive(self, word: str, stage: int) -> Drive:
-        """Limits and unit of a set point, asked from the amplifier."""
-        ends = [self.ask_number(f":READ:DRIV:{end}:{word}:CH{stage}?") for end in ("MIN", "MAX")]
+        """Limits, step and unit of a set point, asked from the amplifier."""
+        ends = [self.ask_number(f":READ:DRIV:{end}:{word}:CH{stage}?") for end in ("MIN", "MAX", "STEP")]
         query = f":READ:DRIV:UNIT:{word}:CH{stage}?"
         unit = self.ask(query)
         if unit not in _UNITS:
             raise self.wrong_reply(query, unit, f"one of {', '.join(_UNITS)}")
         wire = _UNITS[unit]
-        return Drive(wire, Limit(wire.to_si(ends[0]), wire.to_si(ends[1]), f"of the amplifier in mode {word}"))
+        return Drive(wire, Limit(wire.to_si(ends[0]), wire.to_si(ends[1]), f"of the amplifier in mode {word}"), ends[2])
 
     def channels(self) -> Mapping[int, AmonicsStage]:
         """The stages where there are several."""

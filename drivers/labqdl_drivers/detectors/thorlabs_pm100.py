@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from labqdl.driver import NANO, Action, Bool, Custom, Float, Integer, ScpiInstrument, Text, Uses, reasons
+from labqdl.driver import NANO, Action, Bool, Custom, Float, Integer, Ranged, ScpiInstrument, Text, Uses, reasons
 from labqdl.instruments import Limit, NotAValue, NotConfirmed, PowerMeter
 from labqdl.units import from_dbm
 
@@ -41,7 +41,7 @@ class ThorlabsPM100(ScpiInstrument, PowerMeter):
     )
 
     wavelength = Float("SENS:CORR:WAV?", "SENS:CORR:WAV {}", unit="m", wire=NANO, limits=lambda meter: meter.band)
-    range = Float("SENS:POW:RANG?", "SENS:POW:RANG {}", unit="W", limits=lambda meter: meter.ranges)
+    range = Ranged("SENS:POW:RANG?", "SENS:POW:RANG {}", unit="W", limits=lambda meter: meter.ranges)
     auto_range = Bool("SENS:POW:RANG:AUTO?", "SENS:POW:RANG:AUTO {}")
     low_pass = Bool("INP:FILT?", "INP:FILT {}", doc="Whether the input is limited to a low bandwidth.")
     loss_correction = Float(
@@ -65,7 +65,15 @@ class ThorlabsPM100(ScpiInstrument, PowerMeter):
     def _set_averaging(self, seconds: float) -> None:
         self.samples = max(1, round(seconds / _SAMPLE))
 
-    averaging = Custom(float, _averaging, _set_averaging, unit="s", limits=(_SAMPLE, 300.0), derived=True)
+    averaging = Custom(
+        float,
+        _averaging,
+        _set_averaging,
+        unit="s",
+        limits=(_SAMPLE, 300.0),
+        derived=True,
+        rounds=lambda meter, seconds: max(1, round(seconds / _SAMPLE)) * _SAMPLE,
+    )
 
     @Uses("SYST:SENS:IDN?", "SENS:CORR:WAV? MIN", "SENS:POW:RANG? MAX")
     def learn(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from contextlib import suppress
 from enum import StrEnum
@@ -110,10 +111,21 @@ class ItlaLaser(FrameInstrument, Laser):
     measured_power = Word(0x42, ">h", unit="W", wire=Dbm(0.01))
     temperature = Word(0x43, ">h", unit="K", wire=Scale(0.01, 273.15))
 
+    def _first(self) -> float:
+        return self.word(0x35) * 1e12 + self.word(0x36) * 1e8 + self._megahertz(0x67)
+
     def _wavelength(self) -> float:
         grid = self.grid
-        first = self.word(0x35) * 1e12 + self.word(0x36) * 1e8 + self._megahertz(0x67)
-        return LIGHT_SPEED / (first + (self.channel - 1) * grid)
+        return LIGHT_SPEED / (self._first() + (self.channel - 1) * grid)
+
+    def _channels(self) -> Limit:
+        if math.isinf(self.band.high):
+            return Limit(1, 65535, "of the register")
+        with self.exclusive():
+            first, grid = self._first(), self.grid
+        end = LIGHT_SPEED / (self.band.low if grid > 0 else self.band.high)
+        last = 65535 if grid == 0 else max(1, min(65535, int((end - first) / grid + 1e-6) + 1))
+        return Limit(1, last, "of the band on the present grid")
 
     def _set_wavelength(self, value: float) -> None:
         self.demand_loops("wavelength")
@@ -142,7 +154,12 @@ class ItlaLaser(FrameInstrument, Laser):
         doc="Vacuum wavelength as the module reports it.",
     )
     channel = Count(
-        0x30, ">H", settable=True, limits=(1, 65535), done=OperationComplete(60.0), doc="Channel on the grid, from 1."
+        0x30,
+        ">H",
+        settable=True,
+        limits=lambda laser: laser._channels(),
+        done=OperationComplete(60.0),
+        doc="Channel on the grid, from 1.",
     )
 
     def _set_grid(self, value: float) -> None:

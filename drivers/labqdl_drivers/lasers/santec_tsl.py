@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from enum import StrEnum
 from typing import ClassVar, cast
@@ -26,6 +27,7 @@ from labqdl.driver import (
     Wire,
     reasons,
 )
+from labqdl.errors import InputError
 from labqdl.instruments import IMMEDIATE, Completion, Laser, Limit, NotConfirmed, OperationComplete, Part, absent
 from labqdl.transport import InstrumentError, Line, ProtocolError
 from labqdl.units import from_dbm
@@ -102,6 +104,39 @@ _UNIT = ":POW:UNIT?"
 _WIRES: dict[str, Wire] = {"0": DBM, "1": MILLI}
 
 
+class _Attenuation(Float):
+    """The attenuator, which can be set only while it does not follow the power."""
+
+    def store(self, part: Part, value: float) -> None:
+        """Refuse in automatic mode, in which the laser sets it by itself."""
+        laser = cast(SantecTSL, part.instrument)
+        if laser.constant_power:
+            raise InputError(
+                "the attenuator follows the power set point",
+                source=laser.name,
+                key="attenuation",
+                hint="Set constant_power to False first. Nothing was set",
+            )
+        super().store(part, value)
+
+
+class _Speed(Float):
+    """The speed of sweeps, of which a TSL-570 knows eight."""
+
+    def checked(self, part: Part, value: object) -> float:
+        """One of the speeds that the model has."""
+        speed, known = super().checked(part, value), cast(SantecTSL, part.instrument).listed_speeds
+        if known and not any(math.isclose(speed, one * 1e-9, rel_tol=1e-6) for one in known):
+            raise InputError(
+                f"{speed * 1e9:.6g} nm/s is none of its speeds",
+                source=part.instrument.name,
+                key="sweep_speed",
+                expected=f"{', '.join(map(str, known))} nm/s",
+                hint="Nothing was sent",
+            )
+        return speed
+
+
 class SantecTSL(ScpiInstrument, Laser):
     """A tunable laser that sweeps.
 
@@ -136,6 +171,7 @@ class SantecTSL(ScpiInstrument, Laser):
     metres = False
     band = Limit(reason="of the laser, not read yet")
     speeds = Limit(0.5e-9, 200e-9, "of the sheet")
+    listed_speeds: tuple[int, ...] = ()
 
     diode = Bool(
         ":POW:STAT?", ":POW:STAT {}", energises=True, done=OperationComplete(60.0), doc="Whether the diode is on."
@@ -181,7 +217,7 @@ class SantecTSL(ScpiInstrument, Laser):
     )
     end_fine_tune = Action(":WAV:FIN:DIS", doc="End fine tuning.")
     coherence_control = Bool(":COHC?", ":COHC {}", doc="Whether the line is broadened.")
-    attenuation = Float(
+    attenuation = _Attenuation(
         ":POW:ATT?", ":POW:ATT {}", unit="dB", form=".2f", limits=(0.0, 30.0), doc="Internal attenuator."
     )
     constant_power = Bool(":POW:ATT:AUT?", ":POW:ATT:AUT {}", doc="Whether the attenuator follows the power set point.")
@@ -195,7 +231,7 @@ class SantecTSL(ScpiInstrument, Laser):
         words={mode: str(number) for number, mode in enumerate(SweepMode)},
         doc="How the wavelength is swept.",
     )
-    sweep_speed = Float(
+    sweep_speed = _Speed(
         ":WAV:SWE:SPE?",
         ":WAV:SWE:SPE {}",
         unit="m/s",
@@ -248,6 +284,7 @@ class SantecTSL(ScpiInstrument, Laser):
         low, high = (self.ask_number(query) * (1.0 if self.metres else 1e-9) for query in ends)
         self.band = Limit(low, high, "of the laser")
         self.speeds = Limit(0.5e-9, 100e-9, "of the sheet") if "550" in model else Limit(1e-9, 200e-9, "of the sheet")
+        self.listed_speeds = (1, 2, 5, 10, 20, 50, 100, 200) if "570" in model else ()
 
     def wait_complete(self, timeout: float) -> None:
         """Ask ``*OPC?``, which answers 0 at once while something is under way."""

@@ -237,6 +237,7 @@ class ThorlabsMBXAttenuator(_MBX, Attenuator):
         "VOA:OUT:MW: {}",
         unit="W",
         wire=MILLI,
+        form=".2f",
         limits=(1e-5, 0.1),
         energises=True,
         doc="Power that is held while `constant_power` is on.",

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from labqdl.driver import Action, Bool, Choice, Custom, Float, Integer, Listed, ScpiInstrument, Text, Uses
+from labqdl.driver import Action, Bool, Choice, Custom, Float, Integer, Listed, Ranged, ScpiInstrument, Text, Uses
 from labqdl.errors import InputError
 from labqdl.instruments import Limit, NotAValue, VoltageSource
 from labqdl.transport import Framing, Line
@@ -164,7 +164,7 @@ class Keithley2400(ScpiInstrument, VoltageSource):
         limits=(0.01, 10.0),
         doc="Length of a reading in cycles of the mains.",
     )
-    current_range = Float(
+    current_range = Ranged(
         ":SENS:CURR:RANG?", ":SENS:CURR:RANG {}", unit="A", limits=(0.0, 1.05), doc="Range of the measured current."
     )
     averaging = Bool(":SENS:AVER?", ":SENS:AVER {}", doc="Whether readings are averaged.")

@@ -69,7 +69,7 @@ class ThorlabsPM100(ScpiTwin):
     current_auto = Param("[SENSe:]CURRent[:DC]:RANGe:AUTO", Boolean(), True)
     voltage_upper = Param("[SENSe:]VOLTage[:DC]:RANGe[:UPPer]", Number("V", (0.0, 1.0)), 1.0)
     voltage_auto = Param("[SENSe:]VOLTage[:DC]:RANGe:AUTO", Boolean(), True)
-    count = Param("[SENSe:]AVERage:COUNt", Integer((1, 10_000)), 1)
+    count = Param("[SENSe:]AVERage:COUNt", Integer((1, 100_000)), 1)
     loss = Param("[SENSe:]CORRection[:LOSS[:INPut[:MAGNitude]]]", Number("DB", (-60.0, 60.0)), 0.0)
     beam = Param("[SENSe:]CORRection:BEAMdiameter", Number("MM", (0.1, 50.0)), 10.0)
     responsivity = Param("[SENSe:]CORRection:POWer[:PDIode]:RESPonse", Number("A/W", (1e-3, 1e3)), 1.0)
