@@ -84,6 +84,12 @@ SCHEMA = Section(
                     "Roads that `labqdl sim serve` opens to its twin: socket, hislip, zmq, rfc2217, pty, serial, each "
                     "with :PORT where it should not be any; by default where its model usually stands",
                 ),
+                Field(
+                    "safe",
+                    Kind.TEXTS,
+                    "For adapters of other packages' instruments: what makes it safe, in order; assignments of their "
+                    "properties and calls, such as `output = false` and `shutdown()`",
+                ),
                 Field("note", Kind.TEXT, "Anything that a person should know"),
             ),
             sections=(
@@ -124,7 +130,15 @@ SCHEMA = Section(
                         Field("unit", Kind.TEXT, "The unit in which they count, where it is not SI: nm, dBm"),
                         Field("on", Kind.VALUE, "Their value of a switch that is on", default=True),
                         Field("off", Kind.VALUE, "Their value of a switch that is off", default=False),
+                        Field("tolerance", Kind.NUMBER, "Relative difference between what is set and what reads back"),
                         Field("read_only", Kind.TEXT, "Why it cannot be set, although its class can be"),
+                    ),
+                    sections=(
+                        Section(
+                            "values",
+                            "Their values of a quantity with choices, by our names of these",
+                            free=Field("...", Kind.VALUE, "Their value"),
+                        ),
                     ),
                 ),
                 Section(
@@ -243,7 +257,7 @@ class InstrumentEntry:
 
     Attributes
     ----------
-    name, driver, channel, timeout, safe_order, serial, limits, options, mapping, note:
+    name, driver, channel, timeout, safe_order, serial, limits, options, mapping, safe, note:
         As in the file; None, or empty, where it says nothing.
     resource:
         Resource in this profile; None only where it is simulated and the file names none.
@@ -266,6 +280,7 @@ class InstrumentEntry:
     limits: tuple[LimitEntry, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     mapping: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    safe: tuple[str, ...] = ()
     twin_options: Mapping[str, Any] = field(default_factory=dict)
     note: str | None = None
 
@@ -493,6 +508,7 @@ class _Reader:
             limits=tuple(limits),
             options=table["options"],
             mapping=table["mapping"],
+            safe=tuple(table["safe"] or ()),
             twin_options=table["twin_options"],
             note=table["note"],
         )

@@ -161,6 +161,9 @@ class _Builder:
             options = dataclasses.replace(options, visa_library=self.library)
         try:
             made = self.make(kind, shared[0] if shared else resource, entry, options, arguments)
+        except InputError as error:
+            self.at((*place, *_inside(entry, error.key)), error)
+            return None
         except (LabqdlError, ValueError, TypeError) as error:
             self.wrong(place, f"the driver {entry.driver} cannot be made: {error}")
             return None
@@ -204,6 +207,14 @@ class _Builder:
                 ("instruments", entry.name, "mapping"),
                 f"the driver {entry.driver} is no adapter of another package's instruments",
                 expected="no mapping here",
+            )
+        if entry.safe and "safe" in known:
+            found["safe"] = entry.safe
+        elif entry.safe:
+            self.wrong(
+                ("instruments", entry.name, "safe"),
+                f"the driver {entry.driver} knows itself how it is made safe",
+                expected="no steps here",
             )
         if entry.channel is not None:
             if "channel" in known:
@@ -346,6 +357,20 @@ class _Builder:
             self.built.sheets[name] = kind(**given)
         except ValueError as error:
             self.wrong(("components", name), str(error))
+
+
+def _inside(entry: InstrumentEntry, key: str | None) -> KeyPath:
+    """Where in an instrument's table a key is that its driver complains about; names of quantities may hold dots."""
+    if key is None:
+        return ()
+    head, _, rest = key.partition(".")
+    if head == "mapping":
+        quantity = max((one for one in entry.mapping if f"{rest}.".startswith(f"{one}.")), key=len, default=None)
+        if quantity is not None:
+            return (head, quantity, *(one for one in rest[len(quantity) :].split(".") if one))
+    if head in entry.options:
+        return ("options", head)
+    return tuple(int(one) if one.isdigit() else one for one in key.split("."))
 
 
 def _compared(instrument: Instrument, require: Comparison) -> tuple[Part, Quantity[Any], Any]:
