@@ -239,7 +239,7 @@ class TestOutputs:
         lab = Lab(NAME)
         port = lab.twin.ports["output2"]
         assert isinstance(port, VoltageOut)
-        times = lab.clock.monotonic() + (np.arange(100) + 0.5) * 1e-8
+        times = lab.clock.monotonic() + (np.arange(100, dtype=np.float64) + 0.5) * 1e-8
         assert not port.evaluate(times).any()
         lab.ask("OUTP2:MODE TTL;LINK GEN1;ENAB ON")
         assert not port.evaluate(times).any()

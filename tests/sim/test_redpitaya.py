@@ -135,7 +135,7 @@ def out(lab: Lab, instants: Floats) -> Floats:
 
 
 class TestGenerators:
-    TIMES = (np.arange(1000) + 0.5) / 1e6
+    TIMES = (np.arange(1000, dtype=np.float64) + 0.5) / 1e6
 
     def on(self, *texts: str) -> Lab:
         lab = Lab(NAME)
@@ -183,13 +183,13 @@ class TestGenerators:
                       "SOUR1:BURS:NOR 2", "SOUR1:BURS:INT:PER 500")  # fmt: skip
         assert not out(lab, self.TIMES).any()
         lab.ask("SOUR1:TRIG:INT\r\n")
-        times = np.arange(2000) * 1e-6 + 0.5e-6
+        times = np.arange(2000, dtype=np.float64) * 1e-6 + 0.5e-6
         expected = ((times % 500e-6) < 200e-6) & (times < 1e-3)
         assert np.array_equal(out(lab, times) > 0, expected)
 
     def test_external_start_and_gate(self) -> None:
         lab = self.on("SOUR1:FUNC DC", "SOUR1:TRIG:SOUR EXT_PE")
-        times = np.arange(20) * 1e-5
+        times = np.arange(20, dtype=np.float64) * 1e-5
         assert not out(lab, times).any()
         plug(lab, "ext", step_at(1.05e-4, 0.0, 3.3))
         assert np.array_equal(out(lab, times) > 0, times > 1.04e-4)

@@ -29,7 +29,7 @@ def move(mask: int, counts: int, number: int = 0x0453) -> bytes:
 def status(lab: Lab, mask: int = 1) -> tuple[int, int, int, int, int]:
     reply = lab.wire.ask(short(0x0490, mask))
     assert reply[:6] == bytes.fromhex("91 04 0E 00 81 50")
-    return struct.unpack("<HihhI", reply[6:])  # type: ignore[return-value]
+    return struct.unpack("<HihhI", reply[6:])
 
 
 def enabled(lab: Lab) -> None:

@@ -355,7 +355,7 @@ class IdqId900(ScpiTwin):
             own, middle = type(self), (begin + end) / 2
             start, stop = own.reference.of(self, i), own.stop.of(self, i)
             width = own.bin_width.of(self, i) * 1e-12
-            edges = own.minimum.of(self, i) * 1e-12 + np.arange(len(counts) + 1) * width
+            edges = own.minimum.of(self, i) * 1e-12 + np.arange(len(counts) + 1, dtype=np.float64) * width
             rates = np.full(len(counts), self.rate(start, middle) * self.rate(stop, middle) * width)
             together = self.together(start, stop)
             if together is not None:

@@ -133,7 +133,7 @@ class Qontrol(LineTwin):
         target, start = self.targets[channel], self.starts[channel]
         settled = passed >= _SETTLED
         fade = np.exp(-np.where(settled, 0.0, passed) / _TAU)
-        return np.where(settled, target, target + (start - target) * fade)
+        return np.asarray(np.where(settled, target, target + (start - target) * fade), dtype=np.float64)
 
     def drive(self, channel: int, volts: float, current: bool) -> None:
         """A channel goes to a voltage."""

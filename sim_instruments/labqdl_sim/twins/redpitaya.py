@@ -442,7 +442,7 @@ class RedPitaya(ScpiTwin):
         numbers = first + np.arange(count)
         if self.started is None or not count:
             return np.zeros(count, dtype=np.int16)
-        instants = self.started + numbers * self.step
+        instants: Floats = (self.started + numbers * self.step).astype(np.float64)
         volts = self.fast[ch].evaluate(instants)
         if self.averaging and self.decimation > 1:
             places = min(self.decimation, 8)
