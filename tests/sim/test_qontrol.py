@@ -83,6 +83,7 @@ class TestChannels:
         assert lab.volts("output3") == pytest.approx(6.0, abs=12 / 65535)
         assert lab.ask("V3?\n") == "+5.9999 V"
         assert lab.ask("i3?\n") == "+6.000 mA"
+        assert lab.ask("v3=4.5\nv3?\n") == "OK\n+4.4999 V"
         lab.ask("v3=0\n")
         lab.after(5e-3)
         assert lab.volts("output3") == 0.0

@@ -11,8 +11,8 @@ What the sheet leaves open, and what stands here:
   (E11), a voltage above VMAX (E01) and a current above IMAX (E02) are refused and change nothing. When the resistor
   draws more than IMAX at a set voltage, or needs more than VMAX at a set current, the set is answered with OK, the
   channel goes to 0 and the line E02 or E01 of the channel comes before that OK. Limits that are lowered do the same.
-- Set values are kept as floor(x / full scale x 65535). Outputs follow with 0.3 ms and are there after 3 ms. Readings
-  have noise of 0.1 mV and 1 uA (option `noise` scales it), 4 decimals for V, 3 for mA.
+- Set values are kept as floor(x / full scale x 65535). Outputs follow with 0.1 ms and are there after 0.9 ms.
+  Readings have noise of 0.1 mV and 1 uA (option `noise` scales it), 4 decimals for V, 3 for mA.
 - Error lines have two digits for code and channel; E10:00 for a word that nobody knows and for a binary code without
   meaning in the table, E11 for a value, E12 for a channel, E13 for what cannot be set, asked or done, E14:00 for a
   line or frame that is too long, E15:00 for a header with odd parity.
@@ -43,7 +43,7 @@ from labqdl_sim.twin import Session
 _TYPES = {"Q8iv": 24.0, "Q8a": 100.0, "Q8b": 83.333, "Q8bi": 100.0}  # full scale of the current, mA
 _V_FULL = 12.0
 _CHANNELS = 8
-_TAU, _SETTLED = 0.3e-3, 3e-3
+_TAU, _SETTLED = 0.1e-3, 0.9e-3
 _LIMIT = 512
 _KEPT = {"VCAL", "ICAL", "VIP", "SR", "PDI", "PDP", "PDR", "GAIN"}
 _CHAIN = {"NVM", "LOG", "QUIET", "LED", "SAFE", "ROCOM"}
