@@ -36,7 +36,9 @@ class Scope(Lab):
         assert got[:2] == b"#8"
         codes = np.frombuffer(got[10:-1], "<u2").astype(float)
         assert codes.size == fields[2]
-        return (np.arange(codes.size) - fields[6]) * fields[4] + fields[5], (codes - fields[9]) * fields[7] + fields[8]
+        return (np.arange(codes.size, dtype=np.float64) - fields[6]) * fields[4] + fields[5], (
+            codes - fields[9]
+        ) * fields[7] + fields[8]
 
 
 def four_volts(lab: Lab) -> None:
@@ -44,7 +46,7 @@ def four_volts(lab: Lab) -> None:
 
     def volts(t: Floats) -> Floats:
         slot = np.clip(np.floor((t - (1e-3 - 1e-6)) / 2e-9 + 0.05), 0, 3).astype(int)
-        return np.array([0.0, 0.01, -0.01, 5.0])[slot] * (t < 1e-3 - 1e-9)
+        return np.asarray(np.array([0.0, 0.01, -0.01, 5.0])[slot] * (t < 1e-3 - 1e-9))
 
     lab.twin.inputs[1].connect(volts)
     lab.twin.external.connect(lambda t: (t >= 1e-3) * 1.0)

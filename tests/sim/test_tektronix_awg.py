@@ -238,8 +238,8 @@ PIECES = st.one_of(
     st.binary(max_size=30),
     st.sampled_from(
         [b"\n", b";", b'WLIS:WAV:NEW "w",8\n', b'WLIS:WAV:DATA "w",0,', b"2,#18", b'SOUR1:CASS:WAV "w"\n',
-         b"AWGC:RUN\n", b"OUTP1 1\n", b"*OPC?\n", b"TRIG:IMM\n", b"SOUR1:RMOD TRIG\n", b'SLIS:SEQ:NEW "s",2\n', b"CLOC:SRAT MIN\n",
-         b'SLIS:SEQ:STEP1:TASS1:WAV "s","w"\n', b'SOUR1:CASS:SEQ "s",1\n',
+         b"AWGC:RUN\n", b"OUTP1 1\n", b"*OPC?\n", b"TRIG:IMM\n", b"SOUR1:RMOD TRIG\n", b'SLIS:SEQ:NEW "s",2\n',
+         b"CLOC:SRAT MIN\n", b'SLIS:SEQ:STEP1:TASS1:WAV "s","w"\n', b'SOUR1:CASS:SEQ "s",1\n',
          b'MMEM:DATA "x",#13abc\n', b'MMEM:OPEN "x"\n']
     ),
 )  # fmt: skip

@@ -41,7 +41,7 @@ def sent(text: str) -> Before:
 def five_points(lab: Lab) -> None:
     def volts(t: Floats) -> Floats:
         slot = np.clip(np.floor((t - 1e-3) * 250e6 + 0.05), 0, 4).astype(int)
-        return np.array([0.0, 0.1, -0.1, 0.5, -1.0])[slot] * (t >= 1e-3 - 1e-12)
+        return np.asarray(np.array([0.0, 0.1, -0.1, 0.5, -1.0])[slot] * (t >= 1e-3 - 1e-12))
 
     lab.twin.inputs[1].connect(volts)
     lab.twin.auxiliary.connect(lambda t: 2.0 * (t >= 1e-3))

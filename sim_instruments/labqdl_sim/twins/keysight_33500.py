@@ -350,7 +350,7 @@ class Keysight33500(ScpiTwin):
         room = max(2 * min(high - offset, offset - low), 0.0)
         if value > room * (1 + 1e-9):
             self.push_error(-221, "amplitude changed due to offset")
-            return max(room, 0.0)
+            return float(room)
         return value
 
     @offset.check

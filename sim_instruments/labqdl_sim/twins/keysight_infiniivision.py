@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from labqdl.errors import InputError
 from labqdl_sim.acquiring import Acquisition, Plan, Record, continuous, quantise
+from labqdl_sim.ports import Voltages
 from labqdl_sim.scpi import (
     Boolean,
     Choice,
@@ -263,7 +264,8 @@ class KeysightInfiniiVision(ScpiTwin):
         return lambda instants: np.asarray(self.inputs[ch].evaluate(instants) * factor)
 
     def _plan(self, channels: list[int]) -> Plan:
-        source, hysteresis = None, 0.0
+        source: Voltages | None = None
+        hysteresis = 0.0
         if self.trigger_source == "EXT":
             source = self.external.evaluate
         elif self.trigger_source.startswith("CHAN"):

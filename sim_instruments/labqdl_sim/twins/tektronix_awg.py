@@ -56,6 +56,7 @@ _MODELS = {
 }  # fmt: skip
 Floats = NDArray[np.float64]
 _Step = dict[str, str]
+_Part = tuple[str, NDArray[np.float32], NDArray[np.uint8], float]
 
 
 class TektronixAwg(ScpiTwin):
@@ -97,7 +98,7 @@ class TektronixAwg(ScpiTwin):
         self.waves: dict[str, tuple[NDArray[np.float32], NDArray[np.uint8]]] = {}
         self.sequences: dict[str, list[_Step]] = {}
         self.assigned: dict[int, str] = {}
-        self.played: dict[int, tuple[list[tuple[str, NDArray[np.float32], NDArray[np.uint8], float]], int]] = {}
+        self.played: dict[int, tuple[list[_Part], int]] = {}
         self.run_at = math.inf
         self.triggers: dict[str, list[float]] = {"ATR": [], "BTR": []}
         self.folder = "\\Users\\OEM\\Documents"
@@ -407,7 +408,9 @@ class TektronixAwg(ScpiTwin):
     def assign_sequence(self, ch: int, name: str, track: int) -> None:
         """The track of a sequence that a channel plays."""
         steps = self._steps(name)
-        parts, seen, at = [], {}, 0
+        parts: list[_Part] = []
+        seen: dict[int, int] = {}
+        at = 0
         while at not in seen and at < len(steps):
             seen[at] = len(parts)
             step = steps[at]
