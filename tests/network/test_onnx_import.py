@@ -176,7 +176,8 @@ def agrees(maker: Maker, folder: Path, images: int = 4) -> Network:
     found = outputs(network, data)
     expected = expected.reshape(found.shape)  # a graph may end with (data, 1, outputs)
     scale = float(np.abs(expected).max()) or 1.0
-    assert found / scale == pytest.approx(expected / scale, abs=2e-6)
+    # Both sides round to float32 in each layer; sums that cancel leave some tens of its steps (1.2e-7).
+    assert found / scale == pytest.approx(expected / scale, abs=1e-5)
     return network
 
 
