@@ -21,7 +21,17 @@ import hypothesis.strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from labqdl.errors import InputError, LabqdlError
-from labqdl.instruments import Channel, Instrument, LimitError, NotACapability, NotAValue, Part, Quantity, ReadBack
+from labqdl.instruments import (
+    Channel,
+    Instrument,
+    LimitError,
+    NotACapability,
+    NotAValue,
+    NotConfirmed,
+    Part,
+    Quantity,
+    ReadBack,
+)
 from labqdl.instruments.quantity import Absent
 from labqdl.transport import InstrumentError
 
@@ -135,7 +145,12 @@ def _differs(subject: Subject, part: Part, quantity: Quantity[Any], value: Any) 
     path = part.path(quantity.name)
     if path in subject.later:
         return ""
-    found = quantity.fetch(part)
+    try:
+        found = quantity.fetch(part)
+    except NotAValue:
+        if path in subject.couples:  # several settings together have no such value
+            return ""
+        raise
     same = found == value
     if isinstance(value, float):
         done = quantity.done if isinstance(quantity.done, ReadBack) else ReadBack()
@@ -325,7 +340,7 @@ def machine(make: Callable[[], Subject]) -> type[RuleBasedStateMachine]:
                 quantity.__set__(part, value)
             except NotACapability as error:
                 words = str(error)
-            except (InputError, InstrumentError) as error:
+            except (InputError, InstrumentError, NotConfirmed) as error:
                 if path not in self.subject.refused:
                     raise
                 words = str(error)

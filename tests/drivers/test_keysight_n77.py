@@ -83,6 +83,7 @@ def opening(model: str = "N7762A", n: str = "1") -> Pairs:
     found: Pairs = {
         b"*IDN?\n": f"Agilent Technologies,{model},MY12345678,1.13.1\n".encode(),
         f"INP{n}:OFFS?\n".encode(): b"+1.00000000E+000\n",
+        f"INP{n}:ATT:SPE?\n".encode(): b"+1.00000000E+003\n",
     }
     for command, low, high in ((f"INP{n}:ATT", 1, 46), (f"INP{n}:WAV", 1.26e-6, 1.64e-6), (f"OUTP{n}:POW", -50, 10)):
         found[f"{command}? MIN\n".encode()] = f"{low:+.8E}\n".encode()

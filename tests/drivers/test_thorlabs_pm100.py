@@ -25,6 +25,7 @@ HEAD = [
     (b"SENS:CORR:WAV? MAX\n", b"1.70000000E+03\n"),
     (b"SENS:POW:RANG? MIN\n", b"1.00000000E-08\n"),
     (b"SENS:POW:RANG? MAX\n", b"2.00000000E-02\n"),
+    (b"SENS:AVER:COUN?\n", b"1\n"),
 ]
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 from labqdl.clock import Clock
 from labqdl.driver import DBM, NANO, SI, Bool, Float, ScpiInstrument, Switched, Uses, Wire, reasons
-from labqdl.instruments import Attenuator, Identity, Limit, OperationComplete, Part, ReadBack
+from labqdl.instruments import Attenuator, Identity, Limit, OperationComplete, Part, Quantity, ReadBack
 from labqdl.transport import InstrumentError, RoadOptions, Transport
 
 _UNITS: dict[str, Wire] = {"0": DBM, "1": SI}
@@ -33,7 +34,22 @@ class _Offset(Float):
     def store(self, part: Part, value: float) -> None:
         """Set, and keep it for the limits of the attenuation."""
         super().store(part, value)
-        cast(KeysightN77, part).offset_now = value
+        cast(KeysightN77, part).offset_now = self.rounded(part, value)
+
+
+class _Speed(Float):
+    """The speed of the filter, which says how long a change takes."""
+
+    def fetch(self, part: Part) -> float:
+        """Ask, and keep it for waiting."""
+        found = super().fetch(part)
+        cast(KeysightN77, part).speed_now = found
+        return found
+
+    def store(self, part: Part, value: float) -> None:
+        """Set, and keep it for the same."""
+        super().store(part, value)
+        cast(KeysightN77, part).speed_now = value
 
 
 class _Power(Switched):
@@ -132,7 +148,7 @@ class KeysightN77(ScpiInstrument, Attenuator):
         "INP{n}:ATT?",
         "INP{n}:ATT {}",
         unit="dB",
-        form=".7g",
+        form=".3f",  # the resolution of all models
         limits=lambda attenuator: attenuator.attenuations,
         done=_SETTLED,
     )
@@ -140,8 +156,10 @@ class KeysightN77(ScpiInstrument, Attenuator):
     wavelength = _Nanometres(
         "INP{n}:WAV?", "INP{n}:WAV {}NM", unit="m", limits=lambda attenuator: attenuator.band, done=_SETTLED
     )
-    offset = _Offset("INP{n}:OFFS?", "INP{n}:OFFS {}", unit="dB", doc="Calibration offset: moves the display only.")
-    speed = Float(
+    offset = _Offset(
+        "INP{n}:OFFS?", "INP{n}:OFFS {}", unit="dB", form=".3f", doc="Calibration offset: moves the display only."
+    )
+    speed = _Speed(
         "INP{n}:ATT:SPE?",
         "INP{n}:ATT:SPE {}",
         unit="dB/s",
@@ -181,14 +199,26 @@ class KeysightN77(ScpiInstrument, Attenuator):
         self.single = found.model == "8156A"
         return found
 
+    speed_now = 1000.0
+
     def learn(self) -> None:
-        """Read the offset and the ranges."""
+        """Read offset, speed and the ranges."""
         self.offset_now = self.offset
+        if not self.single:
+            self.speed_now = self.speed
         low, high = self._ends("INP{n}:ATT")
         self.filter_range = Limit(low - self.offset_now, high - self.offset_now, "of the attenuator")
         self.band = Limit(*self._ends("INP{n}:WAV"), "of the attenuator")
         if not _no_control(self):
             self.powers = Limit(*self.power_range(), "of the attenuator at its present wavelength")
+
+    def complete_part(self, part: Part, quantity: Quantity[Any], value: Any) -> None:
+        """What moves the filter takes its range over its speed, at most."""
+        if quantity.done is _SETTLED:
+            reach = self.filter_range.high - self.filter_range.low
+            self.wait_complete(_SETTLED.timeout + (reach / self.speed_now if math.isfinite(reach) else 0.0))
+        else:
+            super().complete_part(part, quantity, value)
 
     def _ends(self, command: str) -> tuple[float, float]:
         command = command.format(**self.fields)

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from labqdl.driver import NANO, Action, Bool, Custom, Float, Integer, Ranged, ScpiInstrument, Text, Uses, reasons
-from labqdl.instruments import Limit, NotAValue, NotConfirmed, PowerMeter
+from labqdl.instruments import Limit, NotAValue, NotConfirmed, Part, PowerMeter
 from labqdl.units import from_dbm
 
 _SAMPLE = 3e-3
 """Seconds that one sample of an average takes; newer firmware is ten times faster and does not say so."""
+
+
+class _Samples(Integer):
+    """Samples of an average, which say how long a reading takes."""
+
+    def fetch(self, part: Part) -> int:
+        """Ask, and keep it for the time limit of readings."""
+        found = super().fetch(part)
+        cast(ThorlabsPM100, part).averaged = found
+        return found
+
+    def store(self, part: Part, value: int) -> None:
+        """Set, and keep it for the same."""
+        super().store(part, value)
+        cast(ThorlabsPM100, part).averaged = value
 
 
 class ThorlabsPM100(ScpiInstrument, PowerMeter):
@@ -40,6 +55,8 @@ class ThorlabsPM100(ScpiInstrument, PowerMeter):
         }
     )
 
+    averaged = 1
+
     wavelength = Float("SENS:CORR:WAV?", "SENS:CORR:WAV {}", unit="m", wire=NANO, limits=lambda meter: meter.band)
     range = Ranged("SENS:POW:RANG?", "SENS:POW:RANG {}", unit="W", limits=lambda meter: meter.ranges)
     auto_range = Bool("SENS:POW:RANG:AUTO?", "SENS:POW:RANG:AUTO {}")
@@ -47,14 +64,14 @@ class ThorlabsPM100(ScpiInstrument, PowerMeter):
     loss_correction = Float(
         "SENS:CORR?", "SENS:CORR {}", unit="dB", limits=(-60, 60), doc="Attenuation before the head that is added back."
     )
-    samples = Integer("SENS:AVER:COUN?", "SENS:AVER:COUN {}", limits=(1, 100_000), doc="Samples of one reading.")
+    samples = _Samples("SENS:AVER:COUN?", "SENS:AVER:COUN {}", limits=(1, 100_000), doc="Samples of one reading.")
     calibration = Text("CAL:STR?", quoted=True, doc="Text of the head's calibration.")
     abort = Action("ABOR", doc="Stop a measurement.")
 
     def _power(self) -> float:
         with self.exclusive():
             unit = self.ask("SENS:POW:UNIT?")
-            number = self.ask_number("MEAS:POW?")
+            number = self.ask_number("MEAS:POW?", timeout=self.timeout + 2 * self.averaged * _SAMPLE)
         return from_dbm(number) if unit == "DBM" else number
 
     power = Custom(float, _power, unit="W", uses=("MEAS:POW?", "SENS:POW:UNIT?"))
@@ -89,6 +106,7 @@ class ThorlabsPM100(ScpiInstrument, PowerMeter):
             raise NotAValue(f"{self.name}: no measuring head is plugged in")
         self.band = self._range_of("SENS:CORR:WAV", 1e-9)
         self.ranges = self._range_of("SENS:POW:RANG", 1.0)
+        self.averaged = self.samples
 
     def _range_of(self, command: str, factor: float) -> Limit:
         low, high = (self.ask_number(f"{command}? {end}") for end in ("MIN", "MAX"))

@@ -94,14 +94,22 @@ class _InPair(Quantity[float]):
         data = cast(Koheras, part.instrument).at_least(self.register, self.layout.size)
         return list(self.layout.unpack_from(data))
 
+    def _in_steps(self, value: float) -> float:
+        number = value / self.factor
+        return number if self.layout.format.endswith("f") else round(number)
+
+    def rounded(self, part: Part, value: float) -> float:
+        """To a step of the register."""
+        return self._in_steps(value) * self.factor
+
     def fetch(self, part: Part) -> float:
         """Read the register."""
         return float(self._pair(part)[self.index] * self.factor)
 
     def store(self, part: Part, value: float) -> None:
         """Read the register, change one number, write it."""
-        pair, number = self._pair(part), value / self.factor
-        pair[self.index] = number if self.layout.format.endswith("f") else round(number)
+        pair = self._pair(part)
+        pair[self.index] = self._in_steps(value)
         cast(Koheras, part.instrument).write_register(self.register, self.layout.pack(*pair))
 
     def commands(self) -> list[str]:

@@ -49,8 +49,8 @@ class ItlaLaser(FrameInstrument, Laser):
     """A tunable laser by the OIF's multi-source agreement.
 
     `emission` returns when nothing is pending and the alarm bit says that the laser is locked (a cold start takes up to
-    30 s). Wavelength and channel can be changed with the output off only; both, and the power, only outside of whisper
-    mode. Setting the wavelength writes the first channel and goes to channel 1; `fine_tune` adds to it.
+    30 s). Wavelength and channel can be changed with the output off only; both, the power and emission, only outside of
+    whisper mode. Setting the wavelength writes the first channel and goes to channel 1; `fine_tune` adds to it.
     Opening a serial port may toggle modem lines, upon which some boards let light out: keep a shutter closed.
     Less than 80 % of the registers are used: firmware download and trigger lines are not for a bench, and the vendor's
     registers of clean jump and scan differ between firmwares. Long for what one quantity takes: frequencies stand in
@@ -90,6 +90,7 @@ class ItlaLaser(FrameInstrument, Laser):
 
     def _set_emission(self, on: bool) -> None:
         if on:
+            self.demand_loops("emission")
             self.write_register(0x32, b"\x00\x08")
             self.wait_complete(60.0)
             self._wait_for_lock(60.0)
@@ -162,8 +163,13 @@ class ItlaLaser(FrameInstrument, Laser):
         doc="Channel on the grid, from 1.",
     )
 
+    @property
+    def grid_step(self) -> float:
+        """Step of the grid in Hz: 0.1 GHz where the register of the MHz part is lacking."""
+        return 1e8 if 0x66 in self.lacking else 1e6
+
     def _set_grid(self, value: float) -> None:
-        tenths, rest = divmod(round(value / 1e6), 100)
+        tenths, rest = divmod(round(value / self.grid_step) * round(self.grid_step / 1e6), 100)
         self.write_register(0x34, struct.pack(">h", tenths))
         self.wait_complete(60.0)
         if 0x66 not in self.lacking:
@@ -175,6 +181,7 @@ class ItlaLaser(FrameInstrument, Laser):
         _set_grid,
         unit="Hz",
         uses=("0x34", "0x66"),
+        rounds=lambda laser, value: round(value / laser.grid_step) * laser.grid_step,
         doc="Distance of the channels.",
         done=OperationComplete(60.0),
     )

@@ -229,6 +229,7 @@ class ThorlabsMBXAttenuator(_MBX, Attenuator):
         "VOA:ATT?",
         "VOA:ATT: {}",
         unit="dB",
+        form=".2f",
         limits=Limit(1.0, 20.0, "of the manual, 1 to 20 dB"),
         done=Settle(1.0),
     )
