@@ -58,7 +58,8 @@ class Subject:
         Quantities by path that the sheet says are refused in some states, with its words. A set of one may end in an
         error that names the instrument; it must then read back as before.
     later:
-        Quantities by path that take effect in another mode only, as the driver's docstring says; not compared.
+        Quantities by path that read something else than what was set, as the driver's docstring says: what is
+        measured, or what holds in another mode. Not compared.
     close:
         Called at the end.
     """

@@ -13,7 +13,7 @@ import numpy as np
 from labqdl.clock import Clock, ManualClock
 from labqdl.driver import Driver
 from labqdl.testing.conformance import Subject
-from labqdl.transport import RoadOptions
+from labqdl.transport import ConnectionLost, RoadOptions, Transport, TransportTimeout
 from labqdl_sim.bench import Bench
 from labqdl_sim.ports import Light, LightIn, LightOut, VoltageOut
 from labqdl_sim.routes import serial_url
@@ -130,6 +130,7 @@ def paths(kind: str, count: int, names: str) -> frozenset[str]:
     return frozenset(each(kind, count, dict.fromkeys(names.split(), 0)))
 
 
+REQUESTS = f"zmq://{NAME}:5555"
 REDPITAYA = f"TCPIP0::{NAME}::5000::SOCKET"
 
 MAKERS: dict[str, Make] = {
@@ -214,11 +215,23 @@ MAKERS: dict[str, Make] = {
     "thorlabs-pm100": Make(
         "thorlabs-pm100", f"USB0::0x1313::0x8078::{NAME}::INSTR", emits=False, couples=frozenset({"samples"})
     ),
-    "qontrol": Make("qontrol", SERIAL),
+    "qontrol": Make(
+        "qontrol",
+        SERIAL,
+        twin_options={"load": 600.0, "noise": 0.0},
+        refused={f"output {number}.current": "E01 over-voltage: too much for the load" for number in range(8)},
+        later=frozenset(f"output {number}.{name}" for number in range(8) for name in ("voltage", "current")),
+    ),
     "redpitaya": Make(
         "redpitaya",
         REDPITAYA,
         emits=False,
+        refused={
+            "sample_rate": "125 MS/s over 1, 2, 4, 8, 16 or 17 to 65536",
+            "decimation": "1, 2, 4, 8, 16 or 17 to 65536",
+            **each("channel", 2, {"range": "jumpers: LV or HV"}),
+        },
+        couples=frozenset({"sample_rate", "decimation", "pre_trigger", "record_length", "delay"}),
         plausible={"sample_rate": (2e3, 125e6), "decimation": (1, 65536), **each("channel", 2, {"range": (2.0, 40.0)})},
     ),
     "redpitaya-generator": Make("redpitaya", REDPITAYA),
@@ -228,6 +241,7 @@ MAKERS: dict[str, Make] = {
         "keysight-infiniivision",
         MESSAGES,
         emits=False,
+        later=frozenset({"record_length"}),
         plausible={
             "trigger_level": (-1.0, 1.0),
             "segments": (1, 50),
@@ -242,6 +256,8 @@ MAKERS: dict[str, Make] = {
         "tektronix-mso",
         MESSAGES,
         emits=False,
+        refused={"record_length": "62.5 M samples; more are an option"},
+        couples=paths("input", 8, "range scale offset position"),
         plausible={
             "trigger_level": (-1.0, 1.0),
             "segments": (1, 50),
@@ -264,7 +280,12 @@ MAKERS: dict[str, Make] = {
         },
     ),
     "tektronix-awg": Make("tektronix-awg", MESSAGES),
-    "idq-id900": Make("idq-id900", MESSAGES, emits=False),
+    "idq-id900": Make(
+        "idq-id900",
+        REQUESTS,
+        emits=False,
+        plausible={"gate_time": (1e-3, 3600.0), **each("input", 4, {"delay": (0.0, 1e-3)})},
+    ),
 }
 """By name of the entry point: every driver of the group is here."""
 
@@ -306,8 +327,67 @@ def in_process(name: str) -> Stand:
     bench, twin = bench_for(make, clock)
     serial_url.attach(bench)
     kind: Callable[..., Driver] = driver_class(name)
+    if make.resource == REQUESTS:
+        transport = Transport(Requests(twin), kind.framing, name=name, resource=REQUESTS, clock=clock)
+        return Stand(bench, twin, kind(transport, name=name, clock=clock, **make.options))
     road = None if make.resource.startswith("labqdl://") else RoadOptions(visa_library=SimVisaLibrary.for_bench(bench))
     return Stand(bench, twin, kind(make.resource, name=name, clock=clock, options=road, **make.options))
+
+
+class Requests:
+    """A road in process that gives each message an answer, if only an empty one, as ZeroMQ does."""
+
+    messages = True
+    alternates = True
+    in_process = True
+
+    def __init__(self, twin: Twin) -> None:
+        self.twin = twin
+        self.clock = twin.clock
+        self.now = twin.clock.monotonic
+        self.session: Session | None = None
+
+    def open(self) -> None:
+        """Connect."""
+        try:
+            self.session = self.twin.connect()
+        except ConnectionRefusedError as error:
+            raise ConnectionLost("refused") from error
+        self.session.answers = True
+
+    def close(self) -> None:
+        """Hang up."""
+        session, self.session = self.session, None
+        if session is not None:
+            session.close()
+
+    def end_on(self, byte: int | None) -> None:
+        """Messages have ends."""
+
+    def waiting(self) -> bool:
+        """Never: one reply for one request."""
+        return False
+
+    def send(self, data: bytes | bytearray | memoryview, deadline: float) -> None:
+        """One message."""
+        assert self.session is not None
+        self.session.feed(bytes(data), end=True)
+
+    def receive(self, maximum: int, deadline: float) -> bytes:
+        """One message, which may be empty. ZeroMQ does not tell of connections that break: they are silence."""
+        assert self.session is not None
+        ready = self.session.ready_at()
+        if ready is None or ready > deadline:
+            self.clock.sleep(max(deadline - self.now(), 0.0))
+            raise TransportTimeout("no whole reply in time")
+        self.clock.sleep(max(ready - self.now(), 0.0))
+        return bytes(self.session.read(maximum)[0])
+
+    def receive_into(self, view: memoryview, deadline: float) -> int:
+        """The same into a buffer."""
+        data = self.receive(len(view), deadline)
+        view[: len(data)] = data
+        return len(data)
 
 
 def subject(name: str) -> Subject:
@@ -326,6 +406,4 @@ def subject(name: str) -> Subject:
     )
 
 
-WITHOUT_TWIN = frozenset({"tektronix-awg", "idq-id900"})
-"""Drivers whose twin does not exist yet; a test fails once it does."""
 NAMES = sorted(name for name, make in MAKERS.items() if make.twin in registry())

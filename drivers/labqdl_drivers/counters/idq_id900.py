@@ -82,7 +82,12 @@ class TimedInput(CounterInput):
 
     enabled = Bool("INPU{n}:ENAB?", "INPU{n}:ENAB {}", on="ON", off="OFF")
     threshold = Float(
-        "INPU{n}:THRE?", "INPU{n}:THRE {}V", unit="V", suffix="V", limits=Limit(-2.5, 2.5, "of the data sheet")
+        "INPU{n}:THRE?",
+        "INPU{n}:THRE {}V",
+        unit="V",
+        form=".6g",
+        suffix="V",
+        limits=Limit(-2.5, 2.5, "of the data sheet"),
     )
     counts = Integer("INPU{n}:COUN?")
     coupling = Choice(

@@ -74,16 +74,22 @@ class ScopeInput(TextChannel, Input):
         ":CHAN{n}:RANG?",
         ":CHAN{n}:RANG {}",
         unit="V",
+        form=".6g",
         limits=lambda channel: Limit(8e-3 * channel.probe, 40.0 * channel.probe, "typical of the family"),
     )
-    offset = Float(":CHAN{n}:OFFS?", ":CHAN{n}:OFFS {}", unit="V")
+    offset = Float(":CHAN{n}:OFFS?", ":CHAN{n}:OFFS {}", unit="V", form=".6g")
     impedance = Listed(
         ":CHAN{n}:IMP?", ":CHAN{n}:IMP {}", unit="Ohm", words={50.0: ("FIFT", "FIFTY"), 1e6: ("ONEM", "ONEMEG")}
     )
     ac_coupled = Bool(":CHAN{n}:COUP?", ":CHAN{n}:COUP {}", on="AC", off="DC", doc="Whether the input is AC coupled.")
     band_limited = Bool(":CHAN{n}:BWL?", ":CHAN{n}:BWL {}", doc="Whether the bandwidth is limited.")
     probe = Float(
-        ":CHAN{n}:PROB?", ":CHAN{n}:PROB {}", unit="1", limits=(0.1, 1e4), doc="Factor by which the probe divides."
+        ":CHAN{n}:PROB?",
+        ":CHAN{n}:PROB {}",
+        unit="1",
+        form=".6g",
+        limits=(0.1, 1e4),
+        doc="Factor by which the probe divides.",
     )
     inverted = Bool(":CHAN{n}:INV?", ":CHAN{n}:INV {}", doc="Whether the signal is inverted.")
     settings = Text(":CHAN{n}?", doc="All settings of the input as the instrument lists them.")
@@ -136,8 +142,12 @@ class InfiniiVision(ScpiInstrument, Digitizer):
     )
     memory_depth = Integer(":ACQ:POIN?", doc="Samples that were recorded.")
     record_length = Integer(":WAV:POIN?", (":WAV:POIN:MODE RAW", ":WAV:POIN {}"), limits=(100, 4_000_000))
-    duration = Float(":TIM:RANG?", ":TIM:RANG {}", unit="s", doc="Length of a record in time: ten divisions.")
-    position = Float(":TIM:POS?", ":TIM:POS {}", unit="s", doc="From the trigger to the point of reference.")
+    duration = Float(
+        ":TIM:RANG?", ":TIM:RANG {}", unit="s", form=".6g", doc="Length of a record in time: ten divisions."
+    )
+    position = Float(
+        ":TIM:POS?", ":TIM:POS {}", unit="s", form=".6g", doc="From the trigger to the point of reference."
+    )
     reference_point = Text(":TIM:REF?", ":TIM:REF {}", doc="Where on the screen the trigger stands: LEFT, CENT, RIGH.")
     time_mode = Text(":TIM:MODE?", ":TIM:MODE {}", doc="MAIN, WIND, XY or ROLL; records need MAIN.")
 
@@ -191,7 +201,7 @@ class InfiniiVision(ScpiInstrument, Digitizer):
     # Trigger
     trigger_mode = Text(":TRIG:MODE?", ":TRIG:MODE {}", doc="Kind of trigger: EDGE, GLIT and others.")
     trigger_input = Text(":TRIG:SOUR?", ":TRIG:SOUR {}", doc="What triggers: CHAN1 to CHAN4, EXT or LINE.")
-    trigger_level = Float(":TRIG:LEV?", ":TRIG:LEV {}", unit="V")
+    trigger_level = Float(":TRIG:LEV?", ":TRIG:LEV {}", unit="V", form=".6g")
     trigger_slope = Text(":TRIG:SLOP?", ":TRIG:SLOP {}", doc="Edge that triggers: POS, NEG, EITH or ALT.")
     untriggered = Bool(
         ":TRIG:SWE?",
@@ -201,7 +211,7 @@ class InfiniiVision(ScpiInstrument, Digitizer):
         replies_off=("NORMAL",),
         doc="Whether it records without a trigger when none comes.",
     )
-    hold_off = Float(":TRIG:HOLD?", ":TRIG:HOLD {}", unit="s", doc="Least time between triggers.")
+    hold_off = Float(":TRIG:HOLD?", ":TRIG:HOLD {}", unit="s", form=".6g", doc="Least time between triggers.")
 
     def _trigger_source(self) -> Trigger:
         with self.exclusive():
