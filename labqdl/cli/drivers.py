@@ -18,7 +18,15 @@ def command() -> None:
 
 @command.command("new")
 @click.argument("name", metavar="NAME")
-@click.option("--role", default="Attenuator", show_default=True, metavar="CLASS", help="What it is: Laser, PowerMeter.")
+@click.option(
+    "--class",
+    "--role",
+    "role",
+    default="Attenuator",
+    show_default=True,
+    metavar="CLASS",
+    help="What it is: Laser, PowerMeter, Digitizer, any class of labqdl.instruments.",
+)
 @click.option("--out", metavar="FOLDER", help="Folder to make.  [default: NAME]")
 @click.pass_obj
 def new(output: Output, name: str, role: str, out: str | None) -> int:
@@ -30,7 +38,7 @@ def new(output: Output, name: str, role: str, out: str | None) -> int:
     \b
     Examples:
       labqdl drivers new example-voa
-      labqdl drivers new example-laser --role Laser
+      labqdl drivers new example-laser --class Laser
       cd example-voa && pip install -e . && pytest
     """
     from labqdl.station.skeleton import write_skeleton
