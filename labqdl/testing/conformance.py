@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -335,7 +336,10 @@ def machine(make: Callable[[], Subject]) -> type[RuleBasedStateMachine]:
         def taken(self, part: Part, quantity: Quantity[Any], value: Any) -> bool:
             """Set what may be refused; a refusal changes nothing."""
             path = part.path(quantity.name)
-            before = quantity.fetch(part) if quantity.readable else None
+            before = None
+            if quantity.readable:
+                with suppress(NotAValue):
+                    before = quantity.fetch(part)
             words = None
             try:
                 quantity.__set__(part, value)
@@ -348,7 +352,7 @@ def machine(make: Callable[[], Subject]) -> type[RuleBasedStateMachine]:
             if words is None:
                 return True
             assert self.instrument.name in words, "an error names its instrument"
-            if quantity.readable:
+            if before is not None:
                 self.compare(part, quantity, before)
             return False
 

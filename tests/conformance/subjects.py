@@ -219,6 +219,8 @@ MAKERS: dict[str, Make] = {
         "qontrol",
         SERIAL,
         twin_options={"load": 600.0, "noise": 0.0},
+        tolerance=each("output", 8, {"voltage_limit": 1e-3, "current_limit": 1e-3})  # steps of the converter
+        | {"output 0.voltage_limit": 1e-3, "output 0.current_limit": 1e-3},
         refused={f"output {number}.current": "E01 over-voltage: too much for the load" for number in range(8)},
         later=frozenset(f"output {number}.{name}" for number in range(8) for name in ("voltage", "current")),
     ),
@@ -226,12 +228,13 @@ MAKERS: dict[str, Make] = {
         "redpitaya",
         REDPITAYA,
         emits=False,
+        tolerance={"pre_trigger": 1e-3},  # counted in samples of a rate that is told with few digits
         refused={
             "sample_rate": "125 MS/s over 1, 2, 4, 8, 16 or 17 to 65536",
             "decimation": "1, 2, 4, 8, 16 or 17 to 65536",
             **each("channel", 2, {"range": "jumpers: LV or HV"}),
         },
-        couples=frozenset({"sample_rate", "decimation", "pre_trigger", "record_length", "delay"}),
+        couples=frozenset({"sample_rate", "decimation", "pre_trigger", "record_length", "trigger_delay"}),
         plausible={"sample_rate": (2e3, 125e6), "decimation": (1, 65536), **each("channel", 2, {"range": (2.0, 40.0)})},
     ),
     "redpitaya-generator": Make("redpitaya", REDPITAYA),
@@ -288,6 +291,8 @@ MAKERS: dict[str, Make] = {
     ),
 }
 """By name of the entry point: every driver of the group is here."""
+ADAPTERS = frozenset({"pymeasure", "qcodes"})
+"""Entry points that serve whatever a station file maps: tested with what they adapt."""
 
 
 @dataclass

@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from labqdl.testing.conformance import declared_problems, machine, set_everything
-from tests.conformance.subjects import MAKERS, NAMES, driver_class, subject
+from tests.conformance.subjects import ADAPTERS, MAKERS, NAMES, driver_class, subject
 
 
 def test_every_driver_is_here() -> None:
-    assert {entry.name for entry in entry_points(group="labqdl.drivers")} == set(MAKERS)
+    assert {entry.name for entry in entry_points(group="labqdl.drivers")} == set(MAKERS) | ADAPTERS
     assert sorted(MAKERS) == NAMES, "a driver without twin"
 
 

@@ -98,6 +98,7 @@ class ShifterOutput(TextChannel):
         "imax{n}={}",
         unit="A",
         suffix="mA",
+        form=".3f",
         wire=MILLI,
         limits=lambda output: Limit(0.0, output.array.full_current, "of the module"),
         doc="Current at which the output trips.",
@@ -108,6 +109,7 @@ class ShifterOutput(TextChannel):
         "vmax{n}={}",
         unit="V",
         suffix="V",
+        form=".4f",
         limits=lambda output: Limit(0.0, output.array.full_voltage, "of the module"),
         doc="Greatest voltage that the output gives.",
     )
