@@ -17,6 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 from labqdl.clock import Clock, SystemClock
 from labqdl.transport.cassette import recording
 from labqdl.transport.errors import (
+    ConnectionLost,
     InstrumentError,
     ProtocolError,
     TransportError,
@@ -100,6 +101,7 @@ class Transport:
         self._ring: deque[tuple[float, Direction, bytes, int]] = deque(maxlen=RING)
         self._opened = False
         self._dirty = False
+        self._checking = False  # inside of on_reopen
         self._ready = False  # open, clean, and free to send at any time
         self._free_at = 0.0
         self._before: Callable[[], None] | None = None
@@ -395,15 +397,25 @@ class Transport:
         if not self._opened:
             raise ValueError(f"{self.name} ({self.resource}) is not open")
         if self._dirty:
+            if self._checking:  # or a check that asks once more would open, and check, for ever
+                raise ConnectionLost(
+                    "the connection failed again while it was being checked after a failure",
+                    instrument=self.name,
+                    resource=self.resource,
+                    traffic=self.traffic,
+                )
             self._connect()
             self._dirty = False
             self._settle()
             if self.on_reopen is not None:
+                self._checking = True
                 try:
                     self.on_reopen()
                 except BaseException:
                     self._soil()
                     raise
+                finally:
+                    self._checking = False
         if self.spacing:
             missing = self._free_at - self.clock.monotonic()
             if missing > 0:

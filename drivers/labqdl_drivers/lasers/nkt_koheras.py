@@ -9,7 +9,7 @@ from typing import Any, ClassVar, cast
 from labqdl.clock import Clock
 from labqdl.driver import CELSIUS, Custom, Flag, FrameInstrument, Scale, Uses, Word, reasons
 from labqdl.instruments import Identity, Laser, Limit, NotConfirmed, Part, Quantity
-from labqdl.transport import InstrumentError, ProtocolError, RoadOptions, Transport, TransportTimeout
+from labqdl.transport import ConnectionLost, InstrumentError, ProtocolError, RoadOptions, Transport, TransportTimeout
 from labqdl_drivers.lasers.interbus import InterbusFraming
 
 _NACK, _CRC, _BUSY, _ACK, _READ, _WRITE, _SET, _CLEAR, _DATAGRAM = range(9)
@@ -370,8 +370,11 @@ class Koheras(FrameInstrument, Laser):
         """Data of a register; asked for once more where no answer came."""
         try:
             return self.exchange(_READ, register)
-        except TransportTimeout:
-            return self.exchange(_READ, register)
+        except TransportTimeout as silence:
+            try:
+                return self.exchange(_READ, register)
+            except ConnectionLost:  # the connection that was opened again for it is silent as well
+                raise silence from None
 
     def write_register(self, register: int, data: bytes) -> None:
         """Write a register, and see it acknowledged."""
