@@ -160,6 +160,8 @@ def test_list_names_all() -> None:
         "depths",
         "torch",
         "gaussian",
+        "in-process",
+        "hislip",
         "scaling",
         "memory",
         "run",
