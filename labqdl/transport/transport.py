@@ -173,6 +173,21 @@ class Transport:
         self._settle()
         self._road.close()
 
+    def leftover(self) -> bytes:
+        """What waits and belongs to no exchange yet, without waiting for more; for drivers of what speaks unasked.
+
+        They tell announcements from a reply of yesterday, which they `complain` about.
+        """
+        with self._lock:
+            if not self._ready:
+                self._prepare()
+            try:
+                if self._road.waiting():
+                    self._rest += self._road.receive(_FIRST, self._road.now() + 0.1)
+                return bytes(self._rest)
+            except BaseException as error:
+                self._failed(error, None, 0.1)
+
     def before_next(self, call: Callable[[], None] | None) -> None:
         """Have `call` made before each further exchange, by the thread that wants it; None: not any more.
 

@@ -116,7 +116,8 @@ class Make:
 
 
 SERIAL = f"labqdl://{NAME}"
-SOCKET = f"TCPIP0::{NAME}::5025::SOCKET"
+SOCKET = f"labqdl://{NAME}?socket"
+"""A stream in process that tells what waits, as a socket does."""
 MESSAGES = f"TCPIP0::{NAME}::inst0::INSTR"
 
 
@@ -131,7 +132,7 @@ def paths(kind: str, count: int, names: str) -> frozenset[str]:
 
 
 REQUESTS = f"zmq://{NAME}:5555"
-REDPITAYA = f"TCPIP0::{NAME}::5000::SOCKET"
+REDPITAYA = SOCKET
 
 MAKERS: dict[str, Make] = {
     "oif-itla": Make(
@@ -385,6 +386,7 @@ class Requests:
     def send(self, data: bytes | bytearray | memoryview, deadline: float) -> None:
         """One message."""
         assert self.session is not None
+        self.session.discard()  # a REQ socket drops what came before its request
         self.session.feed(bytes(data), end=True)
 
     def receive(self, maximum: int, deadline: float) -> bytes:

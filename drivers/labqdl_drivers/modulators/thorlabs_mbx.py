@@ -19,7 +19,7 @@ from labqdl.instruments import (
     Settle,
     absent,
 )
-from labqdl.transport import Framing, InstrumentError, RoadOptions
+from labqdl.transport import Framing, InstrumentError, ProtocolError, RoadOptions
 
 _REPLY = re.compile(rb"[\r\n]*[^\r\n]+[\r\n]+")
 
@@ -73,7 +73,11 @@ class _MBX(TextInstrument):
 
     def ask(self, command: str, *, timeout: float | None = None) -> str:
         """Send a query; InstrumentError where the reply is one of the ``Err:`` texts."""
-        reply = super().ask(command, timeout=timeout)
+        with self.exclusive():
+            if self.transport.leftover().strip(b"\r\n"):
+                error = ProtocolError("a line that nobody asked for was waiting before the command was sent")
+                raise self.transport.complain(error, command.encode())
+            reply = super().ask(command, timeout=timeout)
         if reply.startswith("Err:"):
             raise self.transport.complain(InstrumentError(reply[4:].strip()), command.encode())
         return reply

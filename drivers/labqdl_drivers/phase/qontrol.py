@@ -264,6 +264,10 @@ class Qontrol(TextInstrument, PhaseShifterArray):
         errors: list[int] = []
         words: list[str] = []
         with self.transport.transaction():
+            waiting = self.transport.leftover().decode("ascii", "replace").split("\n")[:-1]
+            if any(line.strip() and not _ERROR_LINE.fullmatch(line.strip()) for line in waiting):
+                stale = ProtocolError("a line that nobody asked for was waiting before the command was sent")
+                raise self.transport.complain(stale, message)
             self.transport.write(message, timeout=timeout)
             if many:
                 self.transport.write(b"ok", timeout=timeout)

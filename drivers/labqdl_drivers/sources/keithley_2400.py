@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from labqdl.driver import Action, Bool, Choice, Custom, Float, Integer, Listed, Ranged, ScpiInstrument, Text, Uses
 from labqdl.errors import InputError
 from labqdl.instruments import Limit, NotAValue, VoltageSource
-from labqdl.transport import Framing, Line
+from labqdl.transport import Framing, Line, parse
 
 _OVERFLOW = 9.0e37
 
@@ -71,7 +71,8 @@ class Keithley2400(ScpiInstrument, VoltageSource):
 
     def framing_for(self, resource: str) -> Framing:
         """Lines end with CR on RS-232, as it leaves the factory; with LF elsewhere."""
-        return Line(b"\r") if resource.upper().startswith("ASRL") else self.framing
+        serial = parse(resource).kind == "serial" and not resource.startswith("socket://")
+        return Line(b"\r") if serial else self.framing
 
     # Source
     function = Choice(

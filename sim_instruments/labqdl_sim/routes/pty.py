@@ -40,7 +40,7 @@ class PtyServer:
         if self.link is not None:
             self._place()
         self._wake_read, self._wake_write = os.pipe()
-        self._session: Session = twin.connect()
+        self._session: Session = self._plugged_in()
         self._thread = threading.Thread(target=self._run, name=f"{twin.name} {self.path}", daemon=True)
         self._thread.start()
 
@@ -68,11 +68,17 @@ class PtyServer:
         finally:
             self._session.close()
 
+    def _plugged_in(self) -> Session:
+        """A session on a serial line, for twins that answer otherwise there; its speed is not looked at."""
+        session = self.twin.connect()
+        session.baud = 9600 if self.twin.baud is None else None
+        return session
+
     def _step(self) -> bool:
         timeout = self._send_ready()
         if self._session.lost is not None:
             with contextlib.suppress(ConnectionRefusedError):
-                self._session = self.twin.connect()  # a cable that was pulled and is plugged in again
+                self._session = self._plugged_in()  # a cable that was pulled and is plugged in again
             timeout = 0.05 if self._session.lost is not None else timeout
         readable, _, _ = select.select([self._master, self._wake_read], [], [], timeout)
         if self._wake_read in readable:
