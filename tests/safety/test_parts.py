@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,8 @@ from tests.safety.killing import world
 from tests.safety.lamps import RealLamp
 
 ROOT = Path(__file__).parents[2]
+ADAPTERS = ("pymeasure", "qcodes")
+"""They are made from a mapping in a station file; see tests/station."""
 
 
 @pytest.mark.parametrize(
@@ -79,6 +82,21 @@ class Addressed(Lamp):
 class Forgetful(Lamp):
     def __init__(self, *arguments: str, address: int, **options: str) -> None:
         super().__init__(*arguments, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "name", sorted(entry.name for entry in entry_points(group="labqdl.drivers") if entry.name not in ADAPTERS)
+)
+def test_every_driver_can_be_made_again(name: str) -> None:
+    (entry,) = entry_points(group="labqdl.drivers", name=name)
+    recipe = recipe_of(entry.load()("TCPIP0::10.0.0.5::5025::SOCKET", name="one"))
+    assert recipe_of(recipe.make()) == recipe
+
+
+def test_recipe_keeps_the_channel_of_a_box() -> None:
+    (entry,) = entry_points(group="labqdl.drivers", name="keysight-n77")
+    made = recipe_of(entry.load()("TCPIP0::10.0.0.5::5025::SOCKET", channel=3)).make()
+    assert made.fields == {"n": 3}  # type: ignore[attr-defined]
 
 
 def test_recipe_knows_further_arguments_or_says_why_not() -> None:

@@ -137,12 +137,12 @@ class KeysightN77(ScpiInstrument, Attenuator):
         channel: int = 1,
     ) -> None:
         super().__init__(resource, name=name, clock=clock, options=options)
-        self.slot = channel
+        self.channel = channel
 
     @property
     def fields(self) -> Mapping[str, object]:  # type: ignore[override] # the number depends on the model
         """The slot, for templates; nothing for an 8156A."""
-        return {"n": "" if self.single else self.slot}
+        return {"n": "" if self.single else self.channel}
 
     attenuation = Float(
         "INP{n}:ATT?",
