@@ -259,3 +259,12 @@ PIECES = st.one_of(
 
 def test_any_bytes() -> None:
     check_fuzz(NAME, PIECES, resistance=10.0)
+
+
+def test_replies_end_as_the_road_wants_them() -> None:
+    """CR on RS-232, as it leaves the factory, LF elsewhere."""
+    twin = Source().twin
+    for speed, end in ((9600, b"\r"), (None, b"\n")):
+        session = twin.connect(baud=speed)
+        session.feed(b"*OPC?\r")
+        assert bytes(session.read(100)[0]) == b"1" + end

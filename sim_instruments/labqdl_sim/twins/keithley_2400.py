@@ -13,6 +13,7 @@ What the sheet leaves open, and how it is here:
   measured reads as the programmed source, or 9.91E+37; beyond its range 9.9E+37. TRIG:COUN values come in one reply.
 - A source that waits for *TRG makes READ? a trigger deadlock (-214). TRAC:DATA? of an empty buffer is -230.
 - STAT:OPER:COND?: bit 6 waits for a trigger, bit 10 idle. SWE and LIST are kept, their tables are not in the sheet.
+- A reply ends with CR on a serial line that has a speed (the factory's choice for RS-232), else with LF.
 - +823 and +308 never come by themselves. The 2450 differs by *LANG, which the sheet lets wait for a reboot.
 """
 
@@ -108,6 +109,13 @@ class Keithley2400(ScpiTwin):
         self.trace: list[dict[str, float]] = []
         self.feeding = False
         self.elements: tuple[str, ...] = _ELEMENTS
+
+    def execute(self, message: bytes) -> bytes | None:
+        """One message; on RS-232 its reply ends with CR."""
+        reply = super().execute(message)
+        if reply is not None and self.session is not None and self.session.baud is not None:
+            return reply[: -len(self.reply_terminator)] + b"\r"
+        return reply
 
     def restore(self) -> None:
         """What *RST does; an output that a fault holds stays on."""
