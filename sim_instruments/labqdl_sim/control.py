@@ -9,6 +9,8 @@ One request a line, one reply a line: `{"ok": true, ...}` or `{"ok": false, "err
     {"do": "clear", "target": "laser"}           all of one instrument; without target, all
     {"do": "advance", "seconds": 3.0}            manual clocks
     {"do": "light", "target": "laser"}           is it dark? power and wavelength of every optical output
+    {"do": "voltage", "target": "generator"}     lowest and highest voltage of every output in the next millisecond
+    {"do": "shine", "target": "attenuator", "power": 1e-3, "wavelength": 1.55e-6}     into every optical input
 """
 
 from __future__ import annotations
@@ -23,8 +25,11 @@ from labqdl.clock import ManualClock
 from labqdl.errors import InputError
 from labqdl_sim.bench import Bench
 from labqdl_sim.faults import Rule
-from labqdl_sim.ports import LightOut
+from labqdl_sim.ports import Light, LightIn, LightOut, VoltageOut
 from labqdl_sim.routes.tcp import Connections
+
+_RATE, _SAMPLES = 1e6, 1000
+"""1/s, and how many: within them a voltage that changes shows itself."""
 
 
 class Control(Connections):
@@ -36,7 +41,8 @@ class Control(Connections):
         self._rules: dict[int, tuple[str, Rule]] = {}
         self._actions: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "list": self._list, "fault": self._fault, "switch": self._switch, "remove": self._remove,
-            "clear": self._clear, "advance": self._advance, "light": self._light,
+            "clear": self._clear, "advance": self._advance, "light": self._light, "voltage": self._voltage,
+            "shine": self._shine,
         }  # fmt: skip
         super().__init__("control", port)
 
@@ -121,3 +127,21 @@ class Control(Connections):
                 name: {"power": light.power, "wavelength": light.wavelength} for name, light in outputs.items()
             },
         }
+
+    def _voltage(self, request: dict[str, Any]) -> dict[str, Any]:
+        twin = self._bench[str(request.get("target", ""))]
+        now = self._bench.clock.monotonic()
+        outputs = {
+            name: port.samples(now, _RATE, _SAMPLES)
+            for name, port in twin.ports.items()
+            if isinstance(port, VoltageOut)
+        }
+        return {"outputs": {name: {"lowest": float(v.min()), "highest": float(v.max())} for name, v in outputs.items()}}
+
+    def _shine(self, request: dict[str, Any]) -> dict[str, Any]:
+        twin = self._bench[str(request.get("target", ""))]
+        light = Light(float(request["power"]), float(request.get("wavelength", 1550e-9)))
+        inputs = {name: port for name, port in twin.ports.items() if isinstance(port, LightIn)}
+        for port in inputs.values():
+            port.connect(lambda t: light)
+        return {"inputs": list(inputs)}

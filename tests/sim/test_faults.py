@@ -294,6 +294,12 @@ class TestControl:
             assert control.answer({"do": "light", "target": "lamp"}) == {
                 "ok": True, "dark": False, "outputs": {"out": {"power": 1e-3, "wavelength": 1.3e-6}},
             }  # fmt: skip
+            bias = bench.add("thorlabs-mbx", "bias")
+            volts = control.answer({"do": "voltage", "target": "bias"})["outputs"]
+            assert volts == {"bias": {"lowest": 0.0, "highest": 0.0}}
+            shine = {"do": "shine", "target": "bias", "power": 2e-3}
+            assert control.answer(shine) == {"ok": True, "inputs": ["input"]}
+            assert not bias.ports["output"].dark(0.0)  # type: ignore[union-attr]
             assert control.answer({"do": "fault", "target": "bed", "effect": "ignore"})["ok"]
             assert control.answer({"do": "clear"})["ok"]
             assert not bed.faults.armed
