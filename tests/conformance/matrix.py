@@ -234,7 +234,9 @@ FAULTS: dict[str, Fault] = {
 DIFFERENT: dict[tuple[str, str], tuple[Outcome, ...]] = {
     # A module that does not answer is asked once more, over a new connection: the held reply comes there.
     ("nkt-koheras", "reply of the query before"): (ProtocolError,),
+    ("nkt-koheras", "reply late"): (TransportTimeout, ProtocolError),
     # ZeroMQ does not tell that a connection is gone: its silence is all there is. It knocks when the limit is over.
+    ("idq-id900", "refused"): (ConnectionLost, TransportTimeout),
     ("idq-id900", "FIN"): SILENT,
     ("idq-id900", "RST"): SILENT,
     ("idq-id900", "FIN inside of the reply"): (TransportTimeout, ProtocolError),
@@ -277,7 +279,7 @@ def on_the_wire(name: str, limit: float) -> Iterator[Stand]:
     with serve(bench) as served:
         kind: Callable[..., Any] = driver_class(name)
         driver = kind(served.resource(twin.name), name=name, **make.options)
-        driver.transport.timeout = limit
+        driver.timeout = driver.transport.timeout = limit
         driver.guard = None  # what dies with this test needs no watchdog
         stand = Stand(bench, twin, driver)
         try:
@@ -399,9 +401,12 @@ def afterwards(
         driver.open()
     elif fault.stimulus == "set":
         first = None  # whether the setting took effect is not known
+    if fault.effect == "duplicate":
+        driver.clock.sleep(0.05)  # it can be noticed once it has come
     # Something else is asked first: a reply of yesterday would be taken for it.
     outcome, value = _outcome(driver.identity)
-    may_fail = fault.effect in ("duplicate", "behind")
+    late = fault.effect == "late" and MAKERS[driver.name].resource == SERIAL  # a cable stays, and brings it later
+    may_fail = fault.effect in ("duplicate", "behind") or late
     problems = []
     if (outcome == RIGHT and value != identity) or (outcome != RIGHT and not may_fail):
         problems.append(f"WRONG REPLY afterwards: {value}"[:300])
