@@ -1,0 +1,121 @@
+"""Real drivers on served twins: whatever becomes of the program, the simulated world is dark within 2 s.
+
+A few cells of the matrix here, every cell in soak; `python -m tests.safety.killing_twins` prints it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labqdl.safety import UnsafeFile
+from labqdl_sim.twin import registry
+from tests.safety.bench.twin_victim import ENERGISE, driver
+from tests.safety.killing import LONG
+from tests.safety.killing_twins import ALL, KINDS, WAYS, Bench, run, served
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and pseudo terminals of POSIX")
+
+SHORT = [
+    (ALL, "sigkill"),
+    ("edfa", "ctrl-c"),
+    ("k33500", "connection lost"),
+    ("koheras", "gone, sigkill"),
+    ("n77", "refuses"),
+    ("tsl", "full disk, refuses"),
+]
+"""One cell of each kind of way, over every kind of road."""
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    with served(tmp_path_factory.mktemp("bench")) as made:
+        yield made
+
+
+def check(bench: Bench, row: str, way: str, folder: Path) -> None:
+    names = list(KINDS) if row == ALL else [row]
+    cell = run(bench, names, WAYS[way], folder)
+    assert not cell.problems(names, WAYS[way]), cell
+
+
+@pytest.mark.parametrize(("row", "way"), SHORT)
+def test_whatever_dies_goes_dark(bench: Bench, row: str, way: str, tmp_path: Path) -> None:
+    check(bench, row, way, tmp_path)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("way", list(WAYS))
+@pytest.mark.parametrize("row", [*KINDS, ALL])
+def test_every_cell(bench: Bench, row: str, way: str, tmp_path: Path) -> None:
+    check(bench, row, way, tmp_path)
+
+
+def test_nothing_is_left_out() -> None:
+    """Every twin that emits by itself is in the matrix; the others pass on, or measure."""
+    passive = {"thorlabs-mpc320", "thorlabs-osw", "thorlabs-pm100", "keysight-infiniivision", "tektronix-mso"}
+    assert {kind.twin for kind in KINDS.values()} == set(registry()) - passive - {"idq-id900"}
+    assert {kind.entry_point for kind in KINDS.values()} == set(ENERGISE)
+    assert len(KINDS) * len(WAYS) == 182
+
+
+def safe(folder: Path, *arguments: str) -> tuple[int, Any]:
+    """`labqdl safe`, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "labqdl.cli", "safe", *arguments, "--json"],
+        capture_output=True,
+        timeout=LONG,
+        env=os.environ | {"LABQDL_STATE": str(folder)},
+        check=False,
+    )
+    assert done.stdout, done.stderr.decode()
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_safe_makes_a_station_dark(bench: Bench, tmp_path: Path) -> None:
+    """Whoever switched it on. What cannot be made dark is exit code 70, and the others go dark all the same."""
+    names = ["tsl", "edfa", "n77"]
+    station = tmp_path / "station.toml"
+    lines = ["[station]", 'name = "table"']
+    for name in names:
+        lines += [f"[instruments.{name}]", f'driver = "{KINDS[name].twin}"', f'resource = "{bench.resources[name]}"']
+    station.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for name in names:
+        made = driver(KINDS[name].twin, bench.resources[name], name)
+        made.guard = None
+        made.open()
+        ENERGISE[KINDS[name].twin](made)
+        made.close()
+    assert bench.lit(names) == set(names)
+    bench.ask(do="fault", target="n77", effect="stay-on")
+    try:
+        code, told = safe(tmp_path, str(station), "--profile", "bench")
+    finally:
+        bench.ask(do="clear")
+    assert code == 70
+    assert [(one["name"], one["safe"]) for one in told["outcomes"]] == [("edfa", True), ("n77", False), ("tsl", True)]
+    assert bench.lit(names) == {"n77"}
+    code, told = safe(tmp_path, str(station), "--profile", "bench")
+    assert (code, told["unsafe_file"]) == (0, None)
+    assert not bench.lit(names)
+
+
+def test_safe_without_a_station_tries_what_the_unsafe_file_names(bench: Bench, tmp_path: Path) -> None:
+    """An instrument that was gone is back: dark, but nothing is forgotten before a person acknowledges it."""
+    cell = run(bench, ["koheras"], WAYS["gone"], tmp_path, recover=False)
+    assert cell.entries == ["koheras"]
+    assert bench.lit(["koheras"])
+    code, told = safe(tmp_path)
+    assert [one["safe"] for one in told["outcomes"]] == [True]
+    assert code == 70
+    assert not bench.lit(["koheras"])
+    code, told = safe(tmp_path, "--acknowledge")
+    assert (code, told["acknowledged"]) == (0, True)
+    assert not UnsafeFile(tmp_path / "UNSAFE").exists()
