@@ -99,8 +99,9 @@ def _print(output: Output, entries: object, coverage: bool) -> None:
 def find_command(output: Output, hosts: tuple[str, ...], ask_serial: bool, library: str | None, as_json: bool) -> int:
     """List what stands on USB, GPIB, serial ports and at the addresses HOST..., with the driver for it.
 
-    Sends nothing but *IDN?, which changes nothing, and says before where. No network is searched: only the given
-    addresses are asked. Serial ports are asked only with --ask-serial, since another protocol may be spoken there.
+    Sends nothing but *IDN?, which changes nothing, and says before where. No network is searched but by VISA itself,
+    which lists what answers its broadcast for VXI-11: other addresses have to be given. Serial ports are asked only
+    with --ask-serial, since another protocol may be spoken there.
 
     \b
     Examples:

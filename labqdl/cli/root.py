@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -22,7 +23,8 @@ COMMANDS = (
 
 EXIT_CODES = (
     "Exit codes: 0 accept (or done), 1 not everything agrees or is whole (replay, recover, doctor), or the machine "
-    "failed, 2 bad input, 3 abort, 4 undecided, 70 unsafe, 130 interrupted."
+    "failed, 2 bad input, 3 abort, 4 undecided (or an interlock refused), 5 an instrument does not answer as it "
+    "should, 70 unsafe, 130 interrupted."
 )
 
 
@@ -108,6 +110,10 @@ def _usage(error: click.ClickException) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the `labqdl` command; always ends in SystemExit with the documented code."""
+    if sys.stdout is None:  # closed by whoever began this process: what is printed goes nowhere
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as the process
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as the process
     sys.exit(run(arguments))
 
 

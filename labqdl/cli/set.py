@@ -7,7 +7,7 @@ import re
 import click
 
 from labqdl.cli.output import Output
-from labqdl.cli.table import arm_option, opened, station_options
+from labqdl.cli.table import DEFAULT, arm_option, opened, station_options
 
 _OF_CHANNEL = re.compile(r"\d+\.[A-Za-z_]")
 """The second word of "channel 2.amplitude"; of "voltage 2.5 V" it is the value."""
@@ -49,12 +49,17 @@ def command(output: Output, name: str, words: tuple[str, ...], station: str, pro
             value = quantity.fetch(part)
         output.say(f"{where} = {value_text(quantity, value)}")
         simulated = table.file.instruments[name].simulated
-        left = table.leave_on()
+        left = [one for one in table.leave_on() if one.is_open]  # and not the barriers of its light path
         if simulated:
             output.say(f"{name} is simulated, and ends with this command; 'labqdl shell' keeps it")
         elif left:
             names = ", ".join(one.name for one in left)
-            output.say(f"{names} stays on. Dark again: 'labqdl safe {station}', or 'labqdl set {name} {path} off'")
+            here = "" if station == DEFAULT else f" --station {station}"
+            here += "" if profile is None else f" --profile {profile}"
+            there = "" if profile is None else f" --profile {profile}"
+            stays = "stays" if len(left) == 1 else "stay"
+            off = f", or 'labqdl set {name} {path} off{here}'" if quantity.kind is bool else ""
+            output.say(f"{names} {stays} on. Dark again: 'labqdl safe {station}{there}'{off}")
     return 0
 
 

@@ -10,7 +10,7 @@ import click
 
 from labqdl.cli.output import Output
 from labqdl.cli.set import split
-from labqdl.cli.table import arm_option, brief, end_safe, opened, station_options
+from labqdl.cli.table import arm_option, brief, end_safe, ended_by_signals, opened, station_options
 
 if TYPE_CHECKING:
     from labqdl.instruments import Instrument
@@ -58,7 +58,7 @@ def command(
     """
     from labqdl.errors import LabqdlError
 
-    with opened(station, profile, names or None, arm=arm) as table:
+    with ended_by_signals(), opened(station, profile, names or None, arm=arm) as table:
         try:
             if as_python:
                 _python(table)

@@ -96,8 +96,9 @@ def opened(
 
 
 def twin_problems(file: StationFile) -> list[InputError]:
-    """Mistakes about the simulated instruments of a file that was read for a profile with some."""
+    """Mistakes about the simulated instruments of a file; of those that its profile does not use only the names."""
     from labqdl_sim.bench import Bench
+    from labqdl_sim.twin import twin_class
 
     problems = []
     for name, entry in file.instruments.items():
@@ -106,7 +107,32 @@ def twin_problems(file: StationFile) -> list[InputError]:
                 Bench.from_station(replace(file, instruments={name: entry}))
             except InputError as error:
                 problems.append(error)
+        elif entry.twin != entry.driver:
+            try:
+                twin_class(entry.twin)
+            except InputError as error:
+                place = ("instruments", name, "twin")
+                problems.append(file.wrong(place, error.problem, expected=error.expected, hint=error.hint))
     return problems
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Inside, a request to stop (SIGTERM, a closed terminal) ends the command on its usual way, with its safe end.
+
+    What energises has the handlers of the safe stack; this is for commands that only read, but promise a safe end.
+    """
+    import signal
+
+    from labqdl.safety.signals import STOP_SIGNALS, Handlers, end_by
+
+    handlers = Handlers(lambda number, frame: end_by(number))
+    numbers = [number for number in STOP_SIGNALS if number != signal.SIGINT]
+    handlers.install(numbers)
+    try:
+        yield
+    finally:
+        handlers.restore()
 
 
 def end_safe(table: Station) -> tuple[Outcome, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from labqdl.cli.output import Output
-from labqdl.cli.table import brief, end_safe, opened, quantity_of, station_options
+from labqdl.cli.table import brief, end_safe, ended_by_signals, opened, quantity_of, station_options
 
 if TYPE_CHECKING:
     from labqdl.instruments import Part, Quantity
@@ -56,7 +56,8 @@ def command(
     from labqdl.station import find_quantity, plain_value, quantity_paths
 
     problems: dict[str, LabqdlError] = {}
-    with opened(station, profile, None if name is None else [name], problems=None if name else problems) as table:
+    silent = None if name else problems
+    with ended_by_signals(), opened(station, profile, None if name is None else [name], problems=silent) as table:
         instruments = [table[name]] if name is not None else list(table.instruments().values())
         instruments = [one for one in instruments if one.is_open]
         for error in problems.values():
@@ -69,7 +70,7 @@ def command(
                 (one.name, part, declared)
                 for one in instruments
                 for part, declared in quantity_paths(one).values()
-                if declared.readable and declared.kind in (float, int)
+                if declared.readable and declared.kind in (float, int) and not declared.reason_missing(part)
             ]
         heads = [
             f"{one}.{part.path(known.name)}{f' / {known.unit}' if known.unit else ''}" for one, part, known in chosen

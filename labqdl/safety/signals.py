@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, NoReturn
@@ -62,11 +62,11 @@ class Handlers:
         self._handler = handler
         self._previous: dict[int, Any] = {}
 
-    def install(self) -> None:
-        """Take the signals; does nothing outside of the main thread, where Python does not allow it."""
+    def install(self, numbers: Iterable[int] = STOP_SIGNALS) -> None:
+        """Take these signals; does nothing outside of the main thread, where Python does not allow it."""
         if self._previous or threading.current_thread() is not threading.main_thread():
             return
-        for number in STOP_SIGNALS:
+        for number in numbers:
             previous = signal.getsignal(number)
             if previous in (signal.SIG_IGN, None) or (number == signal.SIGINT and is_interactive()):
                 continue

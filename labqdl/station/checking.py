@@ -12,6 +12,7 @@ from labqdl.config.station import StationFile, read_station_file
 from labqdl.errors import InputError
 from labqdl.instruments import Instrument, PowerMeter, TemperatureSensor
 from labqdl.station.building import Built, build
+from labqdl.transport import parse
 from labqdl.units import counted
 
 WANTED_BARRIERS = 2
@@ -81,7 +82,7 @@ def check_station(
 ) -> StationCheck:
     """Check a station file, with the drivers that it names, and give all mistakes at once.
 
-    `twins` checks the simulated instruments; it is called where the profile simulates some.
+    `twins` checks the simulated instruments; it is called where the profile simulates some, or the file names a twin.
 
     Raises
     ------
@@ -92,7 +93,7 @@ def check_station(
     problems: list[InputError] = []
     file = read_station_file(document, profile, folder=Path(path).parent, problems=problems)
     built = build(file, library="@labqdl", problems=problems)
-    if twins is not None and any(entry.simulated for entry in file.instruments.values()):
+    if twins is not None and any(entry.simulated or entry.twin != entry.driver for entry in file.instruments.values()):
         problems += twins(file)
     unique = {str(problem): problem for problem in problems}
     ordered = sorted(unique.values(), key=lambda one: one.line or 0)
@@ -101,7 +102,13 @@ def check_station(
 
 def _warnings(file: StationFile, built: Built) -> Iterable[str]:
     emitters = [name for name, one in built.instruments.items() if _emits(one)]
+    yield from _shared(file, built)
+    for name, entry in file.instruments.items():
+        if entry.serial and entry.resource and name in built.instruments and parse(entry.resource).kind != "serial":
+            yield f"{name} has serial settings, and its resource {entry.resource} is no serial port"
     for path in file.paths:
+        if path.source in built.instruments and path.source not in emitters:
+            yield f"light path {path.name!r}: no light or voltage comes out of its source {path.source}"
         others = [name for name in path.barriers if name != path.source]
         if len(others) < WANTED_BARRIERS:
             yield (
@@ -130,6 +137,23 @@ def _warnings(file: StationFile, built: Built) -> Iterable[str]:
         if isinstance(built.instruments.get(wire.source[0]), PowerMeter) and wire.kind == "light":
             line = file.document.line(("wiring", index, "from"))
             yield f"line {line}: {wire.source[0]} is a power meter, and no light leaves it"
+
+
+def _shared(file: StationFile, built: Built) -> Iterable[str]:
+    """Entries with one resource that are not parts of one box, or are the same part of it."""
+    at: dict[str, list[str]] = {}
+    for name, entry in file.instruments.items():
+        if entry.resource is not None and name in built.instruments:
+            at.setdefault(entry.resource, []).append(name)
+    for resource, names in at.items():
+        for index, name in enumerate(names):
+            for other in names[:index]:
+                one, two = file.instruments[other], file.instruments[name]
+                kinds = type(built.instruments[other]), type(built.instruments[name])
+                if kinds[0] is kinds[1] and (one.channel, one.options) == (two.channel, two.options):
+                    yield f"{other} and {name} are the same instrument, at {resource}"
+                elif len({getattr(kind, "sheet", "") for kind in kinds}) > 1:
+                    yield f"{other} and {name} are different instruments, and have the same resource {resource}"
 
 
 def _emits(instrument: Instrument) -> bool:

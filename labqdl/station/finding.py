@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 from labqdl.clock import Clock, SystemClock
@@ -82,10 +83,17 @@ def candidates(hosts: Iterable[str] = (), *, library: Any = None) -> tuple[list[
         Addresses of instruments on the network: nobody else is asked there.
     library:
         PyVISA library, or what `pyvisa.ResourceManager` takes; None: the default one.
+
+    Raises
+    ------
+    InputError
+        For what is no address.
     """
     found: list[Candidate] = []
     troubles: list[str] = []
     for host in hosts:
+        if not host.strip() or any(sign.isspace() for sign in host):
+            raise InputError(f"{host!r} is no address", expected="a name or number such as 10.0.0.5", key="host")
         place = f"[{host}]" if ":" in host and not host.startswith("[") else host
         found += [
             Candidate(f"TCPIP0::{place}::{port}::SOCKET", f"host, {words}", True) for port, words in PORTS.items()
@@ -97,7 +105,7 @@ def candidates(hosts: Iterable[str] = (), *, library: Any = None) -> tuple[list[
         except Exception as error:  # whatever the system's list of ports stumbles over
             troubles.append(f"serial ports cannot be listed: {error}")
     try:
-        found += _visa(library)
+        found += _visa(library, troubles)
     except Exception as error:  # no library, no backend, a vendor's library that raises what it likes
         troubles.append(f"VISA resources cannot be listed: {error}")
     unique = {one.resource.upper(): one for one in reversed(found)}
@@ -114,7 +122,7 @@ def _serial_ports() -> list[Candidate]:
     ]
 
 
-def _visa(library: Any) -> list[Candidate]:
+def _visa(library: Any, troubles: list[str]) -> list[Candidate]:
     import warnings
 
     import pyvisa
@@ -124,10 +132,18 @@ def _visa(library: Any) -> list[Candidate]:
         manager = pyvisa.ResourceManager("" if library is None else library)
         try:
             names = manager.list_resources()
+            blind = _sees_no_usb(manager)
         finally:
             manager.close()
+    if blind:
+        troubles.append("USB is not looked at: pyvisa-py needs 'pip install pyusb' and libusb for it")
     own = library is not None
     return [Candidate(name, "VISA", own or not name.startswith("ASRL")) for name in names if own or "ASRL" not in name]
+
+
+def _sees_no_usb(manager: Any) -> bool:
+    """Whether PyVISA's library is the one in Python, without the package that it reaches USB through."""
+    return type(manager.visalib).__module__.partition(".")[0] == "pyvisa_py" and find_spec("usb") is None
 
 
 def find(
@@ -160,8 +176,24 @@ def find(
     answers = gather(*(lambda one=one: _asked(one, library, clock) for one in asked))
     by_name = {one.resource: one for one in answers}
     found = [by_name.get(one.resource, Found(one.resource, one.note)) for one in known]
+    for trouble in _silent_hosts(answers):
+        saying(trouble)
     # A host has many ports, and nobody wants to read about those where nobody listens.
     return [one for one in found if one.identity is not None or not one.note.startswith("host")]
+
+
+def _silent_hosts(answers: Iterable[Found]) -> list[str]:
+    """In a line each, the hosts at which nothing answered at any port, and why not at the first one."""
+    at: dict[str, list[Found]] = {}
+    for one in answers:
+        if one.note.startswith("host"):
+            at.setdefault(one.resource.split("::")[1], []).append(one)
+    lines = []
+    for host, ports in at.items():
+        if all(one.identity is None for one in ports):
+            reason = ports[0].problem.removeprefix(f"{ports[0].resource}: ").partition(". ")[0]
+            lines.append(f"{host}: nothing answered ({reason})")
+    return lines
 
 
 def _asked(candidate: Candidate, library: Any, clock: Clock | None) -> Found:

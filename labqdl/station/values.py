@@ -46,6 +46,11 @@ def find_quantity(instrument: Instrument, path: str) -> tuple[Part, Quantity[Any
             if part.path(name) == path:
                 raise NotACapability(instrument.name, path, getattr(quantity, "reason", "not of this model"))
     close = difflib.get_close_matches(plain, folded, n=1)
+    if not close and "." in plain:  # parts are called differently by each class: channel, output, input
+        end = plain.rpartition(".")[2]
+        close = difflib.get_close_matches(
+            plain, [one for one in folded if one.rpartition(".")[2] == end], n=1, cutoff=0
+        )
     raise InputError(
         f"there is no quantity {path!r}",
         source=instrument.name,

@@ -85,7 +85,7 @@ class TransportError(LabqdlError):
     def __str__(self) -> str:
         place = self.instrument or ""
         if self.resource is not None:
-            place = f"{place} ({self.resource})" if place else self.resource
+            place = f"{place} ({self.resource})" if place not in ("", self.resource) else self.resource
         text = f"{place}: {self.problem}" if place else self.problem
         if self.command is not None:
             text += f"; command: '{readable(self.command)}'"
@@ -205,7 +205,12 @@ def translation(error: Exception, action: str) -> TransportError | None:
     if zmq is not None and isinstance(error, zmq.ZMQError):
         return ConnectionLost(f"ZeroMQ says '{error}' while {action}")
     if type(error) is Exception or _from_visa(error):  # pyvisa-py raises bare exceptions
-        return ConnectionLost(f"{error or type(error).__name__} while {action}")
+        words = " ".join(str(error).split())
+        package = "pyusb" if "PyUSB" in words else None
+        return ConnectionLost(
+            f"{words or type(error).__name__} while {action}",
+            hint=package and f"'pip install {package}', and its library libusb, or a vendor's VISA library",
+        )
     return None
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +139,34 @@ def test_check_looks_at_the_twins_too(call: Any) -> None:
     assert call("station", "check", "sim.toml").code == 0
 
 
+def test_check_of_a_twin_that_the_profile_does_not_use(call: Any) -> None:
+    text = STATION.replace(
+        'driver = "tests.station.fakes:FakeMeter"', 'driver = "thorlabs-pm100"\ntwin = "thorlabs-pm10"'
+    )
+    Path("station.toml").write_text(text, encoding="utf-8")
+    words = call("station", "check")
+    assert words.code == 2
+    assert "key 'instruments.meter.twin': no twin 'thorlabs-pm10'" in words.out
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ('"tests.station.fakes:FakeAmplifier"\nresource = "TCPIP0::10.0.0.2', '"keysight-n77"\n'
+         'resource = "TCPIP0::10.0.0.1', "laser and edfa are different instruments, and have the same resource"),
+        ('"tests.station.fakes:FakeAmplifier"\nresource = "TCPIP0::10.0.0.2', '"tests.station.fakes:FakeLaser"\n'
+         'resource = "TCPIP0::10.0.0.1', "laser and edfa are the same instrument"),
+        ("[instruments.edfa]", "[instruments.laser.serial]\nbaudrate = 9600\n\n[instruments.edfa]", "no serial port"),
+        ('source = "laser"', 'source = "meter"', "no light or voltage comes out of its source meter"),
+    ],
+)  # fmt: skip
+def test_check_warns(call: Any, old: str, new: str, expected: str) -> None:
+    text = STATION.partition("[[interlocks]]")[0]
+    assert old in text
+    Path("station.toml").write_text(text.replace(old, new), encoding="utf-8")
+    assert expected in call("station", "check").out
+
+
 def test_draw(call: Any) -> None:
     words = call("station", "draw")
     assert words.code == 0
@@ -258,6 +289,25 @@ def test_set_says_what_it_left_on_and_how_to_darken_it(call: Any) -> None:
     assert "laser stays on. Dark again: 'labqdl safe station.toml', or 'labqdl set laser emission off'" in " ".join(
         words.err.split()
     )
+    Path("other.toml").write_text(STATION, encoding="utf-8")
+    words = call("set", "laser", "emission", "on", "--station", "other.toml")
+    assert "'labqdl safe other.toml', or 'labqdl set laser emission off --station other.toml'" in words.err
+
+
+def test_closed_standard_output(tmp_path: Path) -> None:
+    program = "import sys; sys.stdout = None; from labqdl.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "station", "check", "none.toml"],
+        stderr=subprocess.PIPE, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 2
+    (tmp_path / "station.toml").write_text(SIMULATED, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", program, "station", "check"],
+        stderr=subprocess.PIPE, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
 
 
 def test_real_light_needs_arming(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,6 +342,16 @@ def test_watch_prints_columns(call: Any) -> None:
     assert "edfa.input_power / W" in call("watch", "--count", "1", "--leave-on").out
 
 
+def test_watch_leaves_out_what_the_unit_lacks(call: Any) -> None:
+    """The simulated attenuator has no power meter, and nobody waits for one."""
+    Path("station.toml").write_text(SIMULATED.replace("oif-itla", "keysight-n77").partition("limits")[0])
+    words = call("watch", "--count", "1", "--leave-on")
+    assert words.code == 0
+    heads = {one.partition(" /")[0] for one in words.out.splitlines()[0].split("\t")[1:]}
+    assert heads <= {line.split()[0] for line in call("get").out.splitlines()}
+    assert "nan" not in words.out
+
+
 def test_watch_ends_safe_unless_told_otherwise(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     monkeypatch.setattr(FakeLaser, "safe_state", lambda self: done.append(self.name))
@@ -311,6 +371,18 @@ def test_watch_ends_safe_unless_told_otherwise(call: Any, monkeypatch: pytest.Mo
 
 def _type(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(lines) + "\n"))
+
+
+def test_watch_ends_safe_when_it_is_told_to_stop(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(FakeLaser, "safe_state", lambda self: done.append(self.name))
+    monkeypatch.setattr("labqdl.cli.watch.time.strftime", lambda *_: signal.raise_signal(signal.SIGTERM))
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as stop:
+        call("watch", "laser", "power")
+    assert stop.value.code == 128 + signal.SIGTERM
+    assert done == ["laser"]
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_shell(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -400,7 +472,9 @@ def bare_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         finding, "_serial_ports", lambda: [finding.Candidate("ASRL/dev/ttyUSB9::INSTR", "serial port, x", False)]
     )
-    monkeypatch.setattr(finding, "_visa", lambda library: [] if library is None else _REAL_VISA(library))
+    monkeypatch.setattr(
+        finding, "_visa", lambda library, troubles: [] if library is None else _REAL_VISA(library, troubles)
+    )
 
 
 _REAL_VISA = finding._visa
@@ -425,6 +499,32 @@ def test_find_and_init(call: Any) -> None:
     station = load_station_file("new.toml")
     assert [(name, one.driver) for name, one in station.instruments.items()] == [("meter", "thorlabs-pm100")]
     assert call("station", "check", "new.toml", "--profile", "sim").code == 0
+
+
+@pytest.mark.usefixtures("bare_table")
+def test_find_says_what_it_could_not_see(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("bench.toml").write_text('[instruments.pm]\ntwin = "thorlabs-pm100"\nroutes = ["visa:GPIB0::7::INSTR"]\n')
+    words = call("instruments", "find", "laser.invalid", "--visa", "bench.toml@labqdl")
+    assert "laser.invalid: nothing answered (VISA says VI_ERROR_RSRC_NFOUND" in words.err
+    words = call("instruments", "find", "10.0.0 5")
+    assert words.code == 2
+    assert "'10.0.0 5' is no address" in words.err
+    monkeypatch.setattr(finding, "_visa", _REAL_VISA)
+    monkeypatch.setattr("pyvisa.ResourceManager", lambda library: _PyVisaPy())
+    monkeypatch.setattr(finding, "find_spec", lambda name: None)
+    assert "pip install pyusb" in call("instruments", "find").err
+
+
+class _PyVisaPy:
+    """A resource manager of PyVISA with the backend in Python."""
+
+    visalib = type("PyVisaLibrary", (), {"__module__": "pyvisa_py.highlevel"})()
+
+    def list_resources(self) -> tuple[str, ...]:
+        return ()
+
+    def close(self) -> None:
+        pass
 
 
 @pytest.mark.usefixtures("bare_table")
