@@ -61,6 +61,8 @@ class Subject:
     later:
         Quantities by path that read something else than what was set, as the driver's docstring says: what is
         measured, or what holds in another mode. Not compared.
+    settle:
+        Seconds of the instrument's clock after which what was set has had its effect (ramps are over).
     close:
         Called at the end.
     """
@@ -73,6 +75,7 @@ class Subject:
     plausible: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
     later: frozenset[str] = frozenset()
+    settle: float = 0.0
     close: Callable[[], None] = lambda: None
 
 
@@ -436,6 +439,7 @@ def machine(make: Callable[[], Subject]) -> type[RuleBasedStateMachine]:
         @rule()
         def reopen(self) -> None:
             """Closing and opening change no output."""
+            self.instrument.clock.sleep(self.subject.settle)
             before = self.dark()
             self.instrument.close()
             assert not self.instrument.is_open

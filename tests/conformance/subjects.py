@@ -138,6 +138,7 @@ MAKERS: dict[str, Make] = {
     "oif-itla": Make(
         "oif-itla",
         SERIAL,
+        couples=frozenset({"wavelength", "channel", "grid"}),
         refused=dict.fromkeys(
             ("wavelength", "channel", "grid", "power", "emission"),
             "CIE: ignored because the optical output is on; mode 0 before power, frequency and emission",
@@ -254,7 +255,7 @@ MAKERS: dict[str, Make] = {
         "keysight-infiniivision",
         MESSAGES,
         emits=False,
-        later=frozenset({"record_length"}),
+        later=frozenset({"record_length", "pre_trigger"}),  # what there is; told in six digits of `position`,
         plausible={
             "trigger_level": (-1.0, 1.0),
             "segments": (1, 50),
@@ -418,6 +419,7 @@ def subject(name: str) -> Subject:
         plausible=make.plausible,
         refused=make.refused,
         later=make.later,
+        settle=30.0,
         close=stand.close,
     )
 

@@ -49,8 +49,8 @@ class ItlaLaser(FrameInstrument, Laser):
     """A tunable laser by the OIF's multi-source agreement.
 
     `emission` returns when nothing is pending and the alarm bit says that the laser is locked (a cold start takes up to
-    30 s). Wavelength and channel can be changed with the output off only; both, the power and emission, only outside of
-    whisper mode. Setting the wavelength writes the first channel and goes to channel 1; `fine_tune` adds to it.
+    30 s). Wavelength and channel can be changed with the output off only; both, the power and emission, only in noise
+    mode DITHER. Setting the wavelength writes the first channel and goes to channel 1; `fine_tune` adds to it.
     Opening a serial port may toggle modem lines, upon which some boards let light out: keep a shutter closed.
     Less than 80 % of the registers are used: firmware download and trigger lines are not for a bench, and the vendor's
     registers of clean jump and scan differ between firmwares. Long for what one quantity takes: frequencies stand in
@@ -238,7 +238,7 @@ class ItlaLaser(FrameInstrument, Laser):
         if not self._has(0x90):
             lacking.add(0x90)
         self.lacking = frozenset(lacking)
-        self._frozen = 0x90 not in lacking and self.word(0x90) == 2
+        self._frozen = 0x90 not in lacking and self.word(0x90) != 0
 
     @Uses("0x01", "0x02", "0x03", "0x04", "0x06")
     def identity(self) -> Identity:
@@ -328,7 +328,7 @@ class ItlaLaser(FrameInstrument, Laser):
             status, _ = self._exchange(1, register, data)
             self._pending = self._pending or status == _PENDING
             if register == 0x90:
-                self._frozen = data == b"\x00\x02"
+                self._frozen = data != b"\x00\x00"  # some firmware freezes its loops without dither, too
 
     def wait_complete(self, timeout: float) -> None:
         """Read NOP until no operation is pending."""
@@ -379,10 +379,10 @@ class ItlaLaser(FrameInstrument, Laser):
         return 0.0 if register in self.lacking else self.word(register, ">h") * 1e6
 
     def demand_loops(self, what: str) -> None:
-        """InputError in whisper mode, in which the module freezes what holds power and frequency."""
+        """InputError in whisper mode (and without dither), in which modules freeze what holds power and frequency."""
         if self._frozen:
             raise InputError(
-                f"{what} cannot be changed in whisper mode",
+                f"{what} cannot be changed in whisper mode or without dither",
                 source=self.name,
                 hint="Set noise_mode to 'dither' first. Nothing was sent",
             )
