@@ -124,6 +124,16 @@ class Driver(Instrument):
 
         self.transport.on_reopen = after_reopening
 
+    def open_bare(self) -> None:
+        """Connect and check the identity, no more: for `safe_state`, which needs nothing that `learn` reads."""
+        if not self.is_open:
+            self.transport.open()
+            try:
+                self._identity = self._checked_identity()
+            except BaseException:
+                self.close()
+                raise
+
     def learn(self) -> None:
         """Read what the driver has to know once (ranges, options); changes nothing."""
 

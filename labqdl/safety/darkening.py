@@ -7,6 +7,7 @@ before it is done, or after `grace` seconds: a hanging amplifier must not leave 
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -60,11 +61,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way to do it: words for it, the call (which raises where it fails), whether trying again may help."""
+    """One way to do it: words for it, the call (which raises where it fails), whether trying again may help.
+
+    `patience`: seconds after which it is given up for the next way, where that is before the job's deadline.
+    """
 
     words: str
     call: Callable[[], None]
     again: bool = False
+    patience: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +164,7 @@ def darken(jobs: Iterable[Job], *, grace: float = GRACE, workers: Workers = WORK
                 failure = error
             told.put((index, number, way.words, failure))
 
-        entry.running, entry.until = True, now + entry.job.deadline
+        entry.running, entry.until = True, now + min(entry.job.deadline, way.patience)
         try:
             workers.run(call)
         except RuntimeError as error:
@@ -190,8 +195,9 @@ def darken(jobs: Iterable[Job], *, grace: float = GRACE, workers: Workers = WORK
             if now < entry.until:
                 continue
             if entry.running:
-                words = entry.job.ways[entry.way].words
-                entry.problems.append(f"the {words} hung for more than {entry.job.deadline:g} s and was given up")
+                way = entry.job.ways[entry.way]
+                limit = min(entry.job.deadline, way.patience)
+                entry.problems.append(f"the {way.words} hung for more than {limit:g} s and was given up")
                 go_on(index, entry, now)
             else:
                 attempt(index, entry, now)

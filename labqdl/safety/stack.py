@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import sys
 import threading
@@ -34,6 +35,8 @@ UNSAFE_EXIT = Unsafe.exit_code
 _PATIENCE = (3.0, 0.5)
 """Seconds for which the first, and every further, request to stop waits for an exchange to end."""
 _LOOK_AGAIN = 0.02
+PRESENT = 1.0
+"""Seconds after which a fresh connection is tried: the present one may be dead without a sign."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,7 +338,8 @@ class SafeStack:
         instrument = entry.instrument
         ways = []
         if instrument.is_open or entry.recipe is None:
-            ways.append(Way("present connection", partial(_over_present, instrument, final)))
+            patience = PRESENT if entry.recipe is not None else math.inf
+            ways.append(Way("present connection", partial(_over_present, instrument, final), patience=patience))
         if entry.recipe is not None:
             ways.append(Way("fresh connection", partial(_over_fresh, instrument, entry.recipe), again=True))
         elif instrument.is_open:

@@ -37,7 +37,7 @@ from typing import Any, TextIO
 from labqdl.clock import SystemClock
 from labqdl.errors import LabqdlError
 from labqdl.safety.darkening import DEADLINE, GRACE, WORKERS, Job, Outcome, Way, darken
-from labqdl.safety.fresh import make_safe_afresh, open_for_safety
+from labqdl.safety.fresh import make_safe_afresh
 from labqdl.safety.paths import confirm_dark
 from labqdl.safety.recipe import Recipe
 from labqdl.safety.signals import STOP_SIGNALS
@@ -133,7 +133,7 @@ class Watchdog:
         def look() -> None:
             meter = recipe.make()
             try:
-                open_for_safety(meter)
+                meter.open()
                 confirm_dark(message["path"], meter, message["quantity"], message["below"])
             finally:
                 meter.close()

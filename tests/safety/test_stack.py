@@ -89,6 +89,20 @@ def test_one_that_hangs_is_given_up_and_the_next_does_not_wait_for_it() -> None:
     assert time.monotonic() - start < 3 * (0.2 + 0.2 + 0.1)
 
 
+def wait(event: threading.Event) -> None:
+    event.wait(60)
+
+
+def test_way_without_a_sign_is_given_up_before_the_deadline() -> None:
+    """A dead connection must not cost the whole deadline: the fresh one comes after the way's own patience."""
+    release = threading.Event()
+    ways = (Way("present", lambda: wait(release), patience=0.1), Way("fresh", lambda: None))
+    (outcome,) = darken([Job("one", "", ways, deadline=30.0)])
+    release.set()
+    assert (outcome.safe, outcome.way) == (True, "fresh")
+    assert 0.1 <= outcome.seconds < 3.0
+
+
 def test_safe_state_that_is_confirmed_late_counts() -> None:
     late = Lamp("late")
     entered = threading.Event()
