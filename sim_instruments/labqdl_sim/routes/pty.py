@@ -84,6 +84,9 @@ class PtyServer:
         if self._wake_read in readable:
             return False
         if self._master in readable:
+            if self._session.lost is not None:  # while nobody spoke: whoever speaks now finds it plugged in again
+                with contextlib.suppress(ConnectionRefusedError):
+                    self._session = self.twin.connect()
             data = os.read(self._master, 65536)
             self._session.baud = self._speeds.get(self._termios.tcgetattr(self._slave)[4])
             self._session.feed(data)
