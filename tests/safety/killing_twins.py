@@ -78,8 +78,9 @@ ALL = "everything"
 class Way:
     """A way out: what the program does, its signal, its exit code, and what is wrong with the instrument.
 
-    `fault`: "lost" (the connection drops, a new one is accepted), "vanish", "stay-on", "sessions" (one at a time).
-    `full`: nothing can be written. `words`: what standard error says.
+    `fault`: "lost" (the connection drops, a new one is accepted), "ignore" (one message, without a sign), "vanish",
+    "stay-on", "sessions" (one at a time).
+    `full`: nothing can be written. `dark`, `entries`: whether it goes dark, and stands in the UNSAFE file.
     """
 
     end: str
@@ -98,6 +99,7 @@ WAYS: dict[str, Way] = {
     "sigkill": Way("read", signal.SIGKILL, -signal.SIGKILL),
     "sigkill, one session": Way("read", signal.SIGKILL, -signal.SIGKILL, "sessions"),
     "connection lost": Way("fail", None, 1, "lost"),
+    "message lost": Way("fail", None, 1, "ignore"),
     "gone": Way("fail", None, 70, "vanish", dark=False, entries=True),
     "gone, sigkill": Way("wait", signal.SIGKILL, -signal.SIGKILL, "vanish", dark=False, entries=True),
     "refuses": Way("fail", None, 70, "stay-on", dark=False, entries=True),
@@ -238,12 +240,13 @@ def run(bench: Bench, names: Sequence[str], way: Way, folder: Path, *, recover: 
     argument["options"] = {} if way.dark else QUICK
     if way.full:
         argument["full"] = 16
+    paths = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
     with subprocess.Popen(
         [sys.executable, str(BENCH / "twin_victim.py"), json.dumps(argument)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=os.environ | {"LABQDL_STATE": str(folder), "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+        env=os.environ | {"LABQDL_STATE": str(folder), "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"},
         start_new_session=True,
     ) as process:
         try:
@@ -264,9 +267,10 @@ def _end(
     watchdog = int(json.loads(line)["watchdog"])
     bench.watchdogs.append(watchdog)
     assert until(lambda: bench.lit(names) == set(names)), f"not on: {set(names) - bench.lit(names)}"
-    for name in names if way.fault in ("lost", "vanish", "stay-on") else ():
+    for name in names if way.fault in ("lost", "ignore", "vanish", "stay-on") else ():
         effect = "vanish" if way.fault == "lost" else way.fault
-        number = bench.ask(do="fault", target=name, effect=effect)["id"]
+        once = {"times": 1} if way.fault == "ignore" else {}
+        number = bench.ask(do="fault", target=name, effect=effect, **once)["id"]
         if way.fault == "lost":
             bench.ask(do="remove", id=number)
     start = time.monotonic()
