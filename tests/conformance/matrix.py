@@ -19,16 +19,17 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 from labqdl.clock import SystemClock
 from labqdl.driver import FrameInstrument, ScpiInstrument
 from labqdl.errors import LabqdlError
-from labqdl.instruments import Identity, NotAValue, NotConfirmed, Part, Quantity, SettingsChanged
+from labqdl.instruments import Digitizer, Identity, NotAValue, NotConfirmed, Part, Quantity, Refused, SettingsChanged
 from labqdl.transport import ConnectionLost, InstrumentError, ProtocolError, TransportTimeout
 from labqdl_sim.scpi import ScpiTwin
 from labqdl_sim.serve import serve
-from labqdl_sim.twin import Twin
+from labqdl_sim.twin import Twin, twin_class
 from tests.conformance.subjects import (
     MAKERS,
     NAMES,
@@ -125,8 +126,8 @@ class Fault:
     effect, given:
         The rule of `labqdl_sim.faults`.
     stimulus:
-        "read" the probe, "set" it, "reopen" the driver, look after "another box" or "other settings" came
-        with a loss, make it "safe".
+        "read" the probe, "set" it, "reopen" the driver, fetch a "record", make "light", look after "another box" or
+        "other settings" came with a loss, make it "safe".
     expected:
         What may come; several where bytes decide (garbled text that is no number, or no frame at all).
     applies:
@@ -191,6 +192,27 @@ def has_light(name: str) -> bool:
     return PROBES[name].light is not None and MAKERS[name].emits
 
 
+def is_lockable(name: str) -> bool:
+    """The twin can be held by its front panel."""
+    kind = twin_class(MAKERS[name].twin)
+    return is_set(name) and (issubclass(kind, ScpiTwin) or name in ("amonics-edfa", "nkt-koheras", "thorlabs-mbx"))
+
+
+def has_interlock(name: str) -> bool:
+    """The sheet knows an interlock; generators, whose twins take the fault for an overload, have none."""
+    return name in ("oif-itla", "nkt-koheras", "santec-tsl", "amonics-edfa", "keithley-2400")
+
+
+def waits(name: str) -> bool:
+    """The probe is complete when *OPC? says so."""
+    return name == "keysight-n77"
+
+
+def has_records(name: str) -> bool:
+    """Records come as blocks."""
+    return issubclass(driver_class(name), Digitizer)
+
+
 LOST: tuple[Outcome, ...] = (ConnectionLost,)
 SILENT: tuple[Outcome, ...] = (TransportTimeout,)
 NONSENSE: tuple[Outcome, ...] = (ProtocolError, InstrumentError)
@@ -222,6 +244,22 @@ FAULTS: dict[str, Fault] = {
     # the instrument's own report
     "error out of nothing": Fault("error", "set", (InstrumentError,), {"value": -300, "times": 1}, has_queue),
     "queue overflows": Fault("overflow", "set", (InstrumentError,), {"times": 1}, has_queue),
+    "front panel has it": Fault("lockout", "set", (InstrumentError, NotConfirmed), applies=is_lockable),
+    "interlock open": Fault(
+        "interlock",
+        "light",
+        (InstrumentError, NotConfirmed, Refused),
+        applies=has_interlock,
+    ),
+    "*OPC? never answered": Fault("opc-never", "set", (NotConfirmed,), applies=waits),
+    "always busy": Fault("busy", "set", (NotConfirmed,), applies=waits),
+    # blocks
+    "block said longer": Fault("block-length", "record", (ProtocolError, TransportTimeout), {"value": 4}, has_records),
+    "block said shorter": Fault("block-length", "record", (ProtocolError,), {"value": -4}, has_records),
+    "end of a block missing": Fault(
+        "block-tail", "record", (ProtocolError, TransportTimeout), {"value": 4}, has_records
+    ),
+    "FIN inside of a block": Fault("cut", "record", LOST, {"command": r"DATA\?|CURV\?"}, has_records),
     # other states
     "another box": Fault("reset", "another box", (SettingsChanged,), applies=lambda name: name not in NAMELESS),
     "other settings": Fault("reset", "other settings", (SettingsChanged,), applies=is_set),
@@ -320,6 +358,8 @@ def run_cell(name: str, words: str, *, wire: bool = False) -> Cell:
         clock, problems = driver.clock, []
         if fault.stimulus == "reopen":
             driver.close()
+        if fault.stimulus == "record":
+            record(driver)
         rule = stand.twin.faults.add(fault.effect, **given)
         start = clock.monotonic()
         outcome, value = _outcome(stimulate(stand, fault.stimulus, part, quantity, probe.value))
@@ -334,10 +374,11 @@ def run_cell(name: str, words: str, *, wire: bool = False) -> Cell:
             problems.append(f"took {took:.2f} s, the limit is {limit:g} s")
         if isinstance(value, Exception) and name not in str(value):
             problems.append(f"the error does not name its instrument: {value}")
+        lit = emits(stand.twin, MAKERS[name].outputs)
         if rule in stand.twin.faults.rules:
             stand.twin.faults.remove(rule)
         stand.twin.faults.clear()
-        problems += afterwards(stand, fault, part, quantity, first, identity)
+        problems += afterwards(stand, fault, part, quantity, first, identity, lit)
     return Cell(name, words, _shown(outcome), problems)
 
 
@@ -356,6 +397,12 @@ def stimulate(stand: Stand, stimulus: str, part: Part, quantity: Quantity[Any], 
         return lambda: quantity.__set__(part, value)
     if stimulus == "reopen":
         return driver.open
+    if stimulus == "record":
+        return lambda: cast(Digitizer, driver).fetch(1)
+    if stimulus == "light":
+        light = PROBES[driver.name].light
+        assert light is not None
+        return partial(light, driver)
     if stimulus == "safe":
         return driver.safe_state
 
@@ -375,6 +422,13 @@ def stimulate(stand: Stand, stimulus: str, part: Part, quantity: Quantity[Any], 
     return safe_once if stimulus == "safe once" else lost_then_looked_at
 
 
+def record(driver: Any) -> None:
+    """Record something."""
+    driver.arm()
+    driver.force_trigger()
+    driver.wait(5.0)
+
+
 def power_cycle(twin: Twin) -> None:
     """The twin forgets what it was told."""
     with twin.lock:
@@ -386,13 +440,18 @@ def power_cycle(twin: Twin) -> None:
 
 
 def afterwards(
-    stand: Stand, fault: Fault, part: Part, quantity: Quantity[Any], first: Any, identity: Identity
+    stand: Stand, fault: Fault, part: Part, quantity: Quantity[Any], first: Any, identity: Identity, lit: bool
 ) -> list[str]:
     """Once the fault is over: readings are right, or the driver says why it does not carry on."""
     driver = stand.driver
     if fault.stimulus in ("another box", "other settings"):
         outcome, value = _outcome(lambda: quantity.fetch(part))
         return [] if outcome is SettingsChanged else [f"carries on afterwards: {_shown(outcome)} {value!r}"[:200]]
+    if fault.stimulus == "light":
+        return ["something comes out with the interlock open"] if lit else []
+    if fault.stimulus == "record":
+        outcome, value = _outcome(lambda: cast(Digitizer, driver).fetch(1))
+        return [] if outcome == RIGHT else [f"record afterwards: {_shown(outcome)}: {value}"[:300]]
     if fault.stimulus.startswith("safe"):
         outcome, value = _outcome(driver.safe_state)
         problems = [] if outcome == RIGHT else [f"safe_state afterwards: {_shown(outcome)}: {value}"[:200]]
@@ -446,9 +505,12 @@ def cells(*, wire: bool = False) -> list[tuple[str, str]]:
         for words, fault in FAULTS.items()
         if (fault.applies is None or fault.applies(name))
         and not (wire and fault.effect in UNWIRED and MAKERS[name].resource == SERIAL)
+        and not (wire and fault.effect in SLOW)
     ]
 
 
+SLOW = frozenset({"opc-never", "busy", "interlock"})
+"""What costs a limit of many seconds, or a laser's time to switch on: in process only."""
 UNWIRED = frozenset({"refuse", "close", "reset", "cut", "vanish", "sessions"})
 """What a pseudo terminal has not: it is a cable, and has no connections."""
 

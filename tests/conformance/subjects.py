@@ -331,7 +331,7 @@ def driver_class(name: str) -> type[Driver]:
 def bench_for(make: Make, clock: Clock) -> tuple[Bench, Twin]:
     """A bench with the twin alone, whose bytes are counted and whose inputs are lit."""
     bench = Bench(seed=5, clock=clock)
-    twin = counted(bench.add(make.twin, NAME, **make.twin_options))
+    twin = counted(bench.add(make.twin, NAME, **dict[str, Any](make.twin_options)))
     shine_in(twin)
     return bench, twin
 
@@ -344,7 +344,7 @@ def in_process(name: str) -> Stand:
     serial_url.attach(bench)
     kind: Callable[..., Driver] = driver_class(name)
     if make.resource == REQUESTS:
-        transport = Transport(Requests(twin), kind.framing, name=name, resource=REQUESTS, clock=clock)
+        transport = Transport(Requests(twin), driver_class(name).framing, name=name, resource=REQUESTS, clock=clock)
         return Stand(bench, twin, kind(transport, name=name, clock=clock, **make.options))
     road = None if make.resource.startswith("labqdl://") else RoadOptions(visa_library=SimVisaLibrary.for_bench(bench))
     return Stand(bench, twin, kind(make.resource, name=name, clock=clock, options=road, **make.options))

@@ -28,7 +28,7 @@ def test_every_setting(name: str) -> None:
 
 
 def run(name: str, examples: int, steps: int, *, derandomize: bool) -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         machine(lambda: subject(name)),
         settings=settings(
             max_examples=examples,
