@@ -90,11 +90,16 @@ class RedPitayaSource(RedPitayaBoard, VoltageSource):
     measured_current = absent("the sheet has none")
 
     def safe_state(self) -> None:
-        """0 V on the pin, measured where an input is named for it (below 20 mV)."""
+        """0 V on the pin, measured where an input is named for it (below 20 mV).
+
+        Without one nothing confirms it, since the board does not tell: it is said twice, in case once is lost.
+        """
         with self.unconditionally():
             self._volts = 0.0
             self._switch(False)
-            if self.sense is not None and abs(volts := self._measured()) > 0.02:
+            if self.sense is None:
+                self._switch(False)
+            elif abs(volts := self._measured()) > 0.02:
                 raise NotConfirmed(f"{self.name}: AIN{self.sense} still measures {volts:.3g} V")
 
 

@@ -226,6 +226,11 @@ class Keithley2400(ScpiTwin):
         if not self.sense_voltage_auto and value < 1e-3 * self.sense_voltage:
             raise ScpiError(-222)
 
+    @voltage.check
+    def _voltage_held(self, value: float) -> float:
+        held = self.output and self.stays_on and abs(value) < abs(self.voltage)
+        return self.voltage if held else value
+
     @output.check
     def _may_switch(self, value: bool) -> bool:
         if value and self.interlocked:

@@ -539,6 +539,8 @@ class RedPitaya(ScpiTwin):
     @command("ANALOG:PIN", takes=[Choice(*_ANALOG), Number("V", (0.0, 1.8))])
     def set_analog(self, name: str, volts: float) -> None:
         """Voltage of a slow output."""
+        if self.stays_on and volts < self.levels[name]:
+            return
         self.levels[name] = round(volts / 1.8 * 255) / 255 * 1.8
 
     @query("ANALOG:PIN?", takes=[Choice(*_ANALOG, *_INPUTS)])
