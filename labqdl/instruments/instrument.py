@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from labqdl.clock import Clock, SystemClock
 from labqdl.instruments.limits import Limit
@@ -63,6 +65,25 @@ class Part(ABC):
         for base in reversed(cls.__mro__):
             found |= {name: value for name, value in vars(base).items() if isinstance(value, Quantity)}
         return found
+
+    if not TYPE_CHECKING:  # type checkers find misspelt names themselves, and would take this for leave to set any
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            """Set a quantity; a misspelt one of an open instrument is a mistake, not a new attribute without effect."""
+            if not name.startswith("_") and not hasattr(type(self), name) and name not in vars(self):
+                who = sys._getframe(1).f_locals.get("self")  # a driver's own methods may keep what they like
+                close = difflib.get_close_matches(name, self.quantities(), n=1, cutoff=0.8)
+                if close and self._is_made() and not (isinstance(who, Part) and who.instrument is self.instrument):
+                    wrong = f"{self.instrument.name}: there is no {self.path(name)!r}. Did you mean {close[0]!r}?"
+                    raise AttributeError(wrong)
+            super().__setattr__(name, value)
+
+    def _is_made(self) -> bool:
+        """Whether it is open, and not under construction."""
+        try:
+            return self.instrument.is_open
+        except AttributeError:
+            return False
 
     def path(self, name: str) -> str:
         """A quantity's name inside of the instrument: "power", "channel 2.amplitude"."""

@@ -86,6 +86,10 @@ class Bench:
         found = self._resources.get(resource.upper())
         if found is not None:
             return found[1]
+        wanted = _canonical(resource)
+        for name, twin in self._resources.values():
+            if _canonical(name) == wanted:
+                return twin
         parts = resource.upper().split("::")
         parts[0] = parts[0][4:] if parts[0].startswith("ASRL") else ""
         for names in ({twin.name.upper(): twin for twin in self}, {twin.serial.upper(): twin for twin in self}):
@@ -182,6 +186,16 @@ class Bench:
             station = read_station_file(document, SIM, folder=Path(path).parent)
             return cls.from_station(station, clock=clock)
         return cls.from_table(document.table, source=document.source, clock=clock)
+
+
+def _canonical(resource: str) -> str:
+    """A VISA resource name with the parts that may be left out: PyVISA asks for GPIB0::7::INSTR for GPIB::7."""
+    from pyvisa import rname
+
+    try:
+        return rname.to_canonical_name(resource).upper()
+    except rname.InvalidResourceName:
+        return resource.upper()
 
 
 def _table(value: object, key: str) -> Mapping[str, Any]:

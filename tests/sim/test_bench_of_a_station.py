@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+import pyvisa
+from pyvisa.resources import MessageBasedResource
 
 from labqdl.clock import ScaledClock
 from labqdl.errors import InputError
 from labqdl_sim.bench import Bench
+from labqdl_sim.routes.visa import SimVisaLibrary
 
 STATION = """
 [station]
@@ -52,3 +56,14 @@ def test_mistakes_name_the_line(tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text(STATION.replace('twin = "thorlabs-pm100"', 'twin = "thorlabs"'))
     with pytest.raises(InputError, match=r"key 'instruments.other': no twin 'thorlabs'"):
         Bench.from_file(tmp_path / "s.toml")
+
+
+@pytest.mark.parametrize("name", ["USB0::0x1313::0x8078::P0009999::INSTR", "GPIB::7::INSTR", "TCPIP::10.0.0.5::INSTR"])
+def test_names_with_parts_left_out(name: str) -> None:
+    """PyVISA completes the name before it asks for it."""
+    bench = Bench(seed=1)
+    bench.add("thorlabs-pm100", "meter", routes=(f"visa:{name}",))
+    manager = pyvisa.ResourceManager(SimVisaLibrary.for_bench(bench))
+    with closing(manager), manager.open_resource(name) as meter:
+        assert isinstance(meter, MessageBasedResource)
+        assert "PM100D" in meter.query("*IDN?")

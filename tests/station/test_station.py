@@ -355,3 +355,12 @@ def test_values_as_people_write_them(name: str, text: str, value: Any) -> None:
 def test_load_station_reads_a_path(tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text(HEAD + TABLE)
     assert load_station(tmp_path / "s.toml").name == "table"
+
+
+def test_a_misspelt_quantity_is_no_new_attribute() -> None:
+    laser = FakeLaser("R", name="laser")
+    laser.open()
+    with pytest.raises(AttributeError, match=r"laser: there is no 'powr'\. Did you mean 'power'"):
+        laser.powr = 1e-3  # type: ignore[attr-defined]
+    laser.remark = "ours"  # type: ignore[attr-defined]
+    assert laser.power == 1e-3
