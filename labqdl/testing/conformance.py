@@ -61,6 +61,8 @@ class Subject:
     later:
         Quantities by path that read something else than what was set, as the driver's docstring says: what is
         measured, or what holds in another mode. Not compared.
+    infinite:
+        Quantities by path for which infinity is a value by the sheet (a load).
     settle:
         Seconds of the instrument's clock after which what was set has had its effect (ramps are over).
     close:
@@ -75,6 +77,7 @@ class Subject:
     plausible: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
     later: frozenset[str] = frozenset()
+    infinite: frozenset[str] = frozenset()
     settle: float = 0.0
     close: Callable[[], None] = lambda: None
 
@@ -388,6 +391,8 @@ def machine(make: Callable[[], Subject]) -> type[RuleBasedStateMachine]:
         def set_nonsense(self, data: st.DataObject, nonsense: Any) -> None:
             """Another type is refused before a byte is sent."""
             part, quantity = self.drawn(data, _is_typed)
+            if nonsense == math.inf and part.path(quantity.name) in self.subject.infinite:
+                return
             start = self.subject.sent()
             quantity.limits_of(part)
             before = self.subject.sent()

@@ -359,6 +359,7 @@ def run_cell(name: str, words: str, *, wire: bool = False) -> Cell:
         if fault.stimulus == "reopen":
             driver.close()
         if fault.stimulus == "record":
+            limit = driver.timeout = driver.transport.timeout = max(limit, 2.0)  # recording takes its time
             record(driver)
         rule = stand.twin.faults.add(fault.effect, **given)
         start = clock.monotonic()

@@ -113,6 +113,7 @@ class Make:
     plausible: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
     later: frozenset[str] = frozenset()
+    infinite: frozenset[str] = frozenset()
 
 
 SERIAL = f"labqdl://{NAME}"
@@ -157,6 +158,7 @@ MAKERS: dict[str, Make] = {
     "nkt-koheras": Make(
         "nkt-koheras",
         SERIAL,
+        couples=frozenset({"wavelength", "fine_wavelength"}),
         plausible={
             "modulation_level": (0.0, 1.0),
             "modulation_offset": (-1.0, 1.0),
@@ -182,6 +184,7 @@ MAKERS: dict[str, Make] = {
     "keysight-33500": Make(
         "keysight-33500",
         MESSAGES,
+        infinite=paths("output", 2, "load"),
         couples=frozenset({"trigger_source", "sample_rate"})  # of both outputs together
         | paths("output", 2, "amplitude offset lowest highest rate bursting by_trigger gated load"),
         plausible=each(
@@ -201,7 +204,8 @@ MAKERS: dict[str, Make] = {
         "keithley-2400",
         SERIAL,
         refused={
-            "voltage_range": "a range below the present level: the sheet says nothing, the twin Settings conflict"
+            "output": "the driver switches on nothing that sources current",
+            "voltage_range": "a range below the present level: the sheet says nothing, the twin Settings conflict",
         },
     ),
     "thorlabs-mbx": Make(
@@ -419,6 +423,7 @@ def subject(name: str) -> Subject:
         plausible=make.plausible,
         refused=make.refused,
         later=make.later,
+        infinite=make.infinite,
         settle=30.0,
         close=stand.close,
     )
