@@ -185,6 +185,9 @@ MAKERS: dict[str, Make] = {
         "keysight-33500",
         MESSAGES,
         infinite=paths("output", 2, "load"),
+        refused=dict.fromkeys(
+            paths("output", 2, "lowest highest amplitude offset"), "VOLTage:LIMit: limits and waveform must agree"
+        ),
         couples=frozenset({"trigger_source", "sample_rate"})  # of both outputs together
         | paths("output", 2, "amplitude offset lowest highest rate bursting by_trigger gated load"),
         plausible=each(
