@@ -28,6 +28,8 @@ STATE: dict[bytes, bytes | None] = {
     b":SOUR:VOLT:RANG?\n": b"2.100000E+01\n",
     b":SENS:CURR:RANG?\n": b"1.050000E-02\n",
     b":SENS:CURR:NPLC?\n": b"1.00\n",
+    b":SENS:AVER?\n": b"0\n",
+    b":SOUR:DEL?\n": b"0.000000E+00\n",
     b":SENS:FUNC?\n": b'"VOLT:DC","CURR:DC"\n',
     b":FORM:ELEM?\n": b"VOLT,CURR,RES,TIME,STAT\n",
     b":TRIG:COUN 1\n": None,

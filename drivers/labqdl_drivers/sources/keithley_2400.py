@@ -206,7 +206,9 @@ class Keithley2400(ScpiInstrument, VoltageSource):
                 self.tell(':SENS:FUNC "VOLT:DC","CURR:DC"')
             elements = [element.strip() for element in self.ask(":FORM:ELEM?").split(",")]
             self.tell(f":TRIG:COUN {count}")
-            reply = self.ask(":READ?", timeout=self.timeout + count * (0.1 + 0.2 * self.integration))
+            averages = self.averages if self.averaging else 1
+            seconds = count * (self.delay + averages * (0.1 + 0.2 * self.integration))
+            reply = self.ask(":READ?", timeout=self.timeout + seconds)
         return self._table(reply, elements, count)
 
     def _table(self, reply: str, elements: list[str], count: int) -> NDArray[np.float64]:
