@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import serial
 
+from labqdl.instruments import BiasMode
 from labqdl.safety import Recipe, recipe_of
 from labqdl.safety.darkening import Job, Way, darken
 from labqdl.safety.fresh import make_safe_afresh, open_for_safety
@@ -36,7 +37,7 @@ def test_safe_state_without_learning(name: str, monkeypatch: pytest.MonkeyPatch)
 def test_port_that_is_not_free_yet_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where ports are exclusive (Windows), that of a dead process is refused for moments."""
     bench = Bench(seed=1)
-    twin = bench.add("nkt-koheras", "it")
+    twin = bench.add("thorlabs-mbx", "it")
     serial_url.attach(bench)
     real, refusals = serial.serial_for_url, 3
 
@@ -48,13 +49,14 @@ def test_port_that_is_not_free_yet_is_tried_again(monkeypatch: pytest.MonkeyPatc
         return real(*arguments, **options)
 
     try:
-        laser = Recipe("nkt-koheras", "labqdl://it", "it").make()
-        laser.open()
-        laser.emission = True  # type: ignore[attr-defined]
-        laser.close()
+        bias: Any = Recipe("thorlabs-mbx", "labqdl://it", "it").make()
+        bias.open()
+        bias.manual_voltage = 2.0
+        bias.mode = BiasMode.MANUAL
+        bias.close()
         assert emits(twin)
         monkeypatch.setattr(serial, "serial_for_url", refused)
-        way = Way("fresh connection", partial(make_safe_afresh, recipe_of(laser)), again=True)
+        way = Way("fresh connection", partial(make_safe_afresh, recipe_of(bias)), again=True)
         (outcome,) = darken([Job("it", "", (way,))])
     finally:
         serial_url.detach(bench)
