@@ -359,7 +359,8 @@ def run_cell(name: str, words: str, *, wire: bool = False) -> Cell:
         if fault.stimulus == "reopen":
             driver.close()
         if fault.stimulus == "record":
-            limit = driver.timeout = driver.transport.timeout = max(limit, 2.0)  # recording takes its time
+            limit = max(limit, 2.0)  # recording takes its time
+            vars(driver)["timeout"] = driver.transport.timeout = limit
             record(driver)
         rule = stand.twin.faults.add(fault.effect, **given)
         start = clock.monotonic()
