@@ -32,7 +32,7 @@ def command(
     \b
     Examples:
       labqdl get laser power
-      labqdl get awg channel 2.amplitude
+      labqdl get awg output 2.amplitude
       labqdl get meter --profile sim
       labqdl get --json
     """

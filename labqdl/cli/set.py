@@ -30,7 +30,7 @@ def command(output: Output, name: str, words: tuple[str, ...], station: str, pro
     Examples:
       labqdl set laser power 3dBm
       labqdl set laser wavelength "1550 nm"
-      labqdl set awg channel 2.amplitude 0.5 V
+      labqdl set awg output 2.amplitude 0.5 V
       labqdl set laser emission on --arm
     """
     from labqdl.errors import InputError

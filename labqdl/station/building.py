@@ -289,6 +289,8 @@ class _Builder:
         except LabqdlError as error:
             self.at(("interlocks", index, "before"), error)
             return
+        if before.path is not None and "." in before.path:  # what guards nothing must not stay unnoticed
+            self.now_or_later(target, before.path, ("interlocks", index, "before"), lambda: self.action(target, before))
         place: KeyPath = ("interlocks", index, "require")
 
         def apply() -> None:
@@ -298,7 +300,7 @@ class _Builder:
 
     def action(self, target: Instrument, before: Action) -> None:
         """Check that the action is one that energises: before others nobody is asked."""
-        if before.path is None or ("." in before.path and not target.channels()):
+        if before.path is None or ("." in before.path and not target.channels() and not target.is_open):
             return
         _, quantity = find_quantity(target, before.path)
         if not quantity.energises:

@@ -364,3 +364,9 @@ def test_a_misspelt_quantity_is_no_new_attribute() -> None:
         laser.powr = 1e-3  # type: ignore[attr-defined]
     laser.remark = "ours"  # type: ignore[attr-defined]
     assert laser.power == 1e-3
+
+
+def test_an_interlock_before_a_channel_that_is_not_there_is_found_when_the_channels_are_known() -> None:
+    rule = '[[interlocks]]\nrequire = "meter.power > 1 uW"\nbefore = "meter.channel 9.output = true"\n'
+    with pytest.raises(InputError, match=r"line 8: .*there is no quantity 'channel 9.output'"):
+        station(entry("meter", FakeMeter) + rule).open()
