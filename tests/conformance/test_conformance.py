@@ -46,7 +46,7 @@ def run(name: str, examples: int, steps: int, *, derandomize: bool) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_promises(name: str) -> None:
-    run(name, 25, 25, derandomize=True)
+    run(name, 12, 20, derandomize=True)
 
 
 @pytest.mark.soak
