@@ -257,7 +257,8 @@ class TestWire:
                             connection.recv(100)
                 twin.faults.remove(rule)
             twin.faults.add("vanish")
-            connection = socket.create_connection(("127.0.0.1", port), timeout=3.0)
+            with twin.lock:  # else the reset may overtake what tells that the connection stands
+                connection = socket.create_connection(("127.0.0.1", port), timeout=3.0)
             with connection, pytest.raises(ConnectionResetError):
                 connection.recv(1)
 
