@@ -168,6 +168,12 @@ class Session:
         """Instrument time at which the next reply can be read; None when the instrument has nothing to say."""
         return self.replies[0].ready_at if self.replies else None
 
+    def waiting(self) -> int:
+        """How many bytes can be read now."""
+        with self.twin.lock:
+            now = self.twin.clock.monotonic()
+            return sum(len(reply.data) for reply in self.replies if reply.ready_at <= now) - self.taken
+
     def read(self, limit: int) -> tuple[bytes | memoryview, bool]:
         """Up to `limit` bytes of the first reply, which must be ready, and whether END came with them."""
         reply = self.replies[0]

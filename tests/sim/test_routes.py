@@ -138,7 +138,11 @@ class TestInProcess:
         with pytest.raises(VisaIOError, match="TMO"):
             bed.query("*IDN?")
         bed.baud_rate = 115200
-        assert bed.query("*IDN?") == "LABQDL,BED,000001,1.0\n"
+        bed.write("*IDN?")
+        assert bed.bytes_in_buffer == 22
+        assert bed.read_bytes(7) == b"LABQDL,"
+        assert bed.bytes_in_buffer == 15
+        assert bed.read() == "BED,000001,1.0\n"
         assert bed.bytes_in_buffer == 0
         manager.close()
 

@@ -56,10 +56,7 @@ class Serial(SerialBase):
     @property
     def in_waiting(self) -> int:
         """Bytes that can be read at once."""
-        session = self._live()
-        now = session.twin.clock.monotonic()
-        with session.twin.lock:
-            return sum(len(reply.data) for reply in session.replies if reply.ready_at <= now) - session.taken
+        return self._live().waiting()
 
     def read(self, size: int = 1) -> bytes:
         """Up to `size` bytes; fewer when the timeout ends first."""

@@ -389,9 +389,7 @@ class SimVisaLibrary(highlevel.VisaLibraryBase):
         if opened is None:
             return 0, self.handle_return_value(session, StatusCode.error_invalid_object)
         if attribute == ResourceAttribute.asrl_avalaible_number:
-            with self.bench.lock:
-                now = self.bench.clock.monotonic()
-                return sum(len(reply.data) for reply in opened.session.replies if reply.ready_at <= now), _SUCCESS
+            return opened.session.waiting(), _SUCCESS
         if attribute not in opened.attributes:
             return 0, self.handle_return_value(session, StatusCode.error_nonsupported_attribute)
         return opened.attributes[attribute], self.handle_return_value(session, _SUCCESS)
