@@ -98,19 +98,6 @@ def _bytes(entry: dict[str, Any], side: str) -> bytes | None:
     return entry[side].encode("latin-1") if side in entry else None
 
 
-def command_key(command: str) -> str:
-    """A command without query mark, arguments, channel numbers, fields (`{n}`) and outer colons, in capitals.
-
-    Both the commands of a sheet and the templates of a driver become the same key: `SOUR{n}:VOLT {}` and
-    `SOUR1:VOLT?` are `SOUR:VOLT`, `v{n}={}` is `V`; registers such as `0x31` stay.
-    """
-    if re.fullmatch(r"0[xX][0-9a-fA-F]+", command):
-        return f"0x{int(command, 16):02X}"
-    head = re.split(r"[ ?=]|: ", command.strip(), maxsplit=1)[0]
-    nodes = (re.sub(r"\{\w*\}|\d+$", "", node) for node in head.split(":"))
-    return ":".join(node for node in nodes if node).upper()
-
-
 # --- against a driver ------------------------------------------------------------------------------------------------
 
 

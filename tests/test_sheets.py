@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from labqdl.driver.coverage import command_key
 from labqdl.transport import Line, TransportTimeout
 from tests.sheet_examples import (
     Exchange,
     ScriptRoad,
     Sheet,
     alike,
-    command_key,
     load,
     names,
     play,

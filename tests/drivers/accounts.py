@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from labqdl.driver import Driver, commands_used
-from tests.sheet_examples import command_key, load
+from labqdl.driver.coverage import command_key
+from tests.sheet_examples import load
 
 
 def check_commands(name: str, driver: type[Driver]) -> float:
