@@ -69,20 +69,18 @@ class _Open:
     """
 
     __slots__ = (
-        "attributes", "enabled", "ended", "events", "handlers", "locked", "name", "sends_end", "serial", "session",
-        "stop", "stream", "timeout",
+        "attributes", "enabled", "ended", "handlers", "locked", "sends_end", "serial", "session", "stop", "stream",
+        "timeout",
     )  # fmt: skip
 
     def __init__(self, name: str, parsed: rname.ResourceName, session: Session, access: int) -> None:
         kind = parsed.interface_type_const
-        self.name = name
         self.session = session
         self.serial = kind == InterfaceType.asrl
         self.stream = self.serial or parsed.resource_class == "SOCKET"
         self.locked = access == constants.AccessModes.exclusive_lock
         self.enabled: dict[int, int] = {}
         self.handlers: list[tuple[int, Any, Any]] = []
-        self.events: list[int] = []
         self.attributes = dict(_DEFAULTS)
         self.attributes[ResourceAttribute.resource_name] = name
         self.attributes[ResourceAttribute.resource_class] = parsed.resource_class
@@ -429,10 +427,7 @@ class SimVisaLibrary(highlevel.VisaLibraryBase):
         return self.handle_return_value(None, _SUCCESS)
 
     def discard_events(self, session: Any, event_type: Any, mechanism: Any) -> StatusCode:
-        """viDiscardEvents."""
-        opened = self._opened.get(session)
-        if opened is not None:
-            opened.events.clear()
+        """viDiscardEvents: nothing is queued, since `wait_on_event` asks for the status byte itself."""
         return self.handle_return_value(None, _SUCCESS)
 
     def install_handler(self, session: Any, event_type: Any, handler: Any, user_handle: Any = None) -> Any:
