@@ -23,7 +23,7 @@ VERSION = 1
 
 def benchmarks() -> dict[str, Benchmark]:
     """All benchmarks by name, in the order in which they run."""
-    from benchmarks import depths, end_to_end, passes, scaling, simulated, simulators, torch_peer, transport
+    from benchmarks import depths, end_to_end, passes, scaling, simulators, torch_peer, transport, twins
 
     every = (
         passes.GENERATOR,
@@ -31,8 +31,8 @@ def benchmarks() -> dict[str, Benchmark]:
         depths.DEPTH,
         torch_peer.TORCH,
         simulators.GAUSSIAN,
-        simulated.IN_PROCESS,
-        simulated.HISLIP,
+        twins.IN_PROCESS,
+        twins.HISLIP,
         scaling.SCALING,
         end_to_end.MEMORY,
         end_to_end.RUN,

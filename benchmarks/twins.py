@@ -40,7 +40,7 @@ resources:
 
 STATION = """
 [instruments.memory]
-twin = "benchmarks.simulated:Memory"
+twin = "benchmarks.twins:Memory"
 routes = ["hislip", "socket"]
 """
 
@@ -109,9 +109,7 @@ def _served() -> Iterator[dict[str, str]]:
     root = Path(__file__).parents[1]
     with tempfile.TemporaryDirectory() as folder:
         station = Path(folder) / "station.toml"
-        station.write_text(
-            '[instruments.memory]\ntwin = "benchmarks.simulated:Memory"\nroutes = ["hislip", "socket"]\n'
-        )
+        station.write_text(STATION)
         command = [sys.executable, "-m", "labqdl.cli", "sim", "serve", str(station), "--json"]
         with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE) as server:
             try:
