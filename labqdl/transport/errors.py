@@ -29,38 +29,32 @@ class TransportError(LabqdlError):
     ----------
     problem:
         What happened, in one clause.
+    hint:
+        What to do about it, as a sentence.
+
+    Attributes
+    ----------
     instrument, resource:
-        Name of the instrument, and how it is reached.
+        Name of the instrument, and how it is reached. These and what follows is filled in by `about`, as far as it is
+        known.
     command:
         What was being sent or asked, without terminator; None where there was none.
     received:
         The bytes of an unfinished reply, as far as they came; None where that says nothing.
-    hint:
-        What to do about it, as a sentence.
     traffic:
         Recent traffic, oldest first.
     """
 
     exit_code = 5
 
-    def __init__(
-        self,
-        problem: str,
-        *,
-        instrument: str | None = None,
-        resource: str | None = None,
-        command: bytes | None = None,
-        received: bytes | None = None,
-        hint: str | None = None,
-        traffic: Sequence[TrafficEntry] = (),
-    ) -> None:
+    def __init__(self, problem: str, *, hint: str | None = None) -> None:
         self.problem = problem
-        self.instrument = instrument
-        self.resource = resource
-        self.command = command
-        self.received = received
         self.hint = hint
-        self.traffic = tuple(traffic)
+        self.instrument: str | None = None
+        self.resource: str | None = None
+        self.command: bytes | None = None
+        self.received: bytes | None = None
+        self.traffic: tuple[TrafficEntry, ...] = ()
         super().__init__(problem)
 
     def about(
@@ -122,28 +116,11 @@ class InstrumentError(TransportError):
         Its words.
     """
 
-    def __init__(
-        self,
-        text: str,
-        *,
-        code: int | None = None,
-        instrument: str | None = None,
-        resource: str | None = None,
-        command: bytes | None = None,
-        hint: str | None = None,
-        traffic: Sequence[TrafficEntry] = (),
-    ) -> None:
+    def __init__(self, text: str, *, code: int | None = None, hint: str | None = None) -> None:
         self.code = code
         self.text = text
         number = "" if code is None else f" {code}"
-        super().__init__(
-            f"the instrument reports error{number}: {text}",
-            instrument=instrument,
-            resource=resource,
-            command=command,
-            hint=hint,
-            traffic=traffic,
-        )
+        super().__init__(f"the instrument reports error{number}: {text}", hint=hint)
 
 
 _VISA_TIMEOUTS = ("VI_ERROR_TMO",)

@@ -413,12 +413,8 @@ class Transport:
             raise ValueError(f"{self.name} ({self.resource}) is not open")
         if self._dirty:
             if self._checking:  # or a check that asks once more would open, and check, for ever
-                raise ConnectionLost(
-                    "the connection failed again while it was being checked after a failure",
-                    instrument=self.name,
-                    resource=self.resource,
-                    traffic=self.traffic,
-                )
+                lost = ConnectionLost("the connection failed again while it was being checked after a failure")
+                raise lost.about(instrument=self.name, resource=self.resource, traffic=self.traffic)
             self._connect()
             self._dirty = False
             self._settle()
