@@ -379,6 +379,17 @@ class TestWire:
         with pytest.raises(OSError, match=r".*"):
             socket.create_connection(("127.0.0.1", port), timeout=1.0)
 
+    @pytest.mark.parametrize("kind", ["socket", "zmq"])
+    def test_a_port_that_is_taken(self, kind: str) -> None:
+        if kind == "zmq":
+            pytest.importorskip("zmq")
+        bench, _ = make_bench(SystemClock())
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            port = other.getsockname()[1]
+            bench.routes["bed"] = (f"{kind}:{port}",)
+            with pytest.raises(InputError, match=f"bed cannot listen on port {port}"):
+                serve(bench)
+
     @pytest.mark.parametrize("route", ["carrier-pigeon", "socket:what", "socket:99999"])
     def test_wrong_routes(self, route: str) -> None:
         bench, _ = make_bench(SystemClock())

@@ -24,7 +24,13 @@ class ZmqServer:
         self._context = zmq.Context()
         self._socket: Any = self._context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 0)
-        self.port: int = self._socket.bind_to_random_port(f"tcp://{LOOPBACK}") if port == 0 else self._bind(port)
+        try:
+            self._socket.bind(f"tcp://{LOOPBACK}:{port or '*'}")
+        except zmq.ZMQError as error:
+            self._socket.close()
+            self._context.term()
+            raise InputError(f"{twin.name} cannot listen on port {port}: {error}", key="routes") from None
+        self.port = int(self._socket.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
         self._sessions: dict[bytes, Session] = {}
         address = f"inproc://stop-{id(self)}"
         self._stop = self._context.socket(zmq.PAIR)
@@ -33,10 +39,6 @@ class ZmqServer:
         self._stopped.connect(address)
         self._thread = threading.Thread(target=self._run, name=f"{twin.name} zmq {self.port}", daemon=True)
         self._thread.start()
-
-    def _bind(self, port: int) -> int:
-        self._socket.bind(f"tcp://{LOOPBACK}:{port}")
-        return port
 
     @property
     def resource(self) -> str:
