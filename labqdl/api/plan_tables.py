@@ -54,6 +54,8 @@ def plan_summary(result: PlanResult) -> Iterator[RenderableType]:
         yield from _verification(result)
     if result.trade_off:
         yield _trade_off(result)
+    if result.encodings:
+        yield from _encodings(result)
     yield from assumption_notes(result.leakage)
 
 
@@ -248,6 +250,23 @@ def _verification(result: PlanResult) -> Iterator[RenderableType]:
         else:
             words = f"{math.ceil(seen.images):,} ({seen.test})"
         yield Padding(Text(f"{seen.cheat}: {words}"), (0, 0, 0, 2))
+    yield Text()
+
+
+def _encodings(result: PlanResult) -> Iterator[RenderableType]:
+    table = _table(
+        "The same signal in other light: what leaks to the loss of the link, bit per weight, one use",
+        ("encoding", False),
+        ("modes per weight", True),
+        ("bit per weight", True),
+    )
+    for entry in result.encodings:
+        table.add_row(entry.name, f"{entry.modes_per_weight:g}", f"{entry.bits:.3g}")
+    yield table
+    yield Text(
+        "For comparison, no bound of a session (sessions send coherent light): pure loss, taken as known; all "
+        "directions equally bright; neither the noise of the client's stage nor technical noise is counted."
+    )
     yield Text()
 
 

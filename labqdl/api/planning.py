@@ -22,6 +22,7 @@ from labqdl.facts import Bound, LeakageReport, OperatingPoint, TapKind, Verifica
 from labqdl.network import Network, load_model
 from labqdl.planner.curves import MeasuredCurve
 from labqdl.planner.demands import Demand, demands
+from labqdl.planner.encodings import Encoding, encodings
 from labqdl.planner.plan import Answer, Candidate, Cost, answer, part_costs, trade_off
 from labqdl.planner.question import Aim, Judge, Question, Subject, default_aim
 from labqdl.planner.search import Point
@@ -36,6 +37,7 @@ from labqdl.planner.verification import (
 )
 from labqdl.security.engines import anisotropic_bound, asymptotic_bounds
 from labqdl.security.spectrum import Spectrum, layer_spectrum
+from labqdl.units import from_db
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -49,6 +51,8 @@ DEFAULT_SYMBOL_RATE = 100e6
 PAPER_NETWORK = "paper-network"
 """The authors' network: its sizes and its published accuracy; its weights are taken as equally bright everywhere."""
 TAPS = ("both", *(kind.value for kind in TapKind))
+_MOST_SQUEEZING = 40.0
+"""dB; nothing that anybody will ever see lies beyond it."""
 MARGIN = 1.1
 """Without a limit on the weights, certification is asked for up to this factor above the figure itself."""
 
@@ -79,6 +83,8 @@ class PlanResult(Printable):
         What every component costs.
     trade_off:
         Points with less leakage of the data and more of the weights.
+    encodings:
+        What other encodings would leak to loss alone at the point's signal; empty where that was not asked.
     symbol_rate:
         Symbols a second that `seconds` means.
     """
@@ -97,6 +103,7 @@ class PlanResult(Printable):
     demands: tuple[Demand, ...]
     costs: tuple[Cost, ...]
     trade_off: tuple[Point, ...]
+    encodings: tuple[Encoding, ...]
     symbol_rate: float
     plan: VerificationPlan
 
@@ -171,6 +178,7 @@ class PlanResult(Printable):
                 "detection": [_finite(asdict(entry)) for entry in self.detections],
             },
             "trade_off": [_figures(point) for point in self.trade_off],
+            "encodings": [asdict(each) for each in self.encodings],
             "symbol_rate": self.symbol_rate,
             "seconds_per_image": self.seconds_per_image,
         }
@@ -242,6 +250,7 @@ def plan(
     symbol_rate: float = DEFAULT_SYMBOL_RATE,
     alpha: float | None = None,
     delta: float | None = None,
+    squeezing: Sequence[float] = (),
     details: bool = True,
 ) -> PlanResult:
     """The operating point that reaches a target within limits on what leaks, or what stands in the way.
@@ -275,6 +284,8 @@ def plan(
         Sizes of the layers where only F² is the target; 784-784-10 by default.
     symbol_rate, alpha, delta:
         Symbols a second; false-alarm rate of the tests and 1 - confidence of the certificate.
+    squeezing:
+        Squeezing in dB to compare the point's coherent light with; see `labqdl.planner.encodings`.
     details:
         Whether demands, costs, verification and trade-off are worked out as well.
 
@@ -284,6 +295,9 @@ def plan(
         For impossible values; names the option.
     """
     positive("--symbol-rate", symbol_rate)
+    for value in squeezing:
+        if not 0.0 <= value <= _MOST_SQUEEZING:
+            raise InputError(f"{value!r} dB", source="--squeezing", expected=f"between 0 and {_MOST_SQUEEZING:g} dB")
     limits = _verification_plan(alpha, delta)
     chosen = load_link(link or DEFAULT_LINK)
     question, network = _question(
@@ -328,6 +342,9 @@ def plan(
         demands=() if best is None or not details else demands(question, best.point, builds.floors, builds.builds),
         costs=() if best is None or not details else part_costs(question, best),
         trade_off=() if best is None or not details else trade_off(question, best),
+        encodings=()
+        if best is None or not squeezing
+        else encodings(question, best.point, from_db(best.f2_db), tuple(squeezing)),
         symbol_rate=symbol_rate,
         plan=limits,
     )

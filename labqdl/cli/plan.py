@@ -36,6 +36,9 @@ from labqdl.cli.output import Output
 @click.option("--symbol-rate", type=float, default=100e6, help="Symbols a second. [default: 1e8]")
 @click.option("--alpha", type=float, help="False-alarm rate of the tests. [default: 1e-6]")
 @click.option("--delta", type=float, help="1 - confidence of the certificate. [default: 1e-6]")
+@click.option(
+    "--squeezing", type=float, multiple=True, metavar="DB", help="Also what squeezed encoding would leak to the loss."
+)
 @click.option("--write", metavar="FILE.toml", help="Write the point as an experiment for 'labqdl run'.")
 @click.option("--map", "map_file", metavar="FILE", help="Draw the map of both leakages: .png, .pdf, .svg, or .json.")
 @json_option
@@ -54,6 +57,7 @@ def command(output: Output, /, write: str | None, map_file: str | None, as_json:
       labqdl plan --bits-per-weight 0.05 --bits-per-feature 0.05 --write experiment.toml
       labqdl plan --bits-per-feature 0.1 --build edfa
       labqdl plan --f2-db -5 --bits-per-feature 0.01 --tap amplifier
+      labqdl plan --link lab-bench --squeezing 3 --squeezing 10
       labqdl plan --link lab-bench --map map.pdf
 
     Exit code 0: there is such a point; 4: there is none, and the answer says which part would have to be what.

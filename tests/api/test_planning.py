@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,19 @@ def test_json_has_everything_and_only_numbers_that_json_knows(small: PlanResult)
     assert document["symbols_per_image"] == 32 * 16 + 2 * 17
     low, high = document["accuracy_interval"]
     assert low < document["accuracy"] < high
+
+
+def test_squeezing_is_compared_where_it_is_asked_for() -> None:
+    asked: dict[str, Any] = {"f2_db": -5.0, "modes": (16,), "rows": (8,), "details": False}
+    assert plan(link="lab-bench", **asked).to_json()["encodings"] == []
+    found = plan(link="lab-bench", squeezing=(10.0,), **asked)
+    pair, alone, squeezed, best = found.to_json()["encodings"]
+    assert squeezed["squeezing_db"] == 10.0
+    assert best["bits"] <= squeezed["bits"] < pair["bits"] < alone["bits"]
+    assert "no bound of a session" in " ".join(str(found).split())
+    for wrong in (-1.0, 41.0, math.nan):
+        with pytest.raises(InputError, match="--squeezing"):
+            plan(link="lab-bench", squeezing=(wrong,), **asked)
 
 
 def test_words_for_people(small: PlanResult) -> None:
