@@ -38,6 +38,9 @@ def serve_command(output: Output, station: str, as_json: bool, control: int | No
     Routes: socket, hislip, zmq and rfc2217 (each with :PORT, without it any free one), pty (with :PATH for a stable
     name), serial (pty, or rfc2217 on Windows). Without routes an instrument stands where its model usually does.
 
+    A station file that reaches one of them says 'simulated = true' beside its resource; without that it counts as
+    real and emits only with --arm, since a tunnel to a laser has an address on this machine too.
+
     \b
     Examples:
       labqdl sim serve station.toml
@@ -57,6 +60,9 @@ def serve_command(output: Output, station: str, as_json: bool, control: int | No
                     click.echo(f"{instrument['name']}  {instrument['model']}  {resource}")
             if "control" in summary:
                 click.echo(f"control  127.0.0.1:{summary['control']}")
+            click.echo(
+                "in a station file, 'simulated = true' beside such a resource lets it emit without --arm", err=True
+            )
             click.echo(f"seed {bench.seed}; Ctrl-C ends", err=True)
         sys.stdout.flush()
         _until_interrupted()

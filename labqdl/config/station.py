@@ -67,6 +67,13 @@ SCHEMA = Section(
                     Kind.TEXT,
                     "How it is reached: a VISA resource name, a serial port or URL, zmq://; in profile sim not needed",
                 ),
+                Field(
+                    "simulated",
+                    Kind.BOOLEAN,
+                    "Whether a simulated instrument stands at `resource`, such as one of `labqdl sim serve`: then it "
+                    "emits without --arm",
+                    default=False,
+                ),
                 Field("channel", Kind.INTEGER, "Channel or slot, for drivers that drive one of several", minimum=0),
                 Field("timeout", TIME, "Time that one exchange may take, instead of the driver's", above=0.0),
                 Field(
@@ -234,6 +241,14 @@ SCHEMA = Section(
             "profiles",
             "Other resources by instrument; in profile sim all that are not named are simulated",
             named="PROFILE",
+            fields=(
+                Field(
+                    "simulated",
+                    Kind.BOOLEAN,
+                    "Whether simulated instruments stand at all resources that it names: then they emit without --arm",
+                    default=False,
+                ),
+            ),
             free=Field("INSTRUMENT", Kind.TEXT, "Its resource in this profile"),
         ),
     ),
@@ -262,7 +277,9 @@ class InstrumentEntry:
     resource:
         Resource in this profile; None only where it is simulated and the file names none.
     simulated:
-        Whether the twin stands at the resource and no real instrument.
+        Whether the twin stands at the resource, inside of this process, and no real instrument.
+    declared_simulated:
+        Whether the file says that what stands at the resource, outside of this process, is simulated.
     twin, twin_options, routes:
         Name and options of the simulated instrument, and the roads on which it is served.
     """
@@ -271,6 +288,7 @@ class InstrumentEntry:
     driver: str
     resource: str | None
     simulated: bool
+    declared_simulated: bool = False
     channel: int | None = None
     timeout: float | None = None
     safe_order: int | None = None
@@ -414,6 +432,7 @@ class _Reader:
         values = SCHEMA.read(self.document, self.problems)
         head = values["station"] or {"name": "?", "description": None, "profile": BENCH, "link": None}
         tables: dict[str, Any] = values["instruments"]
+        served = {name: table.pop("simulated") for name, table in values["profiles"].items()}
         profiles: dict[str, dict[str, str]] = values["profiles"]
         known = tuple(dict.fromkeys((BENCH, SIM, *profiles)))
         place: KeyPath = ("station", "profile")
@@ -428,10 +447,14 @@ class _Reader:
         if not tables:
             self.wrong((), "lists no instruments", expected="tables [instruments.NAME]")
         self.names(tables, values["components"])
-        for name, overlay in profiles.items():
-            for instrument in overlay:
+        for name, resources in profiles.items():
+            for instrument in resources:
                 self.instrument(("profiles", name, instrument), instrument, tables)
-        instruments = {name: self.entry(name, table, chosen, profiles) for name, table in tables.items()}
+        overlay = profiles.get(chosen, {})
+        instruments = {
+            name: self.entry(name, table, chosen, overlay.get(name), served.get(chosen, False))
+            for name, table in tables.items()
+        }
         self.shared(instruments)
         simulation = values["simulation"] or {"seed": 0, "speed": 1.0}
         return StationFile(
@@ -480,9 +503,9 @@ class _Reader:
         return False
 
     def entry(
-        self, name: str, table: Mapping[str, Any], profile: str, profiles: Mapping[str, Mapping[str, str]]
+        self, name: str, table: Mapping[str, Any], profile: str, overlay: str | None, served: bool
     ) -> InstrumentEntry:
-        overlay = profiles.get(profile, {}).get(name)
+        """One instrument; `overlay`: the profile's own resource of it; `served`: that is declared simulated."""
         simulated = profile == SIM and overlay is None
         resource = table["resource"] if overlay is None else overlay
         if resource is None and not simulated:
@@ -499,6 +522,7 @@ class _Reader:
             driver=table["driver"] or "?",
             resource=resource,
             simulated=simulated,
+            declared_simulated=not simulated and (table["simulated"] if overlay is None else served),
             channel=table["channel"],
             timeout=table["timeout"],
             safe_order=table["safe_order"],

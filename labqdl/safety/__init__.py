@@ -10,7 +10,7 @@ from labqdl.safety.darkening import Outcome
 from labqdl.safety.errors import Unsafe
 from labqdl.safety.manual import make_all_safe, make_recorded_safe
 from labqdl.safety.paths import DarkCheck, LightPath
-from labqdl.safety.reach import is_inside, is_simulated, needs_arming
+from labqdl.safety.reach import is_inside, may_be_simulated
 from labqdl.safety.recipe import NotRemakeable, Recipe, recipe_of
 from labqdl.safety.stack import SafeStack, process_guard, set_process_guard
 from labqdl.safety.unsafe import Entry, UnsafeFile, state_folder
@@ -29,10 +29,9 @@ __all__ = [
     "Unsafe",
     "UnsafeFile",
     "is_inside",
-    "is_simulated",
     "make_all_safe",
     "make_recorded_safe",
-    "needs_arming",
+    "may_be_simulated",
     "process_guard",
     "recipe_of",
     "set_process_guard",

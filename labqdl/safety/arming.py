@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Arming:
     """Whether real instruments may emit, and who said so.
 
-    Simulated instruments, and all that is reached by a loopback address, need no arming.
+    Simulated instruments inside of the process, and those that a station file declares simulated, need no arming.
     """
 
     armed: bool

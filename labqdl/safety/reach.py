@@ -1,4 +1,4 @@
-"""Where an instrument stands: inside this process, simulated on this machine, or on a table."""
+"""Where an instrument stands: inside this process, on this machine, or elsewhere."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def is_simulated(resource: str) -> bool:
-    """Whether a resource needs no arming: `labqdl://`, pyserial's `loop://`, and whatever has a loopback address.
+def may_be_simulated(resource: str) -> bool:
+    """Whether a person may declare that a simulated instrument stands there: a loopback address, or a serial port.
 
-    A tunnel to an instrument elsewhere has a loopback address too: give a tunnelled instrument its own name in
-    /etc/hosts, which is not taken for loopback. What cannot be understood counts as real.
+    Nobody can tell from the name: a tunnel to a laser has a loopback address, and a pseudo terminal may be called as
+    any port. So nothing follows from this alone. What cannot be understood may not.
     """
     try:
         found = parse(resource)
@@ -34,7 +34,7 @@ def is_simulated(resource: str) -> bool:
     if found.kind == "serial":
         scheme, separator, rest = found.address.partition("://")
         if not separator:
-            return False
+            return True
         if scheme in ("labqdl", "loop"):
             return True
         host = re.fullmatch(r"(\[[^\]]*\]|[^:/?]*)(:[0-9]+)?([/?].*)?", rest)
@@ -59,8 +59,3 @@ def resource_of(instrument: Instrument) -> str:
     if isinstance(transport, Transport):
         return transport.resource
     return str(getattr(instrument, "resource", ""))
-
-
-def needs_arming(instrument: Instrument) -> bool:
-    """Whether real light or voltage could come out of it."""
-    return not (is_inside(instrument) or is_simulated(resource_of(instrument)))

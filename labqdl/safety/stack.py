@@ -23,7 +23,7 @@ from labqdl.safety.darkening import DEADLINE, EFFORT, GRACE, WORKERS, Job, Outco
 from labqdl.safety.errors import Unsafe
 from labqdl.safety.fresh import make_safe_afresh
 from labqdl.safety.paths import DarkCheck, LightPath
-from labqdl.safety.reach import is_inside, needs_arming, resource_of
+from labqdl.safety.reach import is_inside, resource_of
 from labqdl.safety.recipe import NotRemakeable, Recipe, recipe_of
 from labqdl.safety.signals import Handlers, end_by, resend, under_way
 from labqdl.safety.unsafe import FILE_NAME, UnsafeFile, state_folder
@@ -84,6 +84,8 @@ class SafeStack:
         Whether to handle signals and the end of the interpreter.
     paths:
         Light paths: barriers are made safe with their source, and darkness is confirmed by meters.
+    simulated:
+        Instruments outside of this process of which a person has said that they are simulated: they need no arming.
     only_outside:
         Leave alone what lives and dies with this process (scripts, simulated instruments in process).
     deadline, effort, grace:
@@ -105,6 +107,7 @@ class SafeStack:
         heartbeat: float | None = HEARTBEAT,
         handlers: bool = True,
         paths: Iterable[LightPath] = (),
+        simulated: Iterable[Instrument] = (),
         only_outside: bool = False,
         deadline: float = DEADLINE,
         effort: float = EFFORT,
@@ -116,6 +119,7 @@ class SafeStack:
     ) -> None:
         self.arming = arming
         self.paths = list(paths)
+        self.simulated = list(simulated)
         self.stop_reason = ""
         """Why nothing is energised any more; empty while that is allowed."""
         self._unsafe_path = unsafe
@@ -169,10 +173,12 @@ class SafeStack:
                 self._admit(instrument, where)
 
     def _admit(self, instrument: Instrument, where: str) -> None:
-        if not self.arming.armed and needs_arming(instrument):
+        real = not is_inside(instrument) and all(instrument is not one for one in self.simulated)
+        if real and not self.arming.armed:
             raise Refused(
                 f"{where}: refused, because this is a real instrument ({resource_of(instrument)}) and "
-                f"{self.arming.reason}. Give --arm when the beam may be there"
+                f"{self.arming.reason}. Give --arm when the beam may be there; a simulated one in another process is "
+                "declared by 'simulated = true' in the station file"
             )
         self.unsafe_file.refuse(where)
         members = [instrument]

@@ -15,6 +15,7 @@ from labqdl.config.station import InstrumentEntry, Interlock, LightPath, LimitEn
 from labqdl.driver import Driver
 from labqdl.errors import InputError, LabqdlError
 from labqdl.instruments import Instrument, Limit, Modulator, Part, Photodetector, PowerMeter, Quantity
+from labqdl.safety import may_be_simulated
 from labqdl.station.drivers import driver_class, driver_options
 from labqdl.station.values import find_quantity, parse_value
 from labqdl.transport import Line, RoadOptions, Transport, parse
@@ -154,6 +155,12 @@ class _Builder:
             self.at((*place, "resource"), error)
         if kind is None or resource is None:
             return None
+        if entry.declared_simulated and not may_be_simulated(resource):
+            self.wrong(
+                (*place, "resource"),
+                f"{resource} is declared simulated and is not on this machine",
+                expected="a resource that 'labqdl sim serve' prints",
+            )
         arguments = self.arguments(entry, kind)
         shared = self.roads.get(resource)
         options = dataclasses.replace(getattr(kind, "road", RoadOptions()), **entry.serial)

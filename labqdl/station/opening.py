@@ -77,6 +77,7 @@ def open_station(
     if arm:
         guard.arming = ARMED
     guard.paths.extend(light_paths(station))
+    guard.simulated.extend(station[name] for name, one in station.file.instruments.items() if one.declared_simulated)
     station.guarded_by(guard)
     with ExitStack() as ends:
         if real:

@@ -95,6 +95,21 @@ def test_profiles() -> None:
     assert read(HEAD + 'profile = "sim"\n' + LASER).instruments["laser"].simulated
 
 
+def test_what_is_declared_simulated_is_what_stands_beside_it() -> None:
+    """Of an instrument it is the file's own resource, of a profile those that the profile names."""
+    text = HEAD + LASER + "simulated = true\n" + METER
+    text += '[profiles.sim]\nmeter = "R3"\n[profiles.served]\nsimulated = true\nmeter = "R4"\nlaser = "R5"\n'
+    text += '[profiles.two]\nlaser = "R6"\n'
+
+    def declared(profile: str) -> list[bool]:
+        return [entry.declared_simulated for entry in read(text, profile).instruments.values()]
+
+    assert declared("bench") == [True, False]
+    assert declared("sim") == [False, False]
+    assert declared("served") == [True, True]
+    assert declared("two") == [False, False]
+
+
 def test_a_ledger_in_the_file() -> None:
     row = '[[ledger]]\nname = "fibre"\nplace = "forward"\nowner = "channel"\nloss = "1 dB"\n'
     ledger = read(HEAD + LASER + row).ledger

@@ -1,4 +1,4 @@
-"""Resources that need no arming, recipes, the UNSAFE file, the station's lock, and the command."""
+"""Resources that may be declared simulated, recipes, the UNSAFE file, the station's lock, and the command."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from labqdl.cli.root import run
 from labqdl.errors import InputError
 from labqdl.instruments import Refused
-from labqdl.safety import NotRemakeable, Outcome, Recipe, UnsafeFile, is_simulated, recipe_of, state_folder
+from labqdl.safety import NotRemakeable, Outcome, Recipe, UnsafeFile, may_be_simulated, recipe_of, state_folder
 from labqdl.safety.station_lock import StationLock
 from labqdl.transport import RoadOptions
 from tests.safety.bench.fake_drivers import Lamp
@@ -29,7 +29,7 @@ ADAPTERS = ("pymeasure", "qcodes")
 
 
 @pytest.mark.parametrize(
-    ("resource", "simulated"),
+    ("resource", "possible"),
     [
         ("labqdl://laser", True),
         ("loop://", True),
@@ -44,21 +44,22 @@ ADAPTERS = ("pymeasure", "qcodes")
         ("TCPIP0::127.evil.example::5025::SOCKET", False),
         ("socket://localhost.example:4000", False),
         ("zmq://10.0.0.5:5555", False),
-        ("ASRL/dev/ttyUSB0::INSTR", False),
-        ("ASRLCOM3::INSTR", False),
-        ("/dev/pts/3", False),
+        ("ASRL/dev/ttyUSB0::INSTR", True),
+        ("ASRLCOM3::INSTR", True),
+        ("/dev/pts/3", True),
+        ("hwgrep://0403", False),
         ("GPIB0::7::INSTR", False),
         ("USB0::0x1313::0x8078::P0001234::INSTR", False),
         ("nonsense", False),
     ],
 )
-def test_what_needs_no_arming(resource: str, simulated: bool) -> None:
-    assert is_simulated(resource) is simulated
+def test_what_may_be_declared_simulated(resource: str, possible: bool) -> None:
+    assert may_be_simulated(resource) is possible
 
 
 @given(st.text(max_size=30))
-def test_any_text_is_simulated_or_not(text: str) -> None:
-    assert is_simulated(text) in (True, False)
+def test_any_text_may_be_simulated_or_not(text: str) -> None:
+    assert may_be_simulated(text) in (True, False)
 
 
 def test_recipe_makes_the_same_driver() -> None:

@@ -177,6 +177,17 @@ def test_real_instruments_need_arming_and_simulated_ones_do_not() -> None:
     simulated.on()
 
 
+def test_a_loopback_address_needs_arming_unless_it_is_declared_simulated() -> None:
+    """It may be the end of a tunnel to a laser."""
+    tunnel, declared = RealLamp("tunnel"), RealLamp("declared")
+    tunnel.resource = declared.resource = "TCPIP0::127.0.0.1::5025::SOCKET"
+    guarded(tunnel, declared, arming=Arming(False, "nobody gave --arm"), simulated=[declared])
+    with pytest.raises(Refused, match=r"nobody gave --arm.*'simulated = true'"):
+        tunnel.on()
+    declared.on()
+    assert (tunnel.lit, declared.lit) == (False, True)
+
+
 def test_what_the_watchdog_could_not_make_safe_is_not_switched_on() -> None:
     real = RealLamp("real")
     guarded(real, watchdog=True)

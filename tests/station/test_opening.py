@@ -132,6 +132,34 @@ def test_real_instruments_need_arming(file: Path, monkeypatch: pytest.MonkeyPatc
     assert laser.log == [("emission", True), ("emission", False)]
 
 
+@pytest.mark.parametrize("place", ["instrument", "profile"])
+def test_what_is_declared_simulated_needs_no_arming(file: Path, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Fake, "simulated", False)
+    served = "TCPIP0::127.0.0.1::4000::SOCKET"
+    text = STATION.replace("TCPIP0::10.0.0.1::inst0::INSTR", served).replace('barriers = ["edfa"]', "barriers = []")
+    if place == "instrument":
+        declared = text.replace('Laser"\n', 'Laser"\nsimulated = true\n')
+        profile = "bench"
+    else:
+        declared = text + f'[profiles.served]\nsimulated = true\nlaser = "{served}"\n'
+        profile = "served"
+    for written, allowed in ((declared.replace("simulated = true", "simulated = false"), False), (declared, True)):
+        file.write_text(written, encoding="utf-8")
+        with open_station(file, profile, stack=SafeStack(handlers=False, watchdog=False)) as station:
+            laser: Any = station["laser"]
+            if not allowed:
+                with pytest.raises(Refused, match="nobody gave --arm"):
+                    laser.emission = True
+            else:
+                laser.emission = True
+        assert laser.log == [("emission", True), ("emission", False)] * allowed
+    file.write_text(declared.replace(served, "TCPIP0::10.0.0.1::inst0::INSTR"), encoding="utf-8")
+    with pytest.raises(
+        InputError, match=r"key 'instruments.laser.resource': TCPIP0::10.* is declared simulated and is not"
+    ):
+        load_station(file, profile).instruments()
+
+
 def test_light_paths_have_their_instruments(file: Path) -> None:
     (path,) = light_paths(load_station(file))
     assert isinstance(path.source, FakeLaser)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from labqdl.clock import SystemClock
-from labqdl.safety import SafeStack, Unsafe, process_guard
+from labqdl.safety import Arming, SafeStack, Unsafe, process_guard
 from labqdl.safety.paths import DarkCheck, LightPath
 from labqdl.safety.station_lock import StationLock
 from tests.safety.bench.fake_drivers import Lamp, Laser, Meter, Pump
@@ -87,7 +87,8 @@ def main() -> None:
             paths = [LightPath("probe", lamps[-1], (), (DarkCheck("probe", meter, "power", 0.5),))]
         station = Path(given["station"]) if "station" in given else None
         locked = nullcontext() if station is None else StationLock(station)
-        guard = SafeStack(unsafe=Path(given["unsafe"]), paths=paths, station=station, **given.get("options", {}))
+        options = {"arming": Arming(True, "a test"), **given.get("options", {})}
+        guard = SafeStack(unsafe=Path(given["unsafe"]), paths=paths, station=station, **options)
         for lamp in lamps:
             lamp.guard = guard
     with locked, guard if given["guard"] == "stack" else nullcontext():
