@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, Self, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -27,6 +27,9 @@ from labqdl.transport.errors import (
 from labqdl.transport.framing import Framing, Line, block_header
 from labqdl.transport.road import Road
 from labqdl.transport.traffic import Direction, TrafficEntry, readable
+
+T = TypeVar("T")
+M = TypeVar("M", bytes, None)
 
 Buffer = bytes | bytearray | memoryview | NDArray[Any]
 
@@ -199,11 +202,11 @@ class Transport:
     def query(self, message: bytes, *, timeout: float | None = None) -> bytes:
         """Send a message and give its reply, without terminator. Another `timeout` may be given for slow commands."""
         with self._lock:
-            limit = self.timeout if timeout is None else timeout
             exchange = self._exchange
             if exchange is None or len(message) > KEPT:
-                return self._query(message, limit)
-            # What _query does, for a clean stream whose road sends and receives in one call: here the time goes.
+                return self._exchanged(self._ask, message, timeout)
+            limit = self.timeout if timeout is None else timeout
+            # What _ask does, for a clean stream whose road sends and receives in one call: here the time goes.
             try:
                 if self._rest or self._road.waiting():
                     self._unexpected()
@@ -232,34 +235,11 @@ class Transport:
         Where the framing has a prompt, or every message is answered (ZeroMQ), an answer that is not empty is an
         InstrumentError with its words; use `query` where a setting is answered by its value.
         """
-        with self._lock:
-            if not self._ready:
-                self._prepare()
-            limit = self.timeout if timeout is None else timeout
-            deadline = self._road.now() + limit
-            try:
-                self._send(self._framing.wrap(message), deadline)
-                if self._acknowledges:
-                    self._acknowledge(message, deadline)
-            except BaseException as error:
-                self._failed(error, message, limit)
-            finally:
-                if self.spacing:
-                    self._free_at = self.clock.monotonic() + self.spacing
+        self._exchanged(self._tell, message, timeout)
 
     def read(self, *, timeout: float | None = None) -> bytes:
         """Wait for a reply to nothing in particular, without terminator."""
-        with self._lock:
-            if not self._ready:
-                self._prepare()
-            limit = self.timeout if timeout is None else timeout
-            try:
-                return self._framing.unwrap(self._frame(self._road.now() + limit))
-            except BaseException as error:
-                self._failed(error, None, limit)
-            finally:
-                if self.spacing:
-                    self._free_at = self.clock.monotonic() + self.spacing
+        return self._exchanged(self._hear, None, timeout)
 
     def query_block(self, message: bytes, dtype: DTypeLike = np.uint8, *, timeout: float | None = None) -> NDArray[Any]:
         """Send a message and give the data of the IEEE 488.2 block it answers, as a new array of `dtype`.
@@ -270,28 +250,21 @@ class Transport:
         framing = self._framing
         if not isinstance(framing, Line):
             raise TypeError(f"blocks need a framing by lines, not {type(framing).__name__}")
-        with self._lock:
-            if not self._ready:
-                self._prepare()
-            limit = self.timeout if timeout is None else timeout
-            deadline = self._road.now() + limit
-            try:
-                self._send(framing.wrap(message), deadline)
-                if self._acknowledges:
-                    self._echo(message, deadline)
-                if self._road.messages:
-                    data = _block_of_message(framing.unwrap(self._frame(deadline)))
-                else:
-                    data = self._block(framing, deadline)
-                kind = np.dtype(dtype)
-                if data.size % kind.itemsize:
-                    raise ProtocolError(f"a block of {data.size} bytes holds no whole number of {kind}")
-                return data.view(kind)
-            except BaseException as error:
-                self._failed(error, message, limit)
-            finally:
-                if self.spacing:
-                    self._free_at = self.clock.monotonic() + self.spacing
+
+        def ask(message: bytes, deadline: float) -> NDArray[Any]:
+            self._send(framing.wrap(message), deadline)
+            if self._acknowledges:
+                self._echo(message, deadline)
+            if self._road.messages:
+                data = _block_of_message(framing.unwrap(self._frame(deadline)))
+            else:
+                data = self._block(framing, deadline)
+            kind = np.dtype(dtype)
+            if data.size % kind.itemsize:
+                raise ProtocolError(f"a block of {data.size} bytes holds no whole number of {kind}")
+            return data.view(kind)
+
+        return self._exchanged(ask, message, timeout)
 
     def write_block(self, prefix: bytes, payload: Buffer, *, timeout: float | None = None) -> None:
         """Send `prefix`, an IEEE 488.2 block with the bytes of `payload`, and the terminator, as one message."""
@@ -301,30 +274,23 @@ class Transport:
         if len(length) > 9:
             raise ValueError(f"a block holds at most 999,999,999 bytes, not {len(view)}")
         head = prefix + b"#%d%b" % (len(length), length)
-        with self._lock:
-            if not self._ready:
-                self._prepare()
-            limit = self.timeout if timeout is None else timeout
+        tail = self._wrap(b"")
+
+        def tell(head: bytes, deadline: float) -> None:
             road = self._road
-            deadline = road.now() + limit
-            tail = self._framing.wrap(b"")
-            try:
-                if road.messages or len(view) < _MORE:
-                    self._send(b"".join((head, view, tail)), deadline)
-                else:
-                    if not self._unasked and (self._rest or road.waiting()):
-                        self._unexpected()
-                    self._note(_SENT, head + bytes(view[:KEPT]), len(head) + len(view) + len(tail))
-                    road.send(head, deadline)
-                    road.send(view, deadline)
-                    road.send(tail, deadline)
-                if self._acknowledges:
-                    self._acknowledge(head + bytes(view), deadline)
-            except BaseException as error:
-                self._failed(error, head, limit)
-            finally:
-                if self.spacing:
-                    self._free_at = self.clock.monotonic() + self.spacing
+            if road.messages or len(view) < _MORE:
+                self._send(b"".join((head, view, tail)), deadline)
+            else:
+                if not self._unasked and (self._rest or road.waiting()):
+                    self._unexpected()
+                self._note(_SENT, head + bytes(view[:KEPT]), len(head) + len(view) + len(tail))
+                road.send(head, deadline)
+                road.send(view, deadline)
+                road.send(tail, deadline)
+            if self._acknowledges:
+                self._acknowledge(head + bytes(view), deadline)
+
+        self._exchanged(tell, head, timeout)
 
     @contextmanager
     def transaction(self) -> Iterator[Self]:
@@ -381,22 +347,35 @@ class Transport:
                     self._soil()
         return error.about(instrument=self.name, resource=self.resource, command=command, traffic=self.traffic)
 
+    def _exchanged(self, act: Callable[[M, float], T], message: M, timeout: float | None) -> T:
+        """What `act` gives for a message and a deadline, over a stream that is ready, and dirty where that fails."""
+        with self._lock:
+            if not self._ready:
+                self._prepare()
+            limit = self.timeout if timeout is None else timeout
+            try:
+                return act(message, self._road.now() + limit)
+            except BaseException as error:
+                self._failed(error, message, limit)
+            finally:
+                if self.spacing:
+                    self._free_at = self.clock.monotonic() + self.spacing
+
     # What follows is called with the lock held.
 
-    def _query(self, message: bytes, limit: float) -> bytes:
-        if not self._ready:
-            self._prepare()
-        deadline = self._road.now() + limit
-        try:
-            self._send(self._wrap(message), deadline)
-            if self._acknowledges:
-                self._echo(message, deadline)
-            return self._unwrap(self._frame(deadline))
-        except BaseException as error:
-            self._failed(error, message, limit)
-        finally:
-            if self.spacing:
-                self._free_at = self.clock.monotonic() + self.spacing
+    def _ask(self, message: bytes, deadline: float) -> bytes:
+        self._send(self._wrap(message), deadline)
+        if self._acknowledges:
+            self._echo(message, deadline)
+        return self._unwrap(self._frame(deadline))
+
+    def _tell(self, message: bytes, deadline: float) -> None:
+        self._send(self._wrap(message), deadline)
+        if self._acknowledges:
+            self._acknowledge(message, deadline)
+
+    def _hear(self, _: None, deadline: float) -> bytes:
+        return self._unwrap(self._frame(deadline))
 
     def _settle(self) -> None:
         """After each change of state: whether anything must be looked after before an exchange."""
