@@ -14,7 +14,7 @@ import threading
 from dataclasses import dataclass, field
 
 from labqdl_sim.routes.tcp import LOOPBACK, Listener, acknowledge_quickly, reset, wake
-from labqdl_sim.routes.waiting import wall_seconds
+from labqdl_sim.routes.waiting import send_ready
 from labqdl_sim.twin import Session, Twin
 
 (
@@ -76,6 +76,17 @@ class _Link:
     step: threading.Condition = field(default_factory=threading.Condition)
     sending: threading.Lock = field(default_factory=threading.Lock)
 
+    def send(self, piece: bytes | memoryview, end: bool, tag: int) -> None:
+        """Send a piece of a reply."""
+        self.undelivered = end
+        self.sync.settimeout(None)
+        header = _HEADER.pack(b"HS", DATA_END if end else DATA, 0, tag, len(piece))
+        if len(piece) < 65536:
+            self.sync.sendall(header + piece)
+        else:
+            self.sync.sendall(header)
+            self.sync.sendall(piece)
+
 
 class HislipServer(Listener):
     """HiSLIP for one instrument; any sub-address leads to it."""
@@ -115,7 +126,7 @@ class HislipServer(Listener):
         try:
             connection.sendall(message(INITIALIZE_RESPONSE, 0, 0x0100_0000 | number))
             while session.lost is None or session.replies:
-                wait = self._send_ready(link)
+                wait = send_ready(session, link.send, link.largest - _HEADER.size)
                 if session.lost is not None:
                     continue
                 connection.settimeout(wait)
@@ -162,30 +173,6 @@ class HislipServer(Listener):
             self._request_service(link)
         else:
             link.sync.sendall(message(ERROR, 1, 0, b"Unrecognized Message Type"))
-
-    def _send_ready(self, link: _Link) -> float | None:
-        session, clock = link.session, self.twin.clock
-        while True:
-            with self.twin.lock:
-                if not session.replies:
-                    return None
-                tag = session.replies[0].tag
-                wait = session.replies[0].ready_at - clock.monotonic()
-                if wait <= 0:
-                    piece, end = session.read(link.largest - _HEADER.size)
-            if wait > 0:
-                wall = wall_seconds(clock, wait)
-                if wall != 0.0:
-                    return wall
-                continue
-            link.undelivered = end
-            link.sync.settimeout(None)
-            header = _HEADER.pack(b"HS", DATA_END if end else DATA, 0, tag, len(piece))
-            if len(piece) < 65536:
-                link.sync.sendall(header + piece)
-            else:
-                link.sync.sendall(header)
-                link.sync.sendall(piece)
 
     def _status(self, link: _Link) -> int:
         return link.session.status_byte() | (16 if link.undelivered else 0)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from labqdl.errors import InputError
-from labqdl_sim.routes.waiting import wall_seconds
+from labqdl_sim.routes.waiting import send_ready
 from labqdl_sim.twin import Session, Twin
 
 
@@ -75,7 +75,7 @@ class PtyServer:
         return session
 
     def _step(self) -> bool:
-        timeout = self._send_ready()
+        timeout = send_ready(self._session, self._send)
         if self._session.lost is not None:
             with contextlib.suppress(ConnectionRefusedError):
                 self._session = self._plugged_in()  # a cable that was pulled and is plugged in again
@@ -92,27 +92,14 @@ class PtyServer:
             self._session.feed(data)
         return True
 
-    def _send_ready(self) -> float | None:
-        session, clock = self._session, self.twin.clock
-        while True:
-            with self.twin.lock:
-                if not session.replies:
-                    return None
-                wait = session.replies[0].ready_at - clock.monotonic()
-                if wait <= 0:
-                    piece, _ = session.read(1 << 62)
-            if wait > 0:
-                wall = wall_seconds(clock, wait)
-                if wall != 0.0:
-                    return wall
-                continue
-            view = memoryview(piece)
-            while view:
-                readable, writable, _ = select.select([self._wake_read], [self._master], [])
-                if readable:
-                    return 0.0
-                if writable:
-                    view = view[os.write(self._master, view[:1024]) :]
+    def _send(self, piece: bytes | memoryview, end: bool, tag: int) -> None:
+        view = memoryview(piece)
+        while view:
+            readable, writable, _ = select.select([self._wake_read], [self._master], [])
+            if readable:
+                return  # the line ends; `_step` sees it too
+            if writable:
+                view = view[os.write(self._master, view[:1024]) :]
 
     def close(self) -> None:
         """End the line and take its name away."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from labqdl.errors import InputError
 from labqdl_sim.routes.tcp import LOOPBACK
-from labqdl_sim.routes.waiting import wall_seconds
+from labqdl_sim.routes.waiting import send_ready
 from labqdl_sim.twin import Session, Twin
 
 
@@ -50,7 +50,7 @@ class ZmqServer:
         poller.register(self._socket, self._zmq.POLLIN)
         poller.register(self._stopped, self._zmq.POLLIN)
         while True:
-            waits = [wait for client in list(self._sessions) if (wait := self._send_ready(client)) is not None]
+            waits = [wait for client in self._sessions if (wait := self._send_ready(client)) is not None]
             events = dict(poller.poll(int(min(waits) * 1000) + 1 if waits else None))
             if self._stopped in events:
                 break
@@ -74,20 +74,10 @@ class ZmqServer:
         session.feed(request, end=True)
 
     def _send_ready(self, client: bytes) -> float | None:
-        session, clock = self._sessions[client], self.twin.clock
-        while True:
-            with self.twin.lock:
-                if not session.replies:
-                    return None
-                wait = session.replies[0].ready_at - clock.monotonic()
-                if wait <= 0:
-                    piece, _ = session.read(1 << 62)
-            if wait > 0:
-                wall = wall_seconds(clock, wait)
-                if wall != 0.0:
-                    return wall
-                continue
+        def send(piece: bytes | memoryview, end: bool, tag: int) -> None:
             self._socket.send_multipart([client, b"", bytes(piece)])
+
+        return send_ready(self._sessions[client], send)
 
     def close(self) -> None:
         """Stop answering."""
