@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import socket
-import threading
 from typing import Any
 
-from labqdl_sim.routes.tcp import LOOPBACK, Listener, acknowledge_quickly, reset, send_ready, wake
+from labqdl_sim.routes.tcp import LOOPBACK, Line, StreamServer
 from labqdl_sim.twin import Session
 
 
-class _Line:
+class _Port:
     """What `serial.rfc2217.PortManager` wants a serial port to be: settings; the speed reaches the instrument."""
 
     bytesize = 8
@@ -57,29 +56,33 @@ class _Line:
         """Writes are never held back."""
 
 
-class _Escaped:
-    """Sends with the telnet escape and without interleaving."""
+class _Escaped(Line):
+    """With telnet's escapes and negotiation; `write` is what `PortManager` wants of a connection."""
 
-    def __init__(self, connection: socket.socket) -> None:
-        self.connection = connection
-        self.manager: Any = None
-        self._lock = threading.Lock()
+    def __init__(self, connection: socket.socket, session: Session) -> None:
+        from serial import rfc2217
+
+        super().__init__(connection)
+        quiet = logging.getLogger("labqdl_sim.rfc2217")
+        quiet.propagate = False
+        port: Any = _Port(session)
+        itself: Any = self
+        self._manager: Any = rfc2217.PortManager(port, itself, quiet)
 
     def write(self, data: bytes) -> None:
         """What the port manager sends: negotiation, as it is."""
-        with self._lock:
-            self.connection.sendall(data)
+        super().send(data)
 
-    def sendall(self, data: bytes | memoryview) -> None:
+    def send(self, data: bytes | memoryview) -> None:
         """What the instrument says."""
-        self.write(b"".join(self.manager.escape(bytes(data))))
+        self.write(b"".join(self._manager.escape(bytes(data))))
 
-    def settimeout(self, value: float | None) -> None:
-        """Of the connection."""
-        self.connection.settimeout(value)
+    def received(self, data: bytes) -> bytes:
+        """Without negotiation, which is answered."""
+        return b"".join(self._manager.filter(data))
 
 
-class Rfc2217Server(Listener):
+class Rfc2217Server(StreamServer):
     """A serial line in a telnet connection."""
 
     @property
@@ -87,41 +90,6 @@ class Rfc2217Server(Listener):
         """Its pyserial URL."""
         return f"rfc2217://{LOOPBACK}:{self.port}"
 
-    def converse(self, connection: socket.socket) -> None:
-        """Feed what comes, answer negotiation, send what is ready."""
-        from serial import rfc2217
-
-        try:
-            session = self.twin.connect()
-        except ConnectionRefusedError:
-            reset(connection)
-            return
-        session.dropped = lambda: wake(connection)
-        outlet = _Escaped(connection)
-        quiet = logging.getLogger("labqdl_sim.rfc2217")
-        quiet.propagate = False
-        line: Any = _Line(session)
-        channel: Any = outlet
-        outlet.manager = rfc2217.PortManager(line, channel, quiet)
-        try:
-            while True:
-                timeout = send_ready(outlet, session)
-                if session.lost is not None:
-                    break
-                connection.settimeout(timeout)
-                acknowledge_quickly(connection)
-                try:
-                    data = connection.recv(65536)
-                except (TimeoutError, BlockingIOError):
-                    continue
-                if not data:
-                    break
-                connection.settimeout(None)
-                plain = b"".join(outlet.manager.filter(data))
-                if plain:
-                    session.feed(plain)
-        finally:
-            how = session.lost
-            session.close()
-            if how == "reset":
-                reset(connection)
+    def line(self, connection: socket.socket, session: Session) -> Line:
+        """Telnet."""
+        return _Escaped(connection, session)

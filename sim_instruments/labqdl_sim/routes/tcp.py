@@ -6,10 +6,9 @@ import contextlib
 import socket
 import struct
 import threading
-from typing import Protocol
 
 from labqdl.errors import InputError
-from labqdl_sim.routes.waiting import wall_seconds
+from labqdl_sim.routes.waiting import send_ready
 from labqdl_sim.twin import Session, Twin
 
 LOOPBACK = "127.0.0.1"
@@ -103,13 +102,8 @@ class Listener(Connections):
         super().__init__(twin.name, port)
 
 
-class SocketServer(Listener):
-    """Raw socket: bytes in, bytes out."""
-
-    @property
-    def resource(self) -> str:
-        """Its VISA resource name."""
-        return f"TCPIP0::{LOOPBACK}::{self.port}::SOCKET"
+class StreamServer(Listener):
+    """Base of the roads on which a connection is a stream of bytes to one session."""
 
     def converse(self, connection: socket.socket) -> None:
         """Feed what comes, send what is ready, wait for either."""
@@ -120,8 +114,9 @@ class SocketServer(Listener):
             return
         session.dropped = lambda: wake(connection)
         try:
+            line = self.line(connection, session)
             while True:
-                timeout = send_ready(connection, session)
+                timeout = send_ready(session, lambda piece, end, tag: line.send(piece))
                 if session.lost is not None:
                     if session.lost == "reset":
                         reset(connection)
@@ -132,50 +127,45 @@ class SocketServer(Listener):
                     data = connection.recv(_CHUNK)
                 except (TimeoutError, BlockingIOError):
                     continue
-                if not data and not was_dropped(session):
-                    return
-                session.feed(data)
+                if not data and session.lost is None:
+                    return  # the other side ended it, and not the instrument
+                plain = line.received(data)
+                if plain:
+                    session.feed(plain)
         finally:
             session.close()
 
+    def line(self, connection: socket.socket, session: Session) -> Line:
+        """What the stream of bytes goes through."""
+        return Line(connection)
 
-def was_dropped(session: Session) -> bool:
-    """Whether the instrument ended the conversation, and not the other side."""
-    return session.lost is not None
+
+class Line:
+    """A stream of bytes as it is."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+
+    def send(self, data: bytes | memoryview) -> None:
+        """What the instrument says."""
+        self.connection.settimeout(None)
+        self.connection.sendall(data)
+
+    def received(self, data: bytes) -> bytes:
+        """What of these bytes is for the instrument."""
+        return data
+
+
+class SocketServer(StreamServer):
+    """Raw socket: bytes in, bytes out."""
+
+    @property
+    def resource(self) -> str:
+        """Its VISA resource name."""
+        return f"TCPIP0::{LOOPBACK}::{self.port}::SOCKET"
 
 
 def wake(connection: socket.socket) -> None:
     """The thread of a dropped session may sit in recv: let it find out."""
     with contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_RD)
-
-
-class Outlet(Protocol):
-    """Where replies go: a socket, or what stands in front of one."""
-
-    def settimeout(self, value: float | None, /) -> None:
-        """As a socket's."""
-        ...
-
-    def sendall(self, data: bytes | memoryview, /) -> None:
-        """As a socket's."""
-        ...
-
-
-def send_ready(connection: Outlet, session: Session) -> float | None:
-    """Send every reply whose time has come; wall time until the next one, None when none is on its way."""
-    clock = session.twin.clock
-    while True:
-        with session.twin.lock:
-            if not session.replies:
-                return None
-            wait = session.replies[0].ready_at - clock.monotonic()
-            if wait <= 0:
-                piece, _ = session.read(1 << 62)
-        if wait > 0:
-            wall = wall_seconds(clock, wait)
-            if wall != 0.0:
-                return wall
-            continue
-        connection.settimeout(None)
-        connection.sendall(piece)
