@@ -39,7 +39,6 @@ class Connections:
             if self._closed:
                 connection.close()
                 return
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             worker = threading.Thread(target=self._work, args=(connection,), daemon=True)
             with self._lock:
                 self._connections[connection] = worker
@@ -47,6 +46,8 @@ class Connections:
 
     def _work(self, connection: socket.socket) -> None:
         try:
+            # Not before: where the other side is gone already some systems refuse it, and nobody would accept any more.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.converse(connection)
         except OSError:
             pass  # the other side is gone; that is how conversations end
