@@ -23,6 +23,12 @@ Limits = tuple[float, float] | Callable[..., tuple[float, float]]
 """(lowest, highest), or a function of (twin, *suffixes) that gives them."""
 
 
+def scientific(value: float) -> str:
+    """A number with a sign and three digits of exponent, as several makers show it: `+1.55000000E-006`."""
+    mantissa, exponent = f"{value:+.8E}".split("E")
+    return f"{mantissa}E{int(exponent):+04d}"
+
+
 class ScpiError(Exception):
     """Raised by a command: goes into the error queue, with `detail` behind the standard text ("text; detail")."""
 

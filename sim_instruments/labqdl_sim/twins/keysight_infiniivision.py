@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from labqdl.errors import InputError
 from labqdl_sim.acquiring import Acquisition, Plan, Record, continuous, quantise
+from labqdl_sim.kinds import scientific
 from labqdl_sim.ports import Voltages
 from labqdl_sim.scpi import (
     Boolean,
@@ -71,12 +72,6 @@ class Source(Kind[str]):
         if short not in ("EXT", "LINE", "FUNC"):
             raise ScpiError(-224)
         return short
-
-
-def _eight(value: float) -> str:
-    """As the preamble has them: +2.00000000E-009."""
-    mantissa, exponent = f"{value:+.8E}".split("E")
-    return f"{mantissa}E{int(exponent):+04d}"
 
 
 def _engineering(value: float) -> str:
@@ -449,8 +444,13 @@ class KeysightInfiniiVision(ScpiTwin):
         kind = {"NORM": 0, "PEAK": 1, "AVER": 2, "HRES": 3}[self.acquire_type]
         numbers = ({"BYTE": 0, "WORD": 1, "ASC": 4}[self.format], kind, points, self.kept.plan.repeats)
         fields = [f"{value:+d}" for value in numbers]
-        fields += [_eight(step / record.rate), _eight(record.start - record.trigger), "+0", _eight(increment)]
-        return ",".join([*fields, _eight(origin), f"{reference:+d}"])
+        fields += [
+            scientific(step / record.rate),
+            scientific(record.start - record.trigger),
+            "+0",
+            scientific(increment),
+        ]
+        return ",".join([*fields, scientific(origin), f"{reference:+d}"])
 
     @query("WAVeform:DATA?")
     def data(self) -> bytes:

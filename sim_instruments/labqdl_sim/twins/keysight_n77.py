@@ -32,6 +32,7 @@ import math
 from dataclasses import dataclass
 
 from labqdl.errors import InputError
+from labqdl_sim.kinds import scientific
 from labqdl_sim.ports import DARK, Light
 from labqdl_sim.scpi import Boolean, Integer, Number, Param, Raw, ScpiError, ScpiTwin, Word, command, query
 
@@ -61,12 +62,6 @@ _MODELS = {
     "81577A": _Model((1,), control=True, filter=60.0, band=_WIDE, speeds=(0.1, 12.0)),
     "8156A": _Model((1,), filter=60.0, band=(1200e-9, 1650e-9), speeds=(10.0, 10.0)),
 }  # fmt: skip
-
-
-def scientific(value: float) -> str:
-    """`+1.55000000E-006`."""
-    mantissa, exponent = f"{value:+.8E}".split("E")
-    return f"{mantissa}E{int(exponent):+04d}"
 
 
 def dbm(watts: float) -> float:

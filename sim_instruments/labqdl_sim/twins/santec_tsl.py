@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labqdl.errors import InputError
-from labqdl_sim.kinds import Boolean, Integer, Number, ScpiError, Word
+from labqdl_sim.kinds import Boolean, Integer, Number, ScpiError, Word, scientific
 from labqdl_sim.ports import DARK, Light
 from labqdl_sim.scpi import Param, ScpiTwin, command, query
 from labqdl_sim.tokens import block
@@ -46,12 +46,6 @@ _TUNING = 50.0  # nm/s
 _STEP_TIME = 0.02
 _POINTS = 65_535
 _SPEEDS_570 = (1, 2, 5, 10, 20, 50, 100, 200)
-
-
-def scientific(value: float) -> str:
-    """`+1.55000000E-006`."""
-    mantissa, exponent = f"{value:+.8E}".split("E")
-    return f"{mantissa}E{int(exponent):+04d}"
 
 
 class _Real(Number):
