@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
-from labqdl.instruments import IMMEDIATE, Completion, InputLimits, NotAValue, Part, Quantity
+from labqdl.instruments import DeclaredNumber, NotAValue, Part, Quantity
 
 T = TypeVar("T")
 
@@ -33,25 +33,11 @@ class Custom(Quantity[T]):
         *,
         uses: Iterable[str] = (),
         unit: str = "",
-        doc: str = "",
-        limits: InputLimits = None,
-        energises: bool = False,
-        done: Completion = IMMEDIATE,
-        read_only: str = "",
         derived: bool = False,
         rounds: Callable[[Any, T], T] | None = None,
+        **common: Unpack[DeclaredNumber],
     ) -> None:
-        super().__init__(
-            kind,
-            unit=unit,
-            doc=doc,
-            settable=write is not None,
-            readable=read is not None,
-            limits=limits,
-            energises=energises,
-            done=done,
-            read_only=read_only,
-        )
+        super().__init__(kind, unit=unit, settable=write is not None, readable=read is not None, **common)
         self.derived = derived
         self._rounds = rounds
         self._read = read

@@ -6,12 +6,12 @@ import struct
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from enum import Enum
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, TypeVar, Unpack, cast
 
 from labqdl.driver.base import Driver
 from labqdl.driver.wire import SI, Wire
 from labqdl.errors import InputError
-from labqdl.instruments import IMMEDIATE, Completion, InputLimits, Part, Quantity
+from labqdl.instruments import DeclaredNumber, Part, Quantity
 from labqdl.transport import ProtocolError
 
 T = TypeVar("T")
@@ -42,6 +42,13 @@ class FrameInstrument(Driver):
         return layout.unpack_from(data)[0]
 
 
+class DeclaredRegister(DeclaredNumber, total=False):
+    """What every declaration of a register may say, in the words of `Register`."""
+
+    settable: bool
+    write_register: int | None
+
+
 class Register(Quantity[T]):
     """A quantity in a register; `Word`, `Count`, `Flag` and `Pick` know its type.
 
@@ -62,24 +69,11 @@ class Register(Quantity[T]):
         layout: str,
         *,
         unit: str = "",
-        doc: str = "",
         settable: bool = False,
         write_register: int | None = None,
-        limits: InputLimits = None,
-        energises: bool = False,
-        done: Completion = IMMEDIATE,
-        read_only: str = "",
+        **common: Unpack[DeclaredNumber],
     ) -> None:
-        super().__init__(
-            kind,
-            unit=unit,
-            doc=doc,
-            settable=settable or write_register is not None,
-            limits=limits,
-            energises=energises,
-            done=done,
-            read_only=read_only,
-        )
+        super().__init__(kind, unit=unit, settable=settable or write_register is not None, **common)
         self.register = register
         self.write_register = register if write_register is None else write_register
         self.layout = struct.Struct(layout)
@@ -137,28 +131,10 @@ class Word(Register[float]):
         layout: str,
         *,
         unit: str,
-        doc: str = "",
         wire: Wire = SI,
-        settable: bool = False,
-        write_register: int | None = None,
-        limits: InputLimits = None,
-        energises: bool = False,
-        done: Completion = IMMEDIATE,
-        read_only: str = "",
+        **common: Unpack[DeclaredRegister],
     ) -> None:
-        super().__init__(
-            float,
-            register,
-            layout,
-            unit=unit,
-            doc=doc,
-            settable=settable,
-            write_register=write_register,
-            limits=limits,
-            energises=energises,
-            done=done,
-            read_only=read_only,
-        )
+        super().__init__(float, register, layout, unit=unit, **common)
         self.wire = wire
 
     def meaning(self, number: float) -> float:
@@ -178,8 +154,8 @@ class Word(Register[float]):
 class Count(Register[int]):
     """A whole number in a register."""
 
-    def __init__(self, register: int, layout: str, *, unit: str = "1", **words: Any) -> None:
-        super().__init__(int, register, layout, unit=unit, **words)
+    def __init__(self, register: int, layout: str, *, unit: str = "1", **common: Unpack[DeclaredRegister]) -> None:
+        super().__init__(int, register, layout, unit=unit, **common)
 
     def meaning(self, number: float) -> int:
         """The number."""
@@ -193,8 +169,8 @@ class Count(Register[int]):
 class Flag(Register[bool]):
     """A switch in a register: the bits of `mask` are 1 for on; the other bits are written as 0."""
 
-    def __init__(self, register: int, layout: str, *, mask: int = 1, **words: Any) -> None:
-        super().__init__(bool, register, layout, **words)
+    def __init__(self, register: int, layout: str, *, mask: int = 1, **common: Unpack[DeclaredRegister]) -> None:
+        super().__init__(bool, register, layout, **common)
         self.mask = mask
 
     def meaning(self, number: float) -> bool:
@@ -209,8 +185,10 @@ class Flag(Register[bool]):
 class Pick(Register[E], Generic[E]):
     """One of several choices, each with its number in the register."""
 
-    def __init__(self, register: int, layout: str, *, codes: Mapping[E, int], **words: Any) -> None:
-        super().__init__(type(next(iter(codes))), register, layout, **words)
+    def __init__(
+        self, register: int, layout: str, *, codes: Mapping[E, int], **common: Unpack[DeclaredRegister]
+    ) -> None:
+        super().__init__(type(next(iter(codes))), register, layout, **common)
         self.codes = dict(codes)
         self._meaning = {code: one for one, code in codes.items()}
 

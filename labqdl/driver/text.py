@@ -13,17 +13,16 @@ import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, TypeVar, Unpack, cast
 from weakref import WeakKeyDictionary
 
 from labqdl.driver.base import Driver
 from labqdl.driver.wire import SI, Wire
 from labqdl.errors import InputError
 from labqdl.instruments import (
-    IMMEDIATE,
     Channel,
-    Completion,
-    InputLimits,
+    Declared,
+    DeclaredNumber,
     NotACapability,
     NotAValue,
     NotConfirmed,
@@ -138,25 +137,11 @@ class TextQuantity(Quantity[T]):
         set: str | tuple[str, ...] | None = None,
         *,
         unit: str = "",
-        doc: str = "",
-        limits: InputLimits = None,
-        energises: bool = False,
-        done: Completion = IMMEDIATE,
-        read_only: str = "",
+        **common: Unpack[DeclaredNumber],
     ) -> None:
         self.get = get
         self.sets = () if set is None else (set,) if isinstance(set, str) else set
-        super().__init__(
-            kind,
-            unit=unit,
-            doc=doc,
-            settable=bool(self.sets),
-            readable=get is not None,
-            limits=limits,
-            energises=energises,
-            done=done,
-            read_only=read_only,
-        )
+        super().__init__(kind, unit=unit, settable=bool(self.sets), readable=get is not None, **common)
         # The common case, a query without fields, is ready for the wire.
         self._plain = None if get is None or "{" in get else get
 
@@ -226,27 +211,13 @@ class Float(TextQuantity[float]):
         set: str | tuple[str, ...] | None = None,
         *,
         unit: str,
-        doc: str = "",
         wire: Wire | Callable[[Any], Wire] = SI,
         form: str = ".9g",
         suffix: str = "",
         field: int | None = None,
-        limits: InputLimits = None,
-        energises: bool = False,
-        done: Completion = IMMEDIATE,
-        read_only: str = "",
+        **common: Unpack[DeclaredNumber],
     ) -> None:
-        super().__init__(
-            float,
-            get,
-            set,
-            unit=unit,
-            doc=doc,
-            limits=limits,
-            energises=energises,
-            done=done,
-            read_only=read_only,
-        )
+        super().__init__(float, get, set, unit=unit, **common)
         self.wire = wire
         self.format = form
         self.suffix = suffix
@@ -324,15 +295,11 @@ class Switched(Float):
         unit_query: str,
         wires: Mapping[str, Wire],
         unit: str,
-        doc: str = "",
         form: str = ".9g",
-        limits: InputLimits = None,
-        done: Completion = IMMEDIATE,
+        **common: Unpack[DeclaredNumber],
     ) -> None:
         self.current: WeakKeyDictionary[Part, Wire] = WeakKeyDictionary()
-        super().__init__(
-            get, set, unit=unit, doc=doc, wire=self.current.__getitem__, form=form, limits=limits, done=done
-        )
+        super().__init__(get, set, unit=unit, wire=self.current.__getitem__, form=form, **common)
         self.unit_query = unit_query
         self.wires = wires
 
@@ -402,12 +369,10 @@ class Listed(Float):
         *,
         unit: str,
         words: Mapping[float, str | tuple[str, ...]],
-        doc: str = "",
-        done: Completion = IMMEDIATE,
-        read_only: str = "",
+        **common: Unpack[Declared],
     ) -> None:
         limits = (min(words), max(words))
-        super().__init__(get, set, unit=unit, doc=doc, limits=limits, done=done, read_only=read_only)
+        super().__init__(get, set, unit=unit, limits=limits, **common)
         self.words = {one: (word,) if isinstance(word, str) else word for one, word in words.items()}
         self._meaning = {word.casefold(): one for one, known in self.words.items() for word in known}
         self._numbers = {one: one for one in self.words}
@@ -476,24 +441,10 @@ class Integer(TextQuantity[int]):
         set: str | tuple[str, ...] | None = None,
         *,
         unit: str = "1",
-        doc: str = "",
         field: int | None = None,
-        limits: InputLimits = None,
-        energises: bool = False,
-        done: Completion = IMMEDIATE,
-        read_only: str = "",
+        **common: Unpack[DeclaredNumber],
     ) -> None:
-        super().__init__(
-            int,
-            get,
-            set,
-            unit=unit,
-            doc=doc,
-            limits=limits,
-            energises=energises,
-            done=done,
-            read_only=read_only,
-        )
+        super().__init__(int, get, set, unit=unit, **common)
         self.field = field
 
     @property
@@ -531,20 +482,9 @@ class Choice(TextQuantity[E], Generic[E]):
         set: str | tuple[str, ...] | None = None,
         *,
         words: Mapping[E, str | tuple[str, ...]],
-        doc: str = "",
-        energises: bool = False,
-        done: Completion = IMMEDIATE,
-        read_only: str = "",
+        **common: Unpack[Declared],
     ) -> None:
-        super().__init__(
-            type(next(iter(words))),
-            get,
-            set,
-            doc=doc,
-            energises=energises,
-            done=done,
-            read_only=read_only,
-        )
+        super().__init__(type(next(iter(words))), get, set, **common)
         self.words = {one: (word,) if isinstance(word, str) else word for one, word in words.items()}
         self._meaning = {word.casefold(): one for one, known in self.words.items() for word in known}
 
@@ -596,12 +536,9 @@ class Bool(TextQuantity[bool]):
         off: str = "0",
         replies_on: tuple[str, ...] = (),
         replies_off: tuple[str, ...] = (),
-        doc: str = "",
-        energises: bool = False,
-        done: Completion = IMMEDIATE,
-        read_only: str = "",
+        **common: Unpack[Declared],
     ) -> None:
-        super().__init__(bool, get, set, doc=doc, energises=energises, done=done, read_only=read_only)
+        super().__init__(bool, get, set, **common)
         self.on, self.off = on, off
         usual = on in _USUAL_ON and off in _USUAL_OFF
         self._meaning = {word.casefold(): False for word in (off, *replies_off, *(_USUAL_OFF if usual else ()))}
@@ -636,10 +573,9 @@ class Text(TextQuantity[str]):
         set: str | tuple[str, ...] | None = None,
         *,
         quoted: bool = False,
-        doc: str = "",
-        read_only: str = "",
+        **common: Unpack[Declared],
     ) -> None:
-        super().__init__(str, get, set, doc=doc, read_only=read_only)
+        super().__init__(str, get, set, **common)
         self.quoted = quoted
 
     def parse(self, reply: str, part: Part) -> str:

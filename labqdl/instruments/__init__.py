@@ -22,7 +22,7 @@ from labqdl.instruments.limits import Limit
 from labqdl.instruments.phase import LockState, PhaseServo, PhaseShifterArray
 from labqdl.instruments.polarization import Paddle, PolarizationController
 from labqdl.instruments.power_meter import PowerMeter
-from labqdl.instruments.quantity import Absent, InputLimits, Quantity, absent, required
+from labqdl.instruments.quantity import Absent, Declared, DeclaredNumber, InputLimits, Quantity, absent, required
 from labqdl.instruments.sources import BiasController, BiasMode, VoltageSource
 from labqdl.instruments.switches import OpticalSwitch, Shutter
 
@@ -36,6 +36,8 @@ __all__ = [
     "Channel",
     "Completion",
     "CounterInput",
+    "Declared",
+    "DeclaredNumber",
     "Digitizer",
     "Guard",
     "Identity",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Self, TypedDict, TypeVar, cast, overload
 
 from labqdl.errors import InputError
 from labqdl.instruments.completion import IMMEDIATE, Completion
@@ -31,6 +31,21 @@ _TAKEN: Final = frozenset({"name", "clock", "guard", "energised", "transport", "
 
 InputLimits = Limit | tuple[float, float] | Callable[[Any], Limit] | None
 """Constant limits, or a function of the part that asks the device for them."""
+
+
+class Declared(TypedDict, total=False):
+    """What every declaration of a driver may say, in the words of `Quantity`, which it hands on to."""
+
+    doc: str
+    energises: bool
+    done: Completion
+    read_only: str
+
+
+class DeclaredNumber(Declared, total=False):
+    """What a declaration of a number may say."""
+
+    limits: InputLimits
 
 
 class Quantity(Generic[T]):
