@@ -27,12 +27,14 @@ def command(output: Output, station: Path | None, profile: str | None, acknowled
     Without STATION: try once more what the UNSAFE file names. It works without --arm, and while another process uses
     the station; an instrument that allows one connection only refuses until that process is stopped.
 
-    Exit code 0 if all is confirmed safe and nothing waits to be acknowledged, else 70.
+    Exit code 0 if all is confirmed safe and nothing waits to be acknowledged, else 70. What is not confirmed is
+    written into the UNSAFE file, and nothing is energised before it is acknowledged; --acknowledge with STATION does
+    so only where all of it is confirmed safe.
     """
-    from labqdl.safety import UnsafeFile, make_all_safe, make_recorded_safe, state_folder
-    from labqdl.safety.unsafe import FILE_NAME
+    from labqdl.safety import Unsafe, UnsafeFile, make_all_safe, make_recorded_safe, unsafe_of
 
-    file = UnsafeFile(state_folder() / FILE_NAME)
+    file = UnsafeFile()
+    unsafe: Unsafe | None = None
     if station is not None:
         from labqdl.station import light_paths, load_station
 
@@ -40,7 +42,9 @@ def command(output: Output, station: Path | None, profile: str | None, acknowled
             loaded = load_station(station, profile)
             stack.callback(loaded.close)
             checks = [check for path in light_paths(loaded) for check in path.checks]
-            outcomes = make_all_safe(loaded.instruments().values(), checks=checks)
+            instruments = loaded.instruments().values()
+            outcomes = make_all_safe(instruments, checks=checks)
+            unsafe = unsafe_of(outcomes, instruments)
     else:
         try:
             entries = file.entries()
@@ -50,7 +54,7 @@ def command(output: Output, station: Path | None, profile: str | None, acknowled
             entries = []
         outcomes = make_recorded_safe(entries)
     waiting = file.exists()
-    acknowledged = acknowledge and file.acknowledge()
+    acknowledged = acknowledge and unsafe is None and file.acknowledge()
     safe = all(one.safe for one in outcomes)
     if as_json:
         print_json(
@@ -68,6 +72,8 @@ def command(output: Output, station: Path | None, profile: str | None, acknowled
             click.echo(f"Acknowledged; the file is kept as {file.path.name}.acknowledged")
         elif waiting:
             click.echo(f"{file.path} waits: nothing is energised before `labqdl safe --acknowledge`")
+        elif unsafe is not None:  # not even a file
+            click.echo(f"labqdl: {unsafe}", err=True)
         elif not outcomes:
             click.echo("Nothing is known to be unsafe; name a station file to make all of it safe")
     return 0 if safe and (acknowledged or not waiting) else 70

@@ -136,16 +136,22 @@ def ended_by_signals() -> Iterator[None]:
 
 
 def end_safe(table: Station) -> tuple[Outcome, ...]:
-    """Make every open instrument of a station safe, whoever switched it on; Unsafe where one is not confirmed."""
-    from labqdl.safety import Unsafe, make_all_safe
+    """Make every open instrument of a station safe, whoever switched it on.
+
+    Raises
+    ------
+    Unsafe
+        Where one is not confirmed; the UNSAFE file names it.
+    """
+    from labqdl.safety import make_all_safe, unsafe_of
     from labqdl.station import light_paths
 
     chosen = [instrument for instrument in table.instruments().values() if instrument.is_open]
     checks = [check for path in light_paths(table) if path.source in chosen for check in path.checks]
     outcomes = make_all_safe(chosen, checks=checks)
-    missing = [one for one in outcomes if not one.safe]
-    if missing:
-        raise Unsafe(missing, "Go and look now")
+    unsafe = unsafe_of(outcomes, chosen)
+    if unsafe is not None:
+        raise unsafe
     return outcomes
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from labqdl.safety.arming import SCRIPT, UNARMED, Arming
 from labqdl.safety.darkening import Outcome
 from labqdl.safety.errors import Unsafe
-from labqdl.safety.manual import make_all_safe, make_recorded_safe
+from labqdl.safety.manual import make_all_safe, make_recorded_safe, unsafe_of
 from labqdl.safety.paths import DarkCheck, LightPath
 from labqdl.safety.reach import is_inside, may_be_simulated
 from labqdl.safety.recipe import NotRemakeable, Recipe, recipe_of
@@ -36,4 +36,5 @@ __all__ = [
     "recipe_of",
     "set_process_guard",
     "state_folder",
+    "unsafe_of",
 ]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 
+from labqdl.clock import SystemClock
 from labqdl.errors import LabqdlError
 from labqdl.instruments import Instrument
 from labqdl.safety.darkening import DEADLINE, EFFORT, GRACE, WORKERS, Job, Outcome, Way, darken
+from labqdl.safety.errors import Unsafe
 from labqdl.safety.fresh import make_safe_afresh, open_for_safety
 from labqdl.safety.paths import DarkCheck
-from labqdl.safety.reach import resource_of
-from labqdl.safety.recipe import Recipe
-from labqdl.safety.unsafe import Entry
+from labqdl.safety.reach import is_inside, resource_of
+from labqdl.safety.recipe import NotRemakeable, Recipe, recipe_of
+from labqdl.safety.unsafe import Entry, UnsafeFile
 
 
 def make_all_safe(
@@ -45,6 +49,20 @@ def make_all_safe(
     ]
     WORKERS.reserve(2 * (len(jobs) + len(looks)))
     return (*darken(jobs, grace=grace), *darken(looks, grace=grace))
+
+
+def unsafe_of(outcomes: Iterable[Outcome], instruments: Iterable[Instrument]) -> Unsafe | None:
+    """What to raise where one of `make_all_safe`'s outcomes is not confirmed, after the user's UNSAFE file names it."""
+    missing = [one for one in outcomes if not one.safe]
+    if not missing:
+        return None
+    recipes = {}
+    for one in instruments:
+        if not is_inside(one):
+            with suppress(NotRemakeable):
+                recipes[one.name, resource_of(one)] = recipe_of(one)
+    wall = SystemClock().wall()
+    return Unsafe(missing, UnsafeFile().report(missing, recipes, wall=wall, told_by=f"process {os.getpid()}"))
 
 
 def make_recorded_safe(

@@ -26,7 +26,7 @@ from labqdl.safety.paths import DarkCheck, LightPath
 from labqdl.safety.reach import is_inside, resource_of
 from labqdl.safety.recipe import NotRemakeable, Recipe, recipe_of
 from labqdl.safety.signals import Handlers, end_by, resend, under_way
-from labqdl.safety.unsafe import FILE_NAME, UnsafeFile, state_folder
+from labqdl.safety.unsafe import UnsafeFile
 from labqdl.safety.watching import EFFORT as WATCHDOG_EFFORT
 from labqdl.safety.watching import HEARTBEAT, Watch
 from labqdl.transport import Transport
@@ -232,7 +232,7 @@ class SafeStack:
     @property
     def unsafe_file(self) -> UnsafeFile:
         """The file that says what could not be made safe."""
-        return UnsafeFile(self._unsafe_path or state_folder() / FILE_NAME)
+        return UnsafeFile(self._unsafe_path)
 
     @property
     def energised(self) -> tuple[Instrument, ...]:
@@ -315,20 +315,12 @@ class SafeStack:
 
     def _write(self, missing: list[Outcome]) -> str:
         """Write the UNSAFE file; words for what became of it."""
-        file = self.unsafe_file
         recipes = {
             (one.recipe.name, one.recipe.resource): one.recipe
             for one in self._energised.values()
             if one.recipe is not None
         }
-        try:
-            file.add(missing, recipes, wall=self._clock.wall(), told_by=f"process {self._pid}")
-        except OSError as error:
-            return (
-                f"Go and look now. The file {file.path} could not be written ({error.strerror or error}): nothing but "
-                "this message says so"
-            )
-        return f"Go and look now, then `labqdl safe --acknowledge`; nothing is energised before. See {file.path}"
+        return self.unsafe_file.report(missing, recipes, wall=self._clock.wall(), told_by=f"process {self._pid}")
 
     def _sorted(self) -> list[_Energised]:
         entries = list(self._energised.values())

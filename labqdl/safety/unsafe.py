@@ -62,10 +62,10 @@ class Entry:
 
 
 class UnsafeFile:
-    """The file at `path`."""
+    """The file at `path`; None: in the user's state folder, where everybody looks."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path or state_folder() / FILE_NAME
 
     def exists(self) -> bool:
         """Whether something waits to be acknowledged."""
@@ -135,6 +135,19 @@ class UnsafeFile:
             with suppress(OSError):
                 partial.unlink(missing_ok=True)
             raise
+
+    def report(
+        self, outcomes: Sequence[Outcome], recipes: Mapping[tuple[str, str], Recipe], *, wall: float, told_by: str
+    ) -> str:
+        """As `add`; gives words for what became of it, and raises nothing."""
+        try:
+            self.add(outcomes, recipes, wall=wall, told_by=told_by)
+        except OSError as error:
+            return (
+                f"Go and look now. The file {self.path} could not be written ({error.strerror or error}): nothing but "
+                "this message says so"
+            )
+        return f"Go and look now, then `labqdl safe --acknowledge`; nothing is energised before. See {self.path}"
 
     def acknowledge(self) -> bool:
         """Take the file away; it stays beside itself under another name. False where there was none."""

@@ -199,11 +199,7 @@ class Watchdog:
         if self._unsafe is not None and not all(one.safe for one in outcomes):
             recipes = {(one.job.name, one.job.resource): one.recipe for one in self._held.values()}
             told_by = f"watchdog of process {self._parent} ({reason})"
-            try:
-                UnsafeFile(self._unsafe).add(outcomes, recipes, wall=wall, told_by=told_by)
-                words = f"see {self._unsafe}"
-            except OSError as error:
-                words = f"{self._unsafe} could not be written: {error.strerror or error}"
+            words = UnsafeFile(self._unsafe).report(outcomes, recipes, wall=wall, told_by=told_by)
         if self._report is not None:
             document = {
                 "schema": "labqdl.watchdog/1",

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from labqdl.cli.root import run
 from labqdl.cli.set import split
 from labqdl.config.station import load_station_file
+from labqdl.safety import UnsafeFile, manual
 from labqdl.station import finding, quantity_paths
 from tests.station.fakes import Fake, FakeLaser, FakeMeter
 
@@ -424,20 +426,47 @@ def test_shell_ends_safe_unless_told_otherwise(call: Any, monkeypatch: pytest.Mo
     assert "laser" in done
 
 
-def test_what_cannot_be_made_safe_is_exit_70(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("command", [["watch", "laser", "power", "--count", "1"], ["shell"], ["safe", "station.toml"]])
+def test_what_cannot_be_made_safe_is_exit_70_and_blocks_until_it_is_acknowledged(
+    call: Any, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def stuck(self: FakeLaser) -> None:
         raise _error(f"{self.name}: it stays on")
 
     monkeypatch.setattr(FakeLaser, "safe_state", stuck)
-    from labqdl.safety import manual
-
-    real = manual.make_all_safe
-    monkeypatch.setattr(
-        "labqdl.safety.make_all_safe", lambda *a, **k: real(*a, **{**k, "effort": 0.05, "deadline": 0.5})
-    )
-    words = call("watch", "laser", "power", "--count", "1")
+    monkeypatch.setattr("labqdl.safety.make_all_safe", partial(manual.make_all_safe, effort=0.05, deadline=0.5))
+    _type(monkeypatch, "laser.power")
+    words = call(*command)
     assert words.code == 70
-    assert "it stays on" in words.err
+    assert "it stays on" in words.out + words.err
+    assert [entry.name for entry in UnsafeFile().entries()] == ["laser"]
+    monkeypatch.setattr(FakeLaser, "safe_state", lambda self: None)
+    words = call("set", "laser", "emission", "on")
+    assert words.code == 4
+    assert "laser could not be made safe before" in words.err
+    assert call("safe", "station.toml").code == 70  # safe now, and nothing is forgotten
+    assert call("safe", "station.toml", "--acknowledge").code == 0
+    assert call("set", "laser", "emission", "on").code == 0
+
+
+def test_a_station_that_is_not_safe_is_not_acknowledged(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("station.toml").write_text(STATION.replace("10.0.0.2", "dead"), encoding="utf-8")
+    monkeypatch.setattr("labqdl.safety.make_all_safe", partial(manual.make_all_safe, effort=0.05, deadline=0.5))
+    words = call("safe", "station.toml", "--acknowledge", "--json")
+    assert words.code == 70
+    assert words.json()["acknowledged"] is False
+    assert [entry.name for entry in UnsafeFile().entries()] == ["edfa"]
+    assert call("safe", "--acknowledge").code == 70
+    assert not UnsafeFile().exists()
+
+
+def test_a_full_disk_does_not_hide_what_is_not_safe(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("station.toml").write_text(STATION.replace("10.0.0.2", "dead"), encoding="utf-8")
+    Path("state").write_text("no folder can be made here", encoding="utf-8")
+    monkeypatch.setattr("labqdl.safety.make_all_safe", partial(manual.make_all_safe, effort=0.05, deadline=0.5))
+    words = call("safe", "station.toml")
+    assert words.code == 70
+    assert "could not be written" in words.err
 
 
 def test_simulated_instruments_answer(call: Any) -> None:

@@ -114,7 +114,8 @@ def test_safe_says_what_it_could_not_make_dark(bench: Bench, tmp_path: Path) -> 
     assert code == 70
     assert [(one["name"], one["safe"]) for one in told["outcomes"]] == [("edfa", True), ("n77", False), ("tsl", True)]
     assert bench.lit(names) == {"n77"}
-    assert safe(tmp_path, station, "--profile", "bench")[0] == 0
+    assert UnsafeFile(tmp_path / "UNSAFE").entries()[0].name == "n77"
+    assert safe(tmp_path, station, "--profile", "bench", "--acknowledge")[0] == 0
     assert not bench.lit(names)
 
 
