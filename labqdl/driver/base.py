@@ -23,6 +23,7 @@ from labqdl.instruments import (
     SettingsChanged,
     Settle,
 )
+from labqdl.instruments.limits import after_number
 from labqdl.safety.stack import process_guard
 from labqdl.transport import Framing, Line, RoadOptions, Transport, road_for
 
@@ -176,7 +177,7 @@ class Driver(Instrument):
             if not _same(now, value, quantity.done):
                 raise SettingsChanged(
                     f"{self.name}: after the connection was lost {part.path(quantity.name)} is {_shown(now)} and not "
-                    f"{_shown(value)} {quantity.unit}. Look at the instrument, then open it again"
+                    f"{_shown(value)}{after_number(quantity.unit)}. Look at the instrument, then open it again"
                 )
 
     @contextmanager
@@ -240,7 +241,7 @@ class Driver(Instrument):
             if _same(found, value, wanted):
                 return
             if self.clock.monotonic() >= end:
-                unit = f" {quantity.unit}" if quantity.unit not in ("", "1") else ""
+                unit = after_number(quantity.unit)
                 raise NotConfirmed(
                     f"{self.name}: {part.path(quantity.name)} was set to {_shown(value)}{unit} and reads "
                     f"{_shown(found)}{unit} after {wanted.timeout:g} s"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from labqdl.errors import InputError, LabqdlError
-from labqdl.instruments.limits import Limit
+from labqdl.instruments.limits import Limit, after_number
 
 
 class LimitError(InputError):
@@ -13,7 +13,7 @@ class LimitError(InputError):
         self.value = value
         self.limit = limit
         super().__init__(
-            f"{value:.9g}{f' {unit}' if unit not in ('', '1') else ''} is outside of the limits",
+            f"{value:.9g}{after_number(unit)} is outside of the limits",
             source=instrument,
             key=quantity,
             expected=f"{limit.words(unit)} ({limit.reason})",

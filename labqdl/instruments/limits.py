@@ -35,12 +35,17 @@ class Limit:
 
     def words(self, unit: str) -> str:
         """The range for messages."""
-        end = f" {unit}" if unit not in ("", "1") else ""
+        end = after_number(unit)
         if math.isinf(self.low):
             return f"at most {self.high:.9g}{end}"
         if math.isinf(self.high):
             return f"at least {self.low:.9g}{end}"
         return f"{self.low:.9g} to {self.high:.9g}{end}"
+
+
+def after_number(unit: str) -> str:
+    """What follows a number in messages: a blank and the unit, or nothing where there is no unit to name."""
+    return f" {unit}" if unit not in ("", "1") else ""
 
 
 def broken(limits: Iterable[Limit], value: float) -> Limit | None:

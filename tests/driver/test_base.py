@@ -113,6 +113,15 @@ def test_a_box_that_was_switched_off_and_on_is_not_carried_on_with() -> None:
     transport.finish()
 
 
+def test_a_switch_that_differs_is_told_without_a_unit() -> None:
+    toy, transport = opened((b"OUTP 1\n", None), SILENCE, IDN, (b"OUTP?\n", b"0\n"))
+    toy.light = True
+    lose(toy)
+    with pytest.raises(SettingsChanged, match=r"light is False and not True\. Look at the instrument"):
+        _ = toy.count
+    transport.finish()
+
+
 def test_what_is_compared_is_what_the_digits_on_the_wire_said() -> None:
     toy, transport = opened((b"WAV 1550.1235\n", None), SILENCE, IDN, (b"WAV?\n", b"1550.1235\n"), (b"COUN?\n", b"2\n"))
     toy.wavelength = 1550.12346789e-9
