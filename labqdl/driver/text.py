@@ -394,7 +394,7 @@ class Listed(Float):
                 f"{number:.9g} {self.unit}".rstrip() + " is none of its values",
                 source=part.instrument.name,
                 key=part.path(self.name),
-                expected=" or ".join(f"{one:.9g}" for one in self.words),
+                expected=f"{' or '.join(f'{one:.9g}' for one in self.words)} {self.unit}",
                 hint="Nothing was sent",
             )
         return listed
