@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from labqdl.driver import Bool, Custom, Float, Integer, ScpiInstrument, Text, TextChannel, Uses, number_in, reasons
+from labqdl.driver import (
+    Bool,
+    Custom,
+    Float,
+    Integer,
+    Listed,
+    ScpiInstrument,
+    Text,
+    TextChannel,
+    Uses,
+    number_in,
+    reasons,
+)
 from labqdl.errors import InputError
 from labqdl.instruments import Digitizer, Input, Limit, NotConfirmed, Part, Record, Trigger, absent
 from labqdl.transport import Framing, Line, ProtocolError
@@ -97,26 +109,8 @@ class _Decimation(Integer):
 class FastInput(TextChannel, Input):
     """A fast input. The range is chosen with jumpers, and told to the board by `range`."""
 
-    def _range(self) -> float:
-        command = f"ACQ:SOUR{self.number}:GAIN?"
-        instrument = self.instrument
-        assert isinstance(instrument, RedPitaya)
-        reply = instrument.ask(command)
-        try:
-            return {"LV": 2.0, "HV": 40.0}[reply]
-        except KeyError:
-            raise instrument.wrong_reply(command, reply, "LV or HV") from None
-
-    def _set_range(self, volts: float) -> None:
-        instrument = self.instrument
-        assert isinstance(instrument, RedPitaya)
-        if volts not in (2.0, 40.0):
-            path = self.path("range")
-            raise InputError(f"no range of {volts:g} V", source=instrument.name, key=path, expected="2 V or 40 V")
-        instrument.tell(f"ACQ:SOUR{self.number}:GAIN {'LV' if volts == 2.0 else 'HV'}")
-
     enabled = Custom(bool, lambda _: True, read_only="both inputs are always recorded")
-    range = Custom(float, _range, _set_range, unit="V", uses=("ACQ:SOUR{n}:GAIN",))
+    range = Listed("ACQ:SOUR{n}:GAIN?", "ACQ:SOUR{n}:GAIN {}", unit="V", words={2.0: "LV", 40.0: "HV"})
     offset = absent("the range is symmetric; there is no command for an offset")
     impedance = Custom(float, lambda _: 1e6, unit="Ohm", read_only="the inputs have 1 MOhm")
 
@@ -209,14 +203,11 @@ class RedPitaya(RedPitayaBoard, Digitizer):
         ),
     )
 
-    def _set(self, name: str, value: Any) -> None:
-        setattr(self, name, value)
-
-    trigger_source = Custom(Trigger, lambda board: board._source, lambda board, one: board._set("_source", one))
+    trigger_source = Custom(Trigger, lambda board: board._source, lambda board, one: setattr(board, "_source", one))
     trigger_edge = Custom(
         Edge,
         lambda board: board._edge,
-        lambda board, one: board._set("_edge", one),
+        lambda board, one: setattr(board, "_edge", one),
         doc="Which edge an external trigger is.",
     )
 

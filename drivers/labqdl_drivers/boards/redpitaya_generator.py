@@ -14,7 +14,6 @@ from labqdl.driver import MICRO, Action, Bool, Choice, Custom, Float, Integer, S
 from labqdl.errors import InputError
 from labqdl.instruments import (
     Limit,
-    LimitError,
     NotACapability,
     NotAValue,
     Output,
@@ -25,8 +24,6 @@ from labqdl.instruments import (
     absent,
 )
 from labqdl_drivers.boards.redpitaya import ACQUISITION, ANALOG, COMMON, DIGITAL, RedPitayaBoard
-
-LONGEST = 16_384
 
 
 class Shape(StrEnum):
@@ -109,19 +106,14 @@ class FastOutput(TextChannel, Output):
         """Write a waveform as text with six decimals; it replaces the one that was there, whatever its name."""
         if markers is not None:
             raise NotACapability(self.board.name, f"{self.label} markers", "the sheet has none")
-        samples = np.asarray(samples, dtype=np.float64)
-        path = self.path("samples")
-        if samples.ndim != 1 or not 1 <= len(samples) <= LONGEST or not np.isfinite(samples).all():
-            problem = f"samples of shape {samples.shape}, finite: {bool(np.isfinite(samples).all())}"
-            raise InputError(problem, source=self.board.name, key=path, expected=f"1 to {LONGEST} finite numbers")
-        worst = float(samples[np.abs(samples).argmax()])
-        if abs(worst) > 1:
-            raise LimitError(path, worst, "", Limit(-1.0, 1.0, "of the full scale"), instrument=self.board.name)
+        values = self.checked_waveform(samples, self.board.memory)
         with self.board.exclusive():
             if self.output and self.shape is Shape.ARBITRARY:
-                raise InputError("the waveform is playing", source=self.board.name, key=path, expected="output off")
+                raise InputError(
+                    "the waveform is playing", source=self.board.name, key=self.path("samples"), expected="output off"
+                )
             self.waveform = None
-            self.board.tell(f"SOUR{self.number}:TRAC:DATA:DATA {','.join(np.char.mod('%.6f', samples).tolist())}")
+            self.board.tell(f"SOUR{self.number}:TRAC:DATA:DATA {','.join(np.char.mod('%.6f', values).tolist())}")
             self.waveform = name
 
     def select(self, name: str) -> None:
@@ -164,7 +156,7 @@ class RedPitayaGenerator(RedPitayaBoard, WaveformGenerator):
     @property
     def memory(self) -> WaveformMemory:
         """Up to 16384 samples of 14 bits."""
-        return WaveformMemory(1, LONGEST)
+        return WaveformMemory(1, 16_384)
 
     def _source(self) -> Trigger:
         source, mode = self.ask("SOUR1:TRIG:SOUR?"), self.ask("SOUR1:BURS:STAT?")

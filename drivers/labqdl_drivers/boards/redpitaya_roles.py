@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from labqdl.clock import Clock
-from labqdl.driver import Custom, Uses, number_in, reasons
+from labqdl.driver import Custom, Uses, reasons
 from labqdl.errors import InputError
 from labqdl.instruments import InterlockIO, NotAValue, NotConfirmed, VoltageSource, absent
 from labqdl.transport import RoadOptions, Transport
@@ -74,12 +74,7 @@ class RedPitayaSource(RedPitayaBoard, VoltageSource):
         self._volts = volts
 
     def _measured(self) -> float:
-        command = f"ANALOG:PIN? AIN{self.sense}"
-        reply = self.ask(command)
-        try:
-            return number_in(reply)
-        except ValueError:
-            raise self.wrong_reply(command, reply, "a number of V") from None
+        return self.ask_number(f"ANALOG:PIN? AIN{self.sense}")
 
     output = Custom(bool, _output, _switch, uses=("ANALOG:PIN",))
     voltage = Custom(float, lambda source: source._volts, _set_voltage, unit="V", limits=(0.0, 1.8))
