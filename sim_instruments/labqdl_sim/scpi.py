@@ -372,6 +372,10 @@ class ScpiTwin(Twin):
         self._plans: dict[bytes, Found] = {}
         super().__init__(*arguments, **keywords)
 
+    def _of(self, name: str, *suffixes: int) -> Any:
+        """The setting of that name under its suffixes."""
+        return getattr(type(self), name).of(self, *suffixes)
+
     # What an instrument overrides
 
     def identity(self) -> str:

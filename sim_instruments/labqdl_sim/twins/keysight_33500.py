@@ -333,9 +333,6 @@ class Keysight33500(ScpiTwin):
         """VOLTage under another name."""
         type(self).amplitude.put(self, self._room_for_amplitude(value, ch), ch)
 
-    def _of(self, name: str, ch: int) -> Any:
-        return getattr(type(self), name).of(self, ch)
-
     @staticmethod
     def _extreme(which: str, default: float, low: float, high: float) -> float:
         found = {"MIN": low, "MAX": high, "DEF": default}.get(which[:3].upper())

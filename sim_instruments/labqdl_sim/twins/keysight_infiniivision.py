@@ -146,9 +146,6 @@ class KeysightInfiniiVision(ScpiTwin):
 
     # Vertical, horizontal, trigger
 
-    def _of(self, name: str, ch: int) -> Any:
-        return getattr(type(self), name).of(self, ch)
-
     def _spans(self, ch: int = 1) -> tuple[float, float]:
         factor = self._of("probe", ch)
         return 8e-3 * factor, 40.0 * factor

@@ -24,7 +24,6 @@ from __future__ import annotations
 import math
 import re
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,9 +122,6 @@ class TektronixAwg(ScpiTwin):
         """Eleven digits and a short exponent: 2.5000000000E+9."""
         mantissa, exponent = f"{value:.10E}".split("E")
         return f"{mantissa}E{int(exponent):+d}"
-
-    def _of(self, name: str, ch: int) -> Any:
-        return getattr(type(self), name).of(self, ch)
 
     # Settings
 

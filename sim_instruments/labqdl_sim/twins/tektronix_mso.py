@@ -221,9 +221,6 @@ class TektronixMso(ScpiTwin):
 
     # Settings
 
-    def _of(self, name: str, ch: int) -> Any:
-        return getattr(type(self), name).of(self, ch)
-
     def _rates(self, *_: int) -> tuple[float, float]:
         return 1.0, self.top_rate
 
