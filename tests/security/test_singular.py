@@ -100,6 +100,50 @@ def test_the_spiked_bound_is_sharp_where_it_matters() -> None:
     assert spiked_edge(784, 392, 0.7) == spiked_edge(784, 392) == 28 + math.sqrt(392)
 
 
+def spiked_tail(value: float, rows: int, columns: int, spike: float, angles: int, widened: float = 1.0) -> float:
+    """The spiked bound of docs/physics.md, integrated directly: four ranges of so many angles each, the best lift.
+
+    Nothing is interpolated. widened: factor on the level, for angles that stand for those between them.
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(60)
+
+    def chi(degrees: int) -> tuple[Reals, Reals]:
+        low, high = stats.chi.ppf(1e-18, degrees), stats.chi.isf(1e-30, degrees)
+        points = 0.5 * (low + high) + 0.5 * (high - low) * nodes
+        return points, 0.5 * (high - low) * weights * stats.chi.pdf(points, degrees)
+
+    (along, density_along), (other, density) = chi(2), chi(columns - 2)
+    total = 0.0
+    for quarter in range(4):
+        thetas = (quarter + np.linspace(0, 1, angles + 1)) * math.pi / 8
+        lengths = np.sqrt(1 + spike * np.cos(thetas) ** 2)
+        tails = []
+        for lift in (0.0, 0.7, 1.5, 2.5, 3.7, 5.0, 6.5, 8.5, 11.0, 14.0, 18.0, 23.0):
+            level = widened * (value + lift * lengths.min())
+            left = np.full((60, 60), math.inf)  # what |g| must be at least
+            for theta, length in zip(thetas, lengths, strict=True):
+                taken = math.sqrt(1 + spike) * math.cos(theta) * along[:, None] + math.sin(theta) * other
+                left = np.minimum(left, (level - taken) / length)
+            tails.append(float(density_along @ stats.chi.sf(left, rows) @ density) / stats.norm.sf(lift))
+        total += min(1.0, *tails)
+    return min(1.0, total)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "spike", "above"),
+    [(12, 16, 1.0, 3.0), (4, 10000, 3.0, 0.5), (10, 10000, 3.0, 2.0), (5, 10000, 10.0, 0.03)],
+)
+def test_the_spiked_bound_against_direct_integration(rows: int, columns: int, spike: float, above: float) -> None:
+    """Few angles may stand for all others, and a table for the law of chi: neither lowers the bound."""
+    value = spiked_edge(rows, columns, spike) + above
+    found = noise_norm_tail(value, rows, columns, spike)
+    assert 1e-6 < found < 1
+    assert spiked_tail(value, rows, columns, spike, angles=64) < found
+    # The norm of a plane's map is at most that at one of two directions, over the cosine of half their angle.
+    coarse = spiked_tail(value, rows, columns, spike, angles=8, widened=math.cos(math.pi / 128))
+    assert found == pytest.approx(coarse, rel=2e-3)
+
+
 def test_tails_fall_and_end_at_the_smallest() -> None:
     for spike in (0.0, 1.0):
         tails = [noise_norm_tail(value, 20, 12, spike) for value in np.linspace(6, 36, 25)]
