@@ -236,7 +236,6 @@ def road_for(name: str | Resource, options: RoadOptions | None = None, *, clock:
     """
     options = RoadOptions() if options is None else options
     resource = parse(name) if isinstance(name, str) else name
-    serial = (options.baudrate, options.bytesize, options.parity, options.stopbits)
     if resource.kind == "visa" or (options.visa_library is not None and resource.visa):
         from labqdl.transport.roads.visa import VisaRoad
 
@@ -245,7 +244,7 @@ def road_for(name: str | Resource, options: RoadOptions | None = None, *, clock:
             library=options.visa_library,
             messages=resource.messages,
             connect_timeout=options.connect_timeout,
-            serial_settings=serial if resource.kind == "serial" else None,
+            serial=options if resource.kind == "serial" else None,
             clock=clock if options.visa_library is not None else None,
         )
     if resource.kind == "socket":

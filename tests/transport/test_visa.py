@@ -143,6 +143,24 @@ def test_every_kind_of_name_over_a_library_object(name: str) -> None:
             transport.query(b"POW?")
 
 
+@pytest.mark.parametrize(("rtscts", "xonxoff", "flow"), [(False, False, 0), (True, False, 2), (False, True, 1)])
+def test_settings_of_a_serial_port(rtscts: bool, xonxoff: bool, flow: int) -> None:
+    library = Library.make()
+    settings = RoadOptions(visa_library=library, baudrate=115200, parity="E", rtscts=rtscts, xonxoff=xonxoff)
+    road_for(SERIAL, settings).open()
+    found = [
+        library.attributes[one]
+        for one in (
+            ResourceAttribute.asrl_baud_rate,
+            ResourceAttribute.asrl_data_bits,
+            ResourceAttribute.asrl_parity,
+            ResourceAttribute.asrl_stop_bits,
+            ResourceAttribute.asrl_flow_control,
+        )
+    ]
+    assert found == [115200, 8, constants.Parity.even, constants.StopBits.one, constants.ControlFlow(flow)]
+
+
 @pytest.mark.parametrize("name", [SOCKET, SERIAL, INSTR])
 def test_blocks_with_line_ends_inside(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     payload = b"a\nb\nc" + b"\n" * 10

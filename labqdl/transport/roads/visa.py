@@ -8,11 +8,13 @@ from typing import Any
 from labqdl.clock import Clock, SystemClock
 from labqdl.errors import InputError
 from labqdl.transport.errors import ConnectionLost, ProtocolError, TransportTimeout, translated
+from labqdl.transport.resource import RoadOptions
 
 _SLACK = 0.03
 _CHUNK = 1 << 20
 _PARITY = {"N": 0, "O": 1, "E": 2, "M": 3, "S": 4}
 _STOP_BITS = {1: 10, 1.5: 15, 2: 20}
+_XON_XOFF, _RTS_CTS = 1, 2
 
 
 class VisaRoad:
@@ -26,8 +28,8 @@ class VisaRoad:
         A PyVISA library object, or what `pyvisa.ResourceManager` takes; None: PyVISA's default.
     messages:
         True for INSTR over TCP/IP, USB and GPIB, which have an END; False for SOCKET and ASRL.
-    serial_settings:
-        (baud rate, data bits, parity letter, stop bits) for ASRL names.
+    serial:
+        Settings of the port, for ASRL names; None for others.
     clock:
         The clock of the deadlines; another than the system's for libraries inside this process only.
     """
@@ -39,14 +41,14 @@ class VisaRoad:
         library: Any = None,
         messages: bool,
         connect_timeout: float = 5.0,
-        serial_settings: tuple[int, int, str, float] | None = None,
+        serial: RoadOptions | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.name = name
         self.messages = messages
         self.connect_timeout = connect_timeout
         self._library = library
-        self._serial = serial_settings
+        self._serial = serial
         self.now = (SystemClock() if clock is None else clock).monotonic
         self._stack = contextlib.ExitStack()
         self._resource: Any = None
@@ -187,12 +189,13 @@ class VisaRoad:
         from pyvisa.constants import ResourceAttribute
 
         if self._serial is not None:
-            baudrate, bits, parity, stops = self._serial
+            wanted = self._serial
             for attribute, value in (
-                (ResourceAttribute.asrl_baud_rate, baudrate),
-                (ResourceAttribute.asrl_data_bits, bits),
-                (ResourceAttribute.asrl_parity, _PARITY[parity]),
-                (ResourceAttribute.asrl_stop_bits, _STOP_BITS[stops]),
+                (ResourceAttribute.asrl_baud_rate, wanted.baudrate),
+                (ResourceAttribute.asrl_data_bits, wanted.bytesize),
+                (ResourceAttribute.asrl_parity, _PARITY[wanted.parity]),
+                (ResourceAttribute.asrl_stop_bits, _STOP_BITS[wanted.stopbits]),
+                (ResourceAttribute.asrl_flow_control, wanted.xonxoff * _XON_XOFF | wanted.rtscts * _RTS_CTS),
             ):
                 self._resource.visalib.set_attribute(self._resource.session, attribute, value)
         if not self.messages:
