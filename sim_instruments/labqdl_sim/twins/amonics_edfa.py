@@ -29,13 +29,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from labqdl.units import from_db, from_dbm
 from labqdl_sim.lines import LineTwin, line
 from labqdl_sim.ports import DARK, Light
 
 _OFF, _ON, _BUSY, _LOCK = 0, 1, 2, 4
 _MODES = ("ACC", "APC")
 _THRESHOLD = 50.0  # mA
-_NOISE = 10 ** (-28 / 10 - 3)  # W at the input
+_NOISE = from_dbm(-28.0)  # W at the input
 _RESPONSE = 0.1  # s
 _MARGIN = 100
 _SETTINGS: dict[str, tuple[float, float, float]] = {  # lowest, highest, at power-on
@@ -75,7 +76,7 @@ class AmonicsEdfa(LineTwin):
 
     def setup(self) -> None:
         """Read the options, open the fibres."""
-        self.rated = 10 ** (self.option("saturation", 27.0) / 10 - 3)
+        self.rated = from_dbm(self.option("saturation", 27.0))
         self.gain = self.option("gain", 35.0)
         self.largest = self.option("current", 400)
         self.count = self.option("channels", 1)
@@ -133,7 +134,7 @@ class AmonicsEdfa(LineTwin):
         """Output power in W with that share of the pump."""
         if share <= 0:
             return 0.0
-        strong = (self.input.power(t) + _NOISE) * 10 ** (self.gain * share / 10)
+        strong = (self.input.power(t) + _NOISE) * from_db(self.gain * share)
         return strong / (1 + strong / (self.rated * share))
 
     def share(self, t: float) -> float:
@@ -166,7 +167,7 @@ class AmonicsEdfa(LineTwin):
 
     def lost(self, t: float) -> bool:
         """Whether the seed is too weak."""
-        return self.input.power(t) < 10 ** (self.settings["POW:IN:LEV:SET1"] / 10 - 3)
+        return self.input.power(t) < from_dbm(self.settings["POW:IN:LEV:SET1"])
 
     def current(self, n: int) -> float:
         """Pump current in mA."""

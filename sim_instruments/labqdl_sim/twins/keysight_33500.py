@@ -32,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labqdl.errors import InputError
+from labqdl.units import dbm, from_dbm
 from labqdl_sim.edges import edges
 from labqdl_sim.scpi import (
     Block,
@@ -270,7 +271,7 @@ class Keysight33500(ScpiTwin):
             load = type(self).load.of(self, ch)
             if math.isinf(load):
                 raise ScpiError(-221, "dBm needs a finite load")
-            value = math.sqrt(10 ** (value / 10) * 1e-3 * load)
+            value = math.sqrt(from_dbm(value) * load)
         return value if unit == "VPP" else value * self._crest(ch)
 
     # Settings
@@ -325,7 +326,7 @@ class Keysight33500(ScpiTwin):
         if unit != "VPP":
             value /= self._crest(ch)
         if unit == "DBM":
-            value = 10 * math.log10(value**2 / self._of("load", ch) / 1e-3)
+            value = dbm(value**2 / self._of("load", ch))
         return self.number(value)
 
     @command("[SOURce<ch>:]FUNCtion:ARBitrary:PTPeak", takes=[Amplitude()])

@@ -28,10 +28,10 @@ What the sheet leaves open, and what stands here:
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from labqdl.errors import InputError
+from labqdl.units import dbm, from_db, from_dbm
 from labqdl_sim.kinds import scientific
 from labqdl_sim.ports import DARK, Light
 from labqdl_sim.scpi import Boolean, Integer, Number, Param, Raw, ScpiError, ScpiTwin, Word, command, query
@@ -64,9 +64,9 @@ _MODELS = {
 }  # fmt: skip
 
 
-def dbm(watts: float) -> float:
+def metered(watts: float) -> float:
     """Watts as dBm, not below the meter's floor."""
-    return max(10 * math.log10(watts) + 30, _FLOOR) if watts > 0 else _FLOOR
+    return max(dbm(watts), _FLOOR)
 
 
 class _Decibel(Number):
@@ -152,7 +152,7 @@ class KeysightN77(ScpiTwin):
         """Attenuation of the filter in dB at time t."""
         if KeysightN77.control.of(self, n):
             power = self.inputs[n].power(t)
-            needed = dbm(power) - _LOSS - self.targets.get(n, 0.0) if power > 0 else 0.0
+            needed = metered(power) - _LOSS - self.targets.get(n, 0.0) if power > 0 else 0.0
             return min(max(needed, 0.0), self.has.filter)
         start, end, since, seconds = self.courses.get(n, (0.0, 0.0, 0.0, 0.0))
         if t >= since + seconds:
@@ -178,7 +178,7 @@ class KeysightN77(ScpiTwin):
         entering = self.inputs[n].at(t)
         if not KeysightN77.output.of(self, n) or entering.dark:
             return DARK
-        return Light(entering.power * 10 ** (-(_LOSS + self.filtered(n, t)) / 10), entering.wavelength)
+        return Light(entering.power * from_db(-_LOSS - self.filtered(n, t)), entering.wavelength)
 
     def condition(self, register: str) -> int:
         """Questionable: power control that does not reach its power."""
@@ -187,7 +187,7 @@ class KeysightN77(ScpiTwin):
         bits = 0
         for n in self.has.slots:
             if KeysightN77.control.of(self, n):
-                through = dbm(self.inputs[n].power(self.now)) - _LOSS - self.filtered(n, self.now)
+                through = metered(self.inputs[n].power(self.now)) - _LOSS - self.filtered(n, self.now)
                 bits |= (abs(through - self.targets.get(n, 0.0)) > 0.01) << n
         return bits
 
@@ -275,7 +275,7 @@ class KeysightN77(ScpiTwin):
             watts = KeysightN77.unit.of(self, n)
             level = Number("W" if watts else "DBM").parse(self, token)
             if watts:
-                level = 10 * math.log10(level) + 30 if level > 0 else -math.inf
+                level = dbm(max(level, 0.0))
         if not low - 1e-9 <= level <= high + 1e-9:
             raise ScpiError(-222)
         self.targets[n] = level
@@ -284,7 +284,7 @@ class KeysightN77(ScpiTwin):
         elif not KeysightN77.control.of(self, n):
             power = self.inputs[n].power(self.now)
             if power > 0:
-                self.run(n, min(max(dbm(power) - _LOSS - level, 0.0), self.has.filter))
+                self.run(n, min(max(metered(power) - _LOSS - level, 0.0), self.has.filter))
 
     @query("OUTPut<slot>:POWer?", takes=[Word()], least=0)
     def get_power(self, n: int, which: str = "") -> float:
@@ -311,7 +311,7 @@ class KeysightN77(ScpiTwin):
     def shown(self, n: int, level: float) -> float:
         """A power in the unit of the slot."""
         if n in self.has.slots and KeysightN77.unit.of(self, n):
-            return float(10 ** (level / 10 - 3))
+            return from_dbm(level)
         return level
 
     @query("READ<meter>:POWer?")
@@ -319,13 +319,13 @@ class KeysightN77(ScpiTwin):
         """Measure."""
         if n in self.has.meters:
             self.hold(0.1)
-            level = dbm(self.inputs[n].power(self.now))
+            level = metered(self.inputs[n].power(self.now))
             self.last[n] = level if level <= 10.0 else _OVERLOAD
         else:
             if not self.has.control:
                 raise ScpiError(-303)
             self.hold(KeysightN77.averaging.of(self, n))
-            self.last[n] = dbm(self.light(n, self.now).power) + KeysightN77.power_offset.of(self, n)
+            self.last[n] = metered(self.light(n, self.now).power) + KeysightN77.power_offset.of(self, n)
         return self.fetch(n)
 
     @query("FETCh<meter>:POWer?")

@@ -26,12 +26,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from labqdl.units import LIGHT_SPEED
 from labqdl_sim.frames import Fixed, FrameTwin
 from labqdl_sim.ports import DARK, Light
 
 _OK, _XE, _AEA, _CP = range(4)
 _RNI, _RNW, _RVE, _CIP, _CII, _ERE, _ERO, _EXF, _CIE = range(1, 10)
-_C = 299_792_458.0
 _BAUDS = (9600, 19200, 38400, 57600, 115200)
 _CEL, _XEL, _MRL = 1 << 6, 1 << 7, 1 << 5
 _SENA = 8
@@ -198,7 +198,7 @@ class OifItla(FrameTwin):
     def light(self, t: float) -> Light:
         """What leaves the fibre."""
         power = self.watts(t)
-        return Light(power, _C / (self.frequency(t) * 1e6)) if power > 0 else DARK
+        return Light(power, LIGHT_SPEED / (self.frequency(t) * 1e6)) if power > 0 else DARK
 
     # Operations
 

@@ -34,13 +34,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labqdl.errors import InputError
+from labqdl.units import LIGHT_SPEED, dbm, from_db, from_dbm, to_db
 from labqdl_sim.kinds import Boolean, Integer, Number, ScpiError, Word, scientific
 from labqdl_sim.ports import DARK, Light
 from labqdl_sim.scpi import Param, ScpiTwin, command, query
 from labqdl_sim.tokens import block
 from labqdl_sim.twin import Session, Twin
 
-_C = 299_792.458  # nm THz
+_C = LIGHT_SPEED / 1e3  # nm THz
 _TOP = 13.0  # dBm, without attenuation
 _TUNING = 50.0  # nm/s
 _STEP_TIME = 0.02
@@ -105,7 +106,7 @@ class _Power(Number):
         low, high = (0.03, 20.0) if _of(twin).milliwatts else (-15.0, 13.0)
         if not low <= value <= high:
             raise ScpiError(-222)
-        return 10 * math.log10(value) if _of(twin).milliwatts else round(value, 2)
+        return to_db(value) if _of(twin).milliwatts else round(value, 2)
 
     def bounds(self, twin: ScpiTwin, *suffixes: int) -> tuple[float, float]:
         """Lowest and highest value in dBm."""
@@ -113,7 +114,7 @@ class _Power(Number):
 
     def show(self, twin: ScpiTwin, value: float) -> str:
         """The value in a reply."""
-        value = 10 ** (value / 10) if _of(twin).milliwatts else value
+        value = from_db(value) if _of(twin).milliwatts else value
         return scientific(value) if _of(twin).scpi else f"{value:.2f}"
 
 
@@ -308,12 +309,11 @@ class SantecTsl(ScpiTwin):
         share = min((t - self.on_at) / self.diode_time, 1.0) if self.diode_time > 0 else 1.0
         if share <= 0:
             return DARK
-        return Light(share * 10 ** (self.level() / 10 - 3), (self.position(t) + self.fine * 1e-4) * 1e-9)
+        return Light(share * from_dbm(self.level()), (self.position(t) + self.fine * 1e-4) * 1e-9)
 
     def monitored(self) -> float:
         """The monitor in dBm."""
-        power = self.light(self.now).power
-        return max(10 * math.log10(power) + 30, -40.0) if power > 0 else -40.0
+        return max(dbm(self.light(self.now).power), -40.0)
 
     def move(self, target: float, begin: float) -> float:
         """Tune from where it stands; seconds that it takes."""
@@ -669,7 +669,7 @@ class SantecTsl(ScpiTwin):
                 self.milliwatts = unit
         else:
             level = self.monitored()
-        return f"{level:+08.3f}" if name == "OP" else f"{10 ** (level / 10):.2f}"
+        return f"{level:+08.3f}" if name == "OP" else f"{from_db(level):.2f}"
 
     def _mode(self, number: bytes | None) -> str:
         if number is not None and number.isdigit() and len(number) < 3 and 1 <= int(number) <= 12:

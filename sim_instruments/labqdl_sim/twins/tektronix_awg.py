@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labqdl.errors import InputError
+from labqdl.units import dbm, from_dbm
 from labqdl_sim.scpi import (
     Block,
     Boolean,
@@ -184,8 +185,7 @@ class TektronixAwg(ScpiTwin):
     def _in_steps(self, value: float, ch: int) -> float:
         if not self.fast:
             return value
-        dbm = round(10 * math.log10(value**2 / 8 / 50 / 1e-3), 3)
-        return math.sqrt(10 ** (dbm / 10) * 1e-3 * 50 * 8)
+        return math.sqrt(from_dbm(round(dbm(value**2 / 8 / 50), 3)) * 50 * 8)
 
     @output.check
     def _held(self, value: bool, ch: int) -> bool:

@@ -37,6 +37,7 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
+from labqdl.units import from_db, to_db
 from labqdl_sim.lines import LineTwin, Refusal, line
 from labqdl_sim.ports import DARK, Light
 
@@ -162,7 +163,7 @@ class ThorlabsMbx(LineTwin):
         if self.voa_mode == 0:
             return self.attenuation
         power = self.input.power(t) * 1e3
-        return min(max(10 * math.log10(power / self.milliwatts), self.lowest), 20.0) if power > 0 else self.lowest
+        return min(max(to_db(power / self.milliwatts), self.lowest), 20.0)
 
     def attenuated(self, t: float) -> float:
         """Attenuation in dB at time t."""
@@ -180,7 +181,7 @@ class ThorlabsMbx(LineTwin):
         if entering.dark:
             return DARK
         loss = self.attenuated(t) if self.voa else 0.0
-        return Light(entering.power * 10 ** (-loss / 10), entering.wavelength)
+        return Light(entering.power * from_db(-loss), entering.wavelength)
 
     # Lines
 
@@ -442,7 +443,7 @@ class ThorlabsMbx(LineTwin):
             return False
         target = self.attenuation
         if self.voa_mode == 1:
-            target = 10 * math.log10(self.input.power(self.now) * 1e3 / self.milliwatts)
+            target = to_db(self.input.power(self.now) * 1e3 / self.milliwatts)
         return abs(measured - target) <= 0.1
 
     @line("RGB:POWer: {x:text}")

@@ -37,6 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labqdl.errors import InputError
+from labqdl.units import from_db
 from labqdl_sim.frames import FrameTwin, frame
 from labqdl_sim.ports import Light
 from labqdl_sim.twin import Reply, Session
@@ -129,7 +130,7 @@ class ThorlabsMpc320(FrameTwin):
             raise InputError(f"the serial number is {self.serial!r}", key="serial", expected="digits, such as 38000001")
         self.count = 3 if self.model == "MPC320" else 2
         self.short = self.option("short_completed", False)
-        self.loss = 10 ** (-self.option("loss", 0.2) / 10)
+        self.loss = from_db(-self.option("loss", 0.2))
         self.stored = _PARAMETERS
         self.updating: dict[Session, float] = {}  # until when updates are sent
         self.announced: list[tuple[Session, Reply, int | None]] = []  # paddle, or None for an update

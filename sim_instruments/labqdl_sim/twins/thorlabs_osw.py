@@ -25,6 +25,7 @@ import math
 from dataclasses import replace
 
 from labqdl.errors import InputError
+from labqdl.units import from_db
 from labqdl_sim.frames import FrameTwin, frame
 from labqdl_sim.lines import LineTwin, line
 from labqdl_sim.ports import DARK, Light, LightIn
@@ -40,8 +41,8 @@ class _Paths(Twin):
     def paths(self, inputs: tuple[str, ...], outputs: int) -> None:
         """Read the options of the optics, open the fibres."""
         self.moves = self.option("switch_time", self.moves)
-        self.loss = 10 ** (-self.option("loss", 0.7) / 10)
-        self.crosstalk = 10 ** (self.option("crosstalk", -60.0) / 10)
+        self.loss = from_db(-self.option("loss", 0.7))
+        self.crosstalk = from_db(self.option("crosstalk", -60.0))
         self.inputs: list[LightIn] = [self.light_in(name) for name in inputs]
         for number in range(1, outputs + 1):
             self.light_out(f"output{number}", lambda t, number=number: self.leaves(number, t))  # type: ignore[misc]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+from labqdl.units import dbm, from_db
 from labqdl_sim.scpi import Boolean, Choice, Integer, Number, Param, ScpiError, ScpiTwin, command, query
 
 _OVERLOAD = 9.91e37
@@ -201,14 +202,15 @@ class ThorlabsPM100(ScpiTwin):
             return _OVERLOAD
         if self.quantity == "CURR":
             return power * self._head()[3]
-        power *= 10 ** (self.loss / 10)
+        power *= from_db(self.loss)
         if self.quantity == "PDEN":
             return power / (math.pi * (self.beam / 20) ** 2)
         if self.quantity != "POW":
             return _OVERLOAD
         if self.unit == "DBM":
-            dbm = 10 * math.log10(power) + 30 if power > 0 else _OVERLOAD
-            return dbm - (10 * math.log10(self.reference) + 30) if self.delta and dbm < _OVERLOAD else dbm
+            if power <= 0:
+                return _OVERLOAD
+            return dbm(power) - dbm(self.reference) if self.delta else dbm(power)
         return power - self.reference if self.delta else power
 
 
