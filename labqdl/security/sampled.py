@@ -174,7 +174,7 @@ def _spectrum(layer: HonestLayer, residuals: NDArray[np.float64]) -> ImageSpectr
     squares = eigvalsh(gram, subset_by_index=(size - 3, size - 1))
     deviation = math.sqrt(layer.floor)
     spike = max(layer.spike_x, layer.spike_p) / layer.floor
-    turned = _turned_light(layer, rows)
+    turned = turned_light(layer, rows)
     # A net gain off one adds to the part of rank two.
     own = layer.mismatch * layer.amplitude * math.sqrt(2 * layer.alignment * layer.energy) / deviation
     judged: list[tuple[float, float, int]] = []
@@ -189,8 +189,11 @@ def _spectrum(layer: HonestLayer, residuals: NDArray[np.float64]) -> ImageSpectr
     return ImageSpectrum(-ratio, rank, min(1.0, 3 * p_value), rows * columns)
 
 
-def _turned_light(layer: HonestLayer, rows: int) -> tuple[tuple[float, float], ...]:
-    """Pairs (norm of what phase noise adds to the residuals in units of the noise, probability that it adds more)."""
+def turned_light(layer: HonestLayer, rows: int) -> tuple[tuple[float, float], ...]:
+    """Pairs (norm of what phase noise adds to the residuals in units of the noise, probability that it adds more).
+
+    rows: homodyned rows of the image, of which each has its own phase.
+    """
     if layer.phase == 0:
         return ((0.0, 0.0),)
     strength = math.sqrt(layer.phase)  # amplitude times sigma_phi

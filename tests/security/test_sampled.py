@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import stats
 
 from labqdl.facts import Component, Ledger, Owner, Place, ResidualSample, TapSetting
 from labqdl.optics.client_law import ClientLaw, honest
@@ -17,7 +18,14 @@ from labqdl.optics.sampler import sample_residuals
 from labqdl.security.checks import direction_check, noise_check, session_checks, spectral_check
 from labqdl.security.cross_use import CrossUseTotals
 from labqdl.security.expected import HonestLayer, LayerLight, Totals, honest_layers, layer_light
-from labqdl.security.sampled import ImageSpectrum, SampledTotals, combined_p_value, direction_law, inspect
+from labqdl.security.sampled import (
+    ImageSpectrum,
+    SampledTotals,
+    combined_p_value,
+    direction_law,
+    inspect,
+    turned_light,
+)
 from labqdl.security.singular import noise_norm_tail, spiked_edge
 from tests.security.light import BENCH, IDEAL, Reals, assert_rate, assert_uniform, make_frame, make_light
 from tests.security.test_cross_use import KINDS, data, streams
@@ -217,6 +225,26 @@ def test_light_turned_by_noise_raises_no_alarm_for_what_is_agreed() -> None:
     assert not spectral_check([inspect(strict, sample, pattern)], 1e-6).passed
     _, _, wild, _ = sample_of(14, "dense", shaky(1.0), mu=40.0)
     assert not spectral_check([inspect(law, wild, pattern)], 1e-6).passed
+
+
+def test_rows_turned_against_each_other_stay_within_what_is_allowed() -> None:
+    """Two rows in quadrature, turned by opposite phases: each leans towards the other, which sines alone do not see.
+
+    (e^(i phi) - 1) i and (e^(-i phi) - 1) have 2 sin(phi/2) in length and sin(phi) between their directions, so the
+    norm is 2 sin(phi/2) (1 + sin phi)^(1/2). Light turned as a whole makes any quadrature the measured one.
+    """
+    deviation, amplitudes = 0.2, np.array([4.0, 4.0j])
+    light = layer_light(np.stack([amplitudes.real, amplitudes.imag], axis=1))
+    law = honest_layers(make_frame(ledger=shaky(deviation), shapes=((2, 2),)), [light])[0]
+    assert law.floor == law.amplitude == 1.0
+    for allowed, failure in turned_light(law, 2):
+        # Each phase leaves [-phi, phi] with this probability / 4: so much of it is the sines' own.
+        phi = deviation * stats.norm.isf(failure / 4 / 2)
+        added = amplitudes * (np.exp(1j * np.array([phi, -phi])) - 1)
+        norm = float(np.linalg.norm([added.real, added.imag], 2))
+        assert norm == pytest.approx(8 * math.sin(phi / 2) * math.sqrt(1 + math.sin(phi)), rel=1e-12)
+        assert norm > 4 * phi
+        assert norm <= allowed < 1.5 * norm
 
 
 def test_an_unbalanced_tap_raises_no_alarm() -> None:
