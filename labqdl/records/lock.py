@@ -56,12 +56,17 @@ class RunLock:
     """What the holder does, for messages."""
     advice: ClassVar[str] = "Wait for it, or stop it."
 
+    @property
+    def subject(self) -> Path:
+        """What it is the right to use, for messages."""
+        return self.path.parent
+
     def __init__(self, path: Path, clock: Clock) -> None:
         self.path = path
         self._key = path.resolve()
         with _guard:
             if self._key in _held:
-                raise InputError(f"{self.busy} by this very process", source=path.parent)
+                raise InputError(f"{self.busy} by this very process", source=self.subject)
             try:
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, 0o666)
             except OSError as error:
@@ -82,10 +87,10 @@ class RunLock:
                 raise InputError(
                     f"the file system gives no locks ({error.strerror or error})",
                     source=self.path,
-                    hint="Keep run folders on a local disk.",
+                    hint="It needs a local disk.",
                 ) from error
             holder = _holder(descriptor)
-            raise InputError(f"{self.busy} by {holder}", source=self.path.parent, hint=self.advice) from None
+            raise InputError(f"{self.busy} by {holder}", source=self.subject, hint=self.advice) from None
         text = compact({"pid": os.getpid(), "machine": platform.node(), "since": clock.wall()})
         storage.write_lock(descriptor, text + b"\n", self.path)
 

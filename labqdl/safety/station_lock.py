@@ -45,9 +45,15 @@ class StationLock(RunLock):
 
     def __init__(self, station: Path, clock: Clock | None = None) -> None:
         self.taken_over = ""
+        self._station = station
         path = lock_path(station)
         path.parent.mkdir(parents=True, exist_ok=True)
         super().__init__(path, clock or SystemClock())
+
+    @property
+    def subject(self) -> Path:
+        """The station file."""
+        return self._station
 
     def _acquire(self, descriptor: int, clock: Clock) -> None:
         before = os.read(descriptor, 4096)

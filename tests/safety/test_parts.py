@@ -167,8 +167,9 @@ def test_one_process_a_station(tmp_path: Path) -> None:
     station = tmp_path / "station.toml"
     with StationLock(station) as lock:
         assert lock.taken_over == ""
-        with pytest.raises(InputError, match="used by this very process"):
+        with pytest.raises(InputError, match="used by this very process") as refused:
             StationLock(station)
+        assert refused.value.source == str(station)
     code = (
         "import sys; from pathlib import Path; from labqdl.safety.station_lock import StationLock\n"
         f"lock = StationLock(Path({str(station)!r})); print(lock.taken_over, flush=True); sys.stdin.read()"
@@ -177,8 +178,9 @@ def test_one_process_a_station(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "\n"
-        with pytest.raises(InputError, match=f"this station is used by process {other.pid} on .*watchdog"):
+        with pytest.raises(InputError, match=f"this station is used by process {other.pid} on .*watchdog") as refused:
             StationLock(station)
+        assert refused.value.source == str(station)
         other.send_signal(signal.SIGTERM)
         other.wait(60)
     with StationLock(station) as lock:
