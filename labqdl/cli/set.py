@@ -34,7 +34,7 @@ def command(output: Output, name: str, words: tuple[str, ...], station: str, pro
       labqdl set laser emission on --arm
     """
     from labqdl.errors import InputError
-    from labqdl.station import find_quantity, parse_value, value_text
+    from labqdl.station import find_quantity, set_quantity, value_text
 
     path, text = split(words)
     if not text:
@@ -42,12 +42,9 @@ def command(output: Output, name: str, words: tuple[str, ...], station: str, pro
     with opened(station, profile, [name], arm=arm) as table:
         instrument = table[name]
         part, quantity = find_quantity(instrument, path)
-        value = parse_value(quantity, text, source=name)
-        setattr(part, quantity.name, value)
-        where = f"{name}.{part.path(quantity.name)}"
-        if quantity.readable:
-            value = quantity.fetch(part)
-        output.say(f"{where} = {value_text(quantity, value)}")
+        set_quantity(part, quantity, text, source=name)
+        now = value_text(quantity, quantity.fetch(part)) if quantity.readable else text
+        output.say(f"{name}.{part.path(quantity.name)} = {now}")
         simulated = table.file.instruments[name].simulated
         left = [one for one in table.leave_on() if one.is_open]  # and not the barriers of its light path
         if simulated:

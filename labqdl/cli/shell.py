@@ -110,7 +110,7 @@ def answer(table: Station, line: str) -> Iterator[str]:
     LabqdlError
         For whatever was wrong with it.
     """
-    from labqdl.station import find_quantity, parse_value, value_text
+    from labqdl.station import find_quantity, set_quantity, value_text
 
     words = line.split()
     first = words[0]
@@ -140,7 +140,7 @@ def answer(table: Station, line: str) -> Iterator[str]:
             return
         part, quantity = find_quantity(instrument, path)
         if text:
-            setattr(part, quantity.name, parse_value(quantity, text, source=instrument.name))
+            set_quantity(part, quantity, text, source=instrument.name)
         if quantity.readable:
             yield value_text(quantity, quantity.fetch(part))
 

@@ -18,7 +18,7 @@ from labqdl.station.finding import Diagnosis, Found, ask_identity, diagnose, dri
 from labqdl.station.opening import light_paths, open_station
 from labqdl.station.picture import station_picture
 from labqdl.station.station import Station, load_station
-from labqdl.station.values import find_quantity, parse_value, plain_value, quantity_paths, value_text
+from labqdl.station.values import find_quantity, parse_value, plain_value, quantity_paths, set_quantity, value_text
 
 __all__ = [
     "ENOUGH",
@@ -47,6 +47,7 @@ __all__ = [
     "parse_value",
     "plain_value",
     "quantity_paths",
+    "set_quantity",
     "station_picture",
     "station_text",
     "template",

@@ -9,7 +9,7 @@ from typing import Any
 
 from labqdl.config.quantities import BY_UNIT, parse_quantity, quantity_text
 from labqdl.errors import InputError
-from labqdl.instruments import Instrument, NotACapability, Part, Quantity
+from labqdl.instruments import Instrument, LimitError, NotACapability, Part, Quantity
 
 _SWITCH = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
 
@@ -96,6 +96,33 @@ def parse_value(quantity: Quantity[Any], value: object, *, source: str | None = 
             raise wrong(f"{value!r} is no whole number", "a whole number")
         return int(number)
     return number
+
+
+def set_quantity(part: Part, quantity: Quantity[Any], text: str, *, source: str | None = None) -> None:
+    """Set a quantity to what a person typed.
+
+    Raises
+    ------
+    LimitError
+        With what was typed and with the limit, both as people write them.
+    LabqdlError
+        For what is no value of this quantity, and for whatever the instrument says.
+    """
+    value = parse_value(quantity, text, source=source)
+    try:
+        setattr(part, quantity.name, value)
+    except LimitError as error:
+        plain = value_text(quantity, value).partition(" (")[0]
+        error.problem = f"{text if text == plain else f'{text} ({plain})'} is outside of the limits"
+        low, high = (value_text(quantity, end) for end in (error.limit.low, error.limit.high))
+        if math.isinf(error.limit.low):
+            words = f"at most {high}"
+        elif math.isinf(error.limit.high):
+            words = f"at least {low}"
+        else:
+            words = f"{low} to {high}"
+        error.expected = f"{words} ({error.limit.reason})"
+        raise
 
 
 def value_text(quantity: Quantity[Any], value: Any) -> str:

@@ -260,7 +260,12 @@ MISTAKES = [
     (["set", "laser", "power", "3"], 2, "has no unit"),
     (["set", "laser", "power", "3", "dB"], 2, "Did you mean 'dBm'"),
     (["set", "laser", "power", "-60 dBm"], 2, "is outside of the limits"),
-    (["set", "laser", "power", "11dBm"], 2, "(connectors). Nothing was sent"),
+    (
+        ["set", "laser", "power", "11dBm"],
+        2,
+        "11dBm (12.5892541179 mW) is outside of the limits; "
+        "expected at most 10 mW (10 dBm) (connectors). Nothing was sent",
+    ),
     (["set", "laser", "measured_power", "1 mW"], 2, "can only be read"),
     (["set", "laser", "emission", "bright"], 2, "expected on or off"),
     (["set", "edfa", "mode", "curent"], 2, "Did you mean 'current'"),
@@ -391,7 +396,8 @@ def test_shell(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     _type(
         monkeypatch,
         "# a comment", "laser.power = 3 dBm", "laser.power", "laser power 4 mW", "laser", "list", "who laser",
-        "laser.powr", "edfa.pump = on", "meter.channel 2.power", "zero meter", "identity laser", "close laser",
+        "laser.powr", "laser.power = 30 dBm", "edfa.pump = on",
+        "meter.channel 2.power", "zero meter", "identity laser", "close laser",
         "help", "nothing at all", "laser.emission = on", "safe", "laser.emission", "quit", "laser.power = 1 mW",
     )  # fmt: skip
     words = call("shell")
@@ -408,6 +414,7 @@ def test_shell(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert lines[-1] == "off"
     for part in (
         "Did you mean 'power'",
+        "30 dBm (1 W) is outside of the limits; expected at most 10 mW (10 dBm)",
         "edfa.input_power is 5 uW",
         "there is no instrument 'nothing'",
         "close is nothing",
