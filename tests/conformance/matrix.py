@@ -265,7 +265,7 @@ FAULTS: dict[str, Fault] = {
     "other settings": Fault("reset", "other settings", (SettingsChanged,), applies=is_set),
     "stays on": Fault("stay-on", "safe", (NotConfirmed,), applies=has_light),
     "safe while silent": Fault("silent", "safe", (TransportTimeout,), applies=has_light),
-    "safe after FIN": Fault("close", "safe once", (RIGHT, ConnectionLost), {"times": 1}, has_light),
+    "safe after FIN": Fault("close", "safe", (RIGHT, ConnectionLost), {"times": 1}, has_light),
 }
 """By name, in words."""
 
@@ -345,7 +345,7 @@ def run_cell(name: str, words: str, *, wire: bool = False) -> Cell:
         driver.open()
         part, quantity = find(stand, probe.path)
         first, identity = quantity.fetch(part), driver.identity()
-        if fault.stimulus.startswith("safe"):
+        if fault.stimulus == "safe":
             assert probe.light is not None
             probe.light(driver)
         if fault.stimulus == "other settings":
@@ -362,7 +362,7 @@ def run_cell(name: str, words: str, *, wire: bool = False) -> Cell:
             limit = max(limit, 2.0)  # recording takes its time
             vars(driver)["timeout"] = driver.transport.timeout = limit
             record(driver)
-        rule = stand.twin.faults.add(fault.effect, **given)
+        stand.twin.faults.add(fault.effect, **given)
         start = clock.monotonic()
         outcome, value = _outcome(stimulate(stand, fault.stimulus, part, quantity, probe.value))
         took = clock.monotonic() - start
@@ -377,8 +377,6 @@ def run_cell(name: str, words: str, *, wire: bool = False) -> Cell:
         if isinstance(value, Exception) and name not in str(value):
             problems.append(f"the error does not name its instrument: {value}")
         lit = emits(stand.twin, MAKERS[name].outputs)
-        if rule in stand.twin.faults.rules:
-            stand.twin.faults.remove(rule)
         stand.twin.faults.clear()
         problems += afterwards(stand, fault, part, quantity, first, identity, lit)
     return Cell(name, words, _shown(outcome), problems)
@@ -418,10 +416,7 @@ def stimulate(stand: Stand, stimulus: str, part: Part, quantity: Quantity[Any], 
             power_cycle(twin)
         return quantity.fetch(part)
 
-    def safe_once() -> None:
-        driver.safe_state()
-
-    return safe_once if stimulus == "safe once" else lost_then_looked_at
+    return lost_then_looked_at
 
 
 def record(driver: Any) -> None:
@@ -454,7 +449,7 @@ def afterwards(
     if fault.stimulus == "record":
         outcome, value = _outcome(lambda: cast(Digitizer, driver).fetch(1))
         return [] if outcome == RIGHT else [f"record afterwards: {_shown(outcome)}: {value}"[:300]]
-    if fault.stimulus.startswith("safe"):
+    if fault.stimulus == "safe":
         outcome, value = _outcome(driver.safe_state)
         problems = [] if outcome == RIGHT else [f"safe_state afterwards: {_shown(outcome)}: {value}"[:200]]
         return problems + (["not dark afterwards"] if emits(stand.twin, MAKERS[stand.driver.name].outputs) else [])
