@@ -179,7 +179,7 @@ class Keithley2400(ScpiTwin):
     delay = Param("SOURce:DELay", Number("S", (0.0, 999.9999)), 0.0)
     delay_auto = Param("SOURce:DELay:AUTO", Boolean(), True)
     auto_off = Param("SOURce:CLEar:AUTO", Boolean(), False)
-    output = Param("OUTPut[:STATe]", Boolean(), False)
+    output = Param("OUTPut[:STATe]", Boolean(), False, readable=False)
     off_state = Param("OUTPut:SMODe", Choice("HIMPedance", "NORMal", "ZERO", "GUARd"), "NORM")
     four_wire = Param("SYSTem:RSENse", Boolean(), False)
     terminals = Param("ROUTe:TERMinals", Choice("FRONt", "REAR"), "FRON")

@@ -294,7 +294,7 @@ class Keysight33500(ScpiTwin):
     width = Param("[SOURce<ch>:]FUNCtion:PULSe:WIDTh", Clipped("S", (4e-9, 1e6)), 1e-4)
     hold_pulse = Param("[SOURce<ch>:]FUNCtion:PULSe:HOLD", Choice("WIDTh", "DCYCle"), "WIDT")
     transition = Param("[SOURce<ch>:]FUNCtion:PULSe:TRANsition[:BOTH]", Clipped("S", (2.9e-9, 1e-6)), 1e-8)
-    output = Param("OUTPut<ch>[:STATe]", Boolean(), False)
+    output = Param("OUTPut<ch>[:STATe]", Boolean(), False, readable=False)
     load = Param("OUTPut<ch>:LOAD", OrInfinite("OHM", (1.0, 1e4)), 50.0)
     polarity = Param("OUTPut<ch>:POLarity", Choice("NORMal", "INVerted"), "NORM")
     sync = Param("OUTPut<ch>:SYNC[:STATe]", Boolean(), True)

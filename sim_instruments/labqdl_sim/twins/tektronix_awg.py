@@ -145,7 +145,7 @@ class TektronixAwg(ScpiTwin):
     rate = Param("CLOCk:SRATe", Number("", _rates), lambda twin: twin.top_rate)
     clock_source = Param("CLOCk:SOURce", Choice("INTernal", "EFIXed", "EVARiable", "EXTernal"), "INT")
     clock_frequency = Param("CLOCk:ECLock:FREQuency", Number("HZ", (6.25e9, 12.5e9)), 6.25e9)
-    output = Param("OUTPut<ch>[:STATe]", Boolean(), False)
+    output = Param("OUTPut<ch>[:STATe]", Boolean(), False, readable=False)
     all_off = Param("OUTPut:OFF", Boolean(), False)
     amplitude = Param("SOURce<ch>:VOLTage[:LEVel][:IMMediate][:AMPLitude]", Number("V", _amplitudes), 0.5)
     offset = Param("SOURce<ch>:VOLTage[:LEVel][:IMMediate]:OFFSet", Number("V", (-2.0, 2.0)), 0.0)
