@@ -6,6 +6,7 @@ from labqdl.driver.custom import Custom
 from labqdl.driver.frame import Count, Flag, FrameInstrument, Pick, Register, Word
 from labqdl.driver.scpi import ScpiInstrument
 from labqdl.driver.text import (
+    NOT_A_NUMBER,
     Action,
     Bool,
     Choice,
@@ -22,14 +23,16 @@ from labqdl.driver.text import (
     number_in,
     reasons,
 )
-from labqdl.driver.wire import CELSIUS, DBM, MICRO, MILLI, NANO, SI, Dbm, Optical, Scale, Wire
+from labqdl.driver.wire import CELSIUS, DBM, DEGREES, MICRO, MILLI, NANO, SI, Dbm, Optical, Scale, Wire
 
 __all__ = [
     "CELSIUS",
     "DBM",
+    "DEGREES",
     "MICRO",
     "MILLI",
     "NANO",
+    "NOT_A_NUMBER",
     "SI",
     "Action",
     "Bool",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -71,4 +72,5 @@ NANO = Scale(1e-9)
 MICRO = Scale(1e-6)
 MILLI = Scale(1e-3)
 CELSIUS = Scale(1.0, 273.15)
+DEGREES = Scale(math.pi / 180)
 DBM = Dbm()

@@ -10,7 +10,20 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from labqdl.driver import MICRO, Action, Bool, Choice, Custom, Float, Integer, Scale, TextChannel, Uses, reasons
+from labqdl.driver import (
+    DEGREES,
+    MICRO,
+    Action,
+    Bool,
+    Choice,
+    Custom,
+    Float,
+    Integer,
+    Scale,
+    TextChannel,
+    Uses,
+    reasons,
+)
 from labqdl.errors import InputError
 from labqdl.instruments import (
     Limit,
@@ -84,7 +97,7 @@ class FastOutput(TextChannel, Output):
         "SOUR{n}:PHAS?",
         "SOUR{n}:PHAS {}",
         unit="rad",
-        wire=Scale(math.pi / 180),
+        wire=DEGREES,
         limits=(-2 * math.pi, 2 * math.pi),
         doc="Phase at which it starts.",
     )

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from labqdl.driver import Action, Bool, Choice, Custom, Float, Integer, Scale, ScpiInstrument, Text, TextChannel, Uses
+from labqdl.driver import DEGREES, Action, Bool, Choice, Custom, Float, Integer, ScpiInstrument, Text, TextChannel, Uses
 from labqdl.errors import InputError
 from labqdl.instruments import (
     Limit,
@@ -41,7 +41,6 @@ _MODELS: dict[str, tuple[int, float, float]] = {
 """Channels, greatest frequency of a sine in Hz, greatest sample rate in S/s."""
 _NAME = re.compile(r"[A-Za-z]\w{0,11}", re.ASCII)
 _STORED = re.compile(r"INT:\\[\w\\]+\.ARB", re.ASCII | re.IGNORECASE)
-_DEGREES = Scale(math.pi / 180)
 _UNLOCKED = 32
 
 
@@ -116,7 +115,7 @@ class ArbOutput(TextChannel, Output):
         "SOUR{n}:PHAS?",
         "SOUR{n}:PHAS {}",
         unit="rad",
-        wire=_DEGREES,
+        wire=DEGREES,
         limits=(-2 * math.pi, 2 * math.pi),
         doc="Phase of the function.",
     )
@@ -230,7 +229,7 @@ class ArbOutput(TextChannel, Output):
         "SOUR{n}:BURS:PHAS?",
         "SOUR{n}:BURS:PHAS {}",
         unit="rad",
-        wire=_DEGREES,
+        wire=DEGREES,
         limits=(-2 * math.pi, 2 * math.pi),
         doc="Phase at which a burst begins.",
     )

@@ -8,12 +8,23 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from labqdl.driver import Action, Bool, Choice, Custom, Float, Integer, Listed, Ranged, ScpiInstrument, Text, Uses
+from labqdl.driver import (
+    NOT_A_NUMBER,
+    Action,
+    Bool,
+    Choice,
+    Custom,
+    Float,
+    Integer,
+    Listed,
+    Ranged,
+    ScpiInstrument,
+    Text,
+    Uses,
+)
 from labqdl.errors import InputError
 from labqdl.instruments import Limit, NotAValue, VoltageSource
 from labqdl.transport import Framing, Line, parse
-
-_OVERFLOW = 9.0e37
 
 
 class SourceFunction(StrEnum):
@@ -219,7 +230,7 @@ class Keithley2400(ScpiInstrument, VoltageSource):
         except ValueError:
             raise self.wrong_reply(":READ?", reply, f"{count} x {len(elements)} numbers") from None
         pair = table[:, [elements.index("VOLT"), elements.index("CURR")]]
-        pair[np.abs(pair) > _OVERFLOW] = np.nan
+        pair[np.abs(pair) > NOT_A_NUMBER] = np.nan
         return pair
 
     def _reading(self, column: int) -> float:
