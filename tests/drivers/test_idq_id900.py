@@ -12,8 +12,8 @@ from hypothesis import given
 from labqdl.clock import ManualClock
 from labqdl.errors import InputError
 from labqdl.instruments import LimitError, NotACapability, NotAValue, NotConfirmed, SettingsChanged
-from labqdl.transport import InstrumentError, ProtocolError
-from labqdl_drivers.counters.idq_id900 import ID900, Coupling, Edge, Resolution, WholeMessages, time_stamps
+from labqdl.transport import InstrumentError, ProtocolError, Whole
+from labqdl_drivers.counters.idq_id900 import ID900, Coupling, Edge, Resolution, time_stamps
 from tests.sheet_examples import ScriptedTransport, load, scripted
 
 SHEET = load("idq-id900")
@@ -28,7 +28,7 @@ ID1000 = {b"*IDN?": b"IDQ,ID1000,2023001,2.1"}
 
 def counter(*pairs: Pair, also: dict[bytes, bytes] | None = None) -> tuple[ID900, ScriptedTransport]:
     clock = ManualClock()
-    transport = scripted(pairs, WholeMessages(), OPENING | dict(also or {}), messages=True, clock=clock)
+    transport = scripted(pairs, Whole(), OPENING | dict(also or {}), messages=True, clock=clock)
     box = ID900(transport, clock=clock)
     box.open()
     return box, transport
@@ -78,7 +78,7 @@ def test_the_sheet_is_covered() -> None:
 def test_example(title: str) -> None:
     others = {b"INPU%d:COUN:MODE CYCL;INTE 1000;RESEt" % number: b"" for number in (2, 3, 4)}
     always = OPENING | others | {GATES: b"1000\n1000\n1000\n1000"} | (ID1000 if "playing" in title else {})
-    with scripted(SHEET[title], WholeMessages(), always, messages=True) as transport:
+    with scripted(SHEET[title], Whole(), always, messages=True) as transport:
         box = ID900(transport, clock=ManualClock())
         box.open()
         CALLS[title](box)
@@ -88,9 +88,8 @@ def test_example(title: str) -> None:
 class TestMessages:
     @given(st.binary(max_size=40))
     def test_any_message_is_whole(self, message: bytes) -> None:
-        framing = WholeMessages()
-        assert framing.complete(framing.wrap(message)) == len(message)
-        assert framing.unwrap(message) == message
+        with scripted([(b"X?", message)], Whole(), messages=True) as transport:
+            assert transport.query(b"X?") == message
 
     def test_an_answer_to_a_set(self) -> None:
         box, _ = counter((b"INPU1:ENAB ON", b"1"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
@@ -13,32 +12,10 @@ from numpy.typing import NDArray
 from labqdl.driver import Action, Bool, Choice, Custom, Float, Integer, ScpiInstrument, Uses, number_in, reasons
 from labqdl.errors import InputError
 from labqdl.instruments import CounterInput, Limit, NotAValue, PhotonCounter, ReadBack
-from labqdl.transport import Framing, InstrumentError
+from labqdl.transport import Framing, InstrumentError, Whole
 
 MILLISECOND = 1e-3
 PICOSECOND = 1e-12
-
-
-@dataclass(frozen=True, slots=True)
-class WholeMessages:
-    """Messages that ZeroMQ delivers whole; an empty one is a reply, too."""
-
-    @property
-    def end(self) -> int | None:
-        """None: messages have no terminator."""
-        return None
-
-    def wrap(self, message: bytes) -> bytes:
-        """The message itself."""
-        return message
-
-    def complete(self, buffer: bytes) -> int | None:
-        """All of it."""
-        return len(buffer)
-
-    def unwrap(self, frame: bytes) -> bytes:
-        """The message itself."""
-        return frame
 
 
 class Coupling(StrEnum):
@@ -154,7 +131,7 @@ class ID900(ScpiInstrument, PhotonCounter):
     identity_pattern = r"(?i)ID ?quantique|IDQ|ID ?900|ID ?1000"
     idn_fields = 1
     error_query = None
-    framing: ClassVar[Framing] = WholeMessages()
+    framing: ClassVar[Framing] = Whole()
     left_out: ClassVar = reasons(
         {
             "DEVI:CONF:LOAD TSCO{m}:COUN TSCO{m}:OPIN TSCO{m}:OPOU TSCO{m}:FIR:LINK TSCO{m}:WIND:ENAB TSCO{m}:WIND:END "
