@@ -107,7 +107,7 @@ def check_titles(sheet: Sheet, *tables: Mapping[str, object]) -> None:
 
 
 def check_fuzz(name: str, pieces: st.SearchStrategy[bytes], examples: int = 120, **options: object) -> None:
-    """No bytes make a twin raise, hang, fill up or lose its voice; its ports stay finite."""
+    """No bytes make a twin raise, hang or fill up; its ports stay finite."""
     lab = Lab(name, **options)
 
     @settings(max_examples=examples, deadline=None)
@@ -140,6 +140,3 @@ def check_flood(name: str, junk: bytes, limit: int, **options: object) -> None:
     for _ in range(4 * limit // len(junk) + 4):
         session.feed(junk)
     assert len(session.buffer) <= 2 * limit + len(junk)
-
-
-__all__ = ["Lab", "Wire", "check_flood", "check_fuzz", "check_titles", "play_example"]

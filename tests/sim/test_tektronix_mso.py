@@ -120,7 +120,7 @@ class TestHeadersAndEvents:
         assert lab.events() == '2244,"Waveform requested is not ON"'
         lab.ask("DIS:GLO:CH2:STATE 1")
         lab.shot()
-        assert lab.wire.ask(b"CURV?\n")[:6] == b"#510000"[:6]
+        assert lab.wire.ask(b"CURV?\n").startswith(b"#510000")
         assert lab.ask("SEL:CH2?") == "1"
 
 
