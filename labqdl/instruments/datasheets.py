@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from labqdl.units import ELEMENTARY_CHARGE, photon_energy
+
 
 @dataclass(frozen=True, slots=True)
 class Modulator:
@@ -90,6 +92,4 @@ class Photodetector:
     @property
     def quantum_efficiency(self) -> float:
         """Electrons a photon: responsivity times h nu / e."""
-        from labqdl.units import ELEMENTARY_CHARGE, photon_energy
-
         return self.responsivity * photon_energy(self.wavelength) / ELEMENTARY_CHARGE

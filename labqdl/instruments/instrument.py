@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from labqdl.clock import Clock, SystemClock
+from labqdl.errors import LabqdlError
 from labqdl.instruments.limits import Limit
 from labqdl.instruments.quantity import Quantity
 
@@ -185,8 +186,6 @@ class Instrument(Part):
 
     def snapshot(self) -> dict[str, Reading]:
         """Every readable quantity, read from the device now; one that fails does not stop the others."""
-        from labqdl.errors import LabqdlError
-
         found: dict[str, Reading] = {}
         for part in self.parts():
             for name, quantity in part.quantities().items():
