@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labqdl.transport import (
+    ConnectionLost,
     Direction,
     Fixed,
     InstrumentError,
@@ -247,7 +248,7 @@ def test_who_cannot_be_reached_again_stays_dirty() -> None:
     with pytest.raises(TransportTimeout):
         transport.query(b"POW?")
     road.refuse_to_open = True
-    with pytest.raises(Exception, match=r"laser \(memory\): nobody there"):
+    with pytest.raises(ConnectionLost, match=r"laser \(memory\): nobody there"):
         transport.query(b"POW?")
     assert transport.is_dirty
 
