@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
+from labqdl.transport.errors import TransportTimeout
+
+SLACK = 0.03
+"""Relative error of a time limit that is accepted, where setting it again costs a call of the system or a library."""
+
 
 @runtime_checkable
 class Road(Protocol):
@@ -64,3 +69,11 @@ class Road(Protocol):
         Asked before every message; does not wait.
         """
         ...
+
+
+def time_left(deadline: float, now: float) -> float:
+    """Seconds until the deadline; TransportTimeout where there are none."""
+    left = deadline - now
+    if left <= 0:
+        raise TransportTimeout("no whole reply in time")
+    return left

@@ -8,8 +8,7 @@ from typing import Any
 from labqdl.clock import Clock, SystemClock
 from labqdl.errors import InputError
 from labqdl.transport.errors import ConnectionLost, TransportTimeout, translated
-
-_SLACK = 0.03
+from labqdl.transport.road import SLACK, time_left
 
 
 class SerialRoad:
@@ -121,10 +120,8 @@ class SerialRoad:
             raise ConnectionLost("the port is not open")
         if deadline is None:
             return port
-        left = deadline - self.now()
-        if left <= 0:
-            raise TransportTimeout("no whole reply in time")
-        if not self._limit * (1 - _SLACK) <= left <= self._limit * (1 + _SLACK):
+        left = time_left(deadline, self.now())
+        if not self._limit * (1 - SLACK) <= left <= self._limit * (1 + SLACK):
             # Setting a limit makes pyserial set up the whole port again: not for nothing.
             with translated("setting the time limit of the port"):
                 port.timeout = left

@@ -14,9 +14,8 @@ from functools import partial
 from typing import NoReturn
 
 from labqdl.transport.errors import ConnectionLost, TransportError, TransportTimeout, translation
+from labqdl.transport.road import SLACK, time_left
 
-_SLACK = 0.03
-"""Relative error of a deadline that is accepted, to spare the system call that would set the time limit again."""
 _LARGE = 1 << 16
 _LOST = "the instrument closed the connection"
 _HINT = "See that it is on and that no other program took its connection; the next use connects again"
@@ -149,9 +148,7 @@ class SocketRoad:
 
     def _limit(self, deadline: float) -> None:
         """Bring the time limit of the socket to what is left; TransportTimeout where nothing is."""
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TransportTimeout("no whole reply in time")
+        left = time_left(deadline, time.monotonic())
         if not self._low <= left <= self._high:
             self._set_limit(left)
 
@@ -165,7 +162,7 @@ class SocketRoad:
         else:
             self._socket.settimeout(seconds)
         self._limit_set = seconds
-        self._low, self._high = seconds * (1 - _SLACK), seconds * (1 + _SLACK)
+        self._low, self._high = seconds * (1 - SLACK), seconds * (1 + SLACK)
 
 
 def _ours(error: OSError, action: str) -> TransportError:

@@ -9,8 +9,8 @@ from labqdl.clock import Clock, SystemClock
 from labqdl.errors import InputError
 from labqdl.transport.errors import ConnectionLost, ProtocolError, TransportTimeout, translated
 from labqdl.transport.resource import RoadOptions
+from labqdl.transport.road import SLACK, time_left
 
-_SLACK = 0.03
 _CHUNK = 1 << 20
 _PARITY = {"N": 0, "O": 1, "E": 2, "M": 3, "S": 4}
 _STOP_BITS = {1: 10, 1.5: 15, 2: 20}
@@ -176,10 +176,8 @@ class VisaRoad:
         if resource is None:
             raise ConnectionLost("the VISA session is not open")
         if deadline is not None:
-            left = deadline - self.now()
-            if left <= 0:
-                raise TransportTimeout("no whole reply in time")
-            if not self._limit * (1 - _SLACK) <= left <= self._limit * (1 + _SLACK):
+            left = time_left(deadline, self.now())
+            if not self._limit * (1 - SLACK) <= left <= self._limit * (1 + SLACK):
                 with translated("setting the time limit"):
                     resource.timeout = max(left * 1e3, 1)
                 self._limit = left

@@ -9,6 +9,7 @@ from typing import Any
 
 from labqdl.errors import InputError
 from labqdl.transport.errors import ConnectionLost, ProtocolError, TransportTimeout, translated
+from labqdl.transport.road import time_left
 
 
 class ZmqRoad:
@@ -96,10 +97,7 @@ class ZmqRoad:
         return self._socket
 
     def _left(self, deadline: float) -> int:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TransportTimeout("no whole reply in time")
-        return max(int(left * 1e3), 1)
+        return max(int(time_left(deadline, time.monotonic()) * 1e3), 1)
 
     def _knock(self, timeout: float) -> None:
         """ConnectionLost where nobody listens."""
