@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from labqdl.clock import ManualClock
 from labqdl_sim.bench import Bench
 from labqdl_sim.ports import Light, LightIn, LightOut, PulseIn, VoltageIn, VoltageOut
+from labqdl_sim.scpi import ScpiTwin
 from labqdl_sim.twin import Twin
 from tests.sheet_examples import Example, Sheet, play
 
@@ -59,6 +61,10 @@ class Lab:
         line = text.encode("latin-1")
         return self.wire.ask(line if line.endswith(ends) else line + ends).decode("latin-1").rstrip("\r\n")
 
+    def error(self) -> int:
+        """Code of the oldest error of an SCPI instrument."""
+        return int(self.ask("SYST:ERR?").split(",")[0])
+
     def light(self, port: str = "output") -> Light:
         """What leaves a fibre now."""
         found = self.twin.ports[port]
@@ -104,6 +110,18 @@ def check_titles(sheet: Sheet, *tables: Mapping[str, object]) -> None:
     assert len(sheet.examples) == sheet.worked
     for table in tables:
         assert set(table) <= set(sheet.titles)
+
+
+def check_headers(twin: ScpiTwin, commands: Iterable[str], left_out: Mapping[str, str] | None = None) -> None:
+    """A twin knows each header of its sheet (suffixes written as {n}) but for those that are left out with a reason."""
+    reasons = left_out or {}
+    commands = tuple(commands)
+    assert commands
+    assert set(reasons) <= set(commands)
+    for command in commands:
+        head = re.sub(r"\{\w\}", "1", command.lstrip(":"))
+        found = twin._tree.find(head) or twin._tree.find(head + "?")
+        assert (found is None) == (command in reasons), command
 
 
 def check_fuzz(name: str, pieces: st.SearchStrategy[bytes], examples: int = 120, **options: object) -> None:

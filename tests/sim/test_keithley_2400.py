@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from labqdl.errors import InputError
 from tests.sheet_examples import Example, load
-from tests.sim.played import Before, Lab, check_fuzz, check_titles, play_example
+from tests.sim.played import Before, Lab, check_fuzz, check_headers, check_titles, play_example
 
 NAME = "keithley-2400"
 SHEET = load(NAME)
@@ -17,9 +17,6 @@ SHEET = load(NAME)
 class Source(Lab):
     def __init__(self, **options: object) -> None:
         super().__init__(NAME, **options)
-
-    def error(self) -> int:
-        return int(self.ask(":SYST:ERR?").split(",")[0])
 
     def out(self) -> float:
         return self.volts("output")
@@ -66,10 +63,7 @@ def test_example(example: Example) -> None:
 
 def test_every_example_and_every_command_is_there() -> None:
     check_titles(SHEET, BEFORE, OPTIONS, NOT_SIMULATED)
-    twin = Source().twin
-    for command in SHEET.commands:
-        head = command.lstrip(":")
-        assert twin._tree.find(head) or twin._tree.find(head + "?"), command
+    check_headers(Source().twin, SHEET.commands)
 
 
 class TestSource:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from labqdl.errors import InputError
 from tests.sheet_examples import Example, load
-from tests.sim.played import Before, Lab, check_fuzz, check_titles, play_example
+from tests.sim.played import Before, Lab, check_fuzz, check_headers, check_titles, play_example
 
 NAME = "keysight-infiniivision"
 SHEET = load(NAME)
@@ -19,9 +19,6 @@ Floats = NDArray[np.float64]
 class Scope(Lab):
     def __init__(self, **options: object) -> None:
         super().__init__(NAME, **options)
-
-    def error(self) -> int:
-        return int(self.ask(":SYST:ERR?").split(",")[0])
 
     def sine(self, amplitude: float = 1.0, frequency: float = 1e4, ch: int = 1, since: float = -1e9) -> None:
         def volts(t: Floats) -> Floats:
@@ -90,10 +87,7 @@ def test_example(example: Example) -> None:
 
 def test_every_example_and_every_command_is_there() -> None:
     check_titles(SHEET, BEFORE, OPTIONS, PAUSES, NOT_SIMULATED)
-    twin = Scope().twin
-    for command in SHEET.commands:
-        head = command.lstrip(":").replace("{n}", "1")
-        assert twin._tree.find(head) or twin._tree.find(head + "?"), command
+    check_headers(Scope().twin, SHEET.commands)
 
 
 class TestAcquisition:

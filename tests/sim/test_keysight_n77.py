@@ -21,12 +21,6 @@ class Attenuator(Lab):
     def __init__(self, **options: object) -> None:
         super().__init__(NAME, **options)
 
-    def ask(self, text: str) -> str:
-        return super().ask(text + "\n")
-
-    def error(self) -> int:
-        return int(self.ask("SYST:ERR?").split(",")[0])
-
     def through(self, n: int = 1) -> float:
         """Loss from fibre to fibre in dB at 1 mW."""
         self.shine(1e-3, f"input{n}")

@@ -21,12 +21,6 @@ class Laser(Lab):
     def __init__(self, **options: object) -> None:
         super().__init__(NAME, **options)
 
-    def ask(self, text: str) -> str:
-        return super().ask(text + "\r")
-
-    def error(self) -> int:
-        return int(self.ask(":SYST:ERR?").split(",")[0])
-
     def on(self) -> Laser:
         self.ask(":POW:STAT 1")
         self.after(11.0)

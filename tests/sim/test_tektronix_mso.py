@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.sheet_examples import Example, load
-from tests.sim.played import Before, Lab, check_fuzz, check_titles, play_example
+from tests.sim.played import Before, Lab, check_fuzz, check_headers, check_titles, play_example
 
 NAME = "tektronix-mso"
 SHEET = load(NAME)
@@ -89,11 +89,7 @@ def test_example(example: Example) -> None:
 
 def test_every_example_and_every_command_is_there() -> None:
     check_titles(SHEET, BEFORE, OPTIONS, NOT_SIMULATED)
-    twin = Scope().twin
-    for command in SHEET.commands:
-        head = command.replace("{n}", "1")
-        found = twin._tree.find(head) or twin._tree.find(head + "?")
-        assert (found is None) == (command in LEFT_OUT), command
+    check_headers(Scope().twin, SHEET.commands, LEFT_OUT)
 
 
 class TestHeadersAndEvents:

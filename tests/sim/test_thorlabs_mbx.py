@@ -21,9 +21,6 @@ class Controller(Lab):
     def __init__(self, **options: object) -> None:
         super().__init__(NAME, **options)
 
-    def ask(self, text: str) -> str:
-        return super().ask(text + "\n")
-
     def modulate(self, v_pi: float, v_null: float, floor: float = 0.0, watts: float = 1e-3) -> Controller:
         """Couple a Mach-Zehnder modulator between bias and input."""
         entry, bias = self.twin.ports["input"], self.twin.ports["bias"]
