@@ -26,7 +26,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from labqdl.units import LIGHT_SPEED
+from labqdl.units import LIGHT_SPEED, from_dbm
 from labqdl_sim.frames import Fixed, FrameTwin
 from labqdl_sim.ports import DARK, Light
 
@@ -180,7 +180,7 @@ class OifItla(FrameTwin):
         share = 1.0
         if self.enable_time > 0:
             share = min(max(2 * (t - self.sena_at) / self.enable_time - 1, 0.0), 1.0)
-        return float(share * 10 ** (_glide(self.power_glide, t) / 1000 - 3))
+        return share * from_dbm(_glide(self.power_glide, t) / 100)
 
     @property
     def emitting(self) -> bool:

@@ -183,7 +183,7 @@ class RedPitaya(ScpiTwin):
     @command("GEN:RST")
     def reset_generators(self) -> None:
         """Both generators off and as after power-on."""
-        kept = {ch: True for ch in (1, 2) if self.stays_on and type(self).output.of(self, ch)}
+        kept = [ch for ch in (1, 2) if self.stays_on and self._of("output", ch)]
         self._defaults("function", "frequency", "amplitude", "offset", "phase", "duty", "start_source", "burst",
                        "cycles", "repetitions", "interval", "output")  # fmt: skip
         for ch in kept:

@@ -170,7 +170,7 @@ class ThorlabsPM100(ScpiTwin):
 
     @command("[SENSe:]CORRection:COLLect:ZERO:ABORt")
     def abort_zero(self) -> None:
-        """Stop zeroing; the old level comes back."""
+        """Stop zeroing; then there is no level, whatever there was before (the sheet does not say)."""
         if self.now < self.zeroing_until:
             self.zero_level = 0.0
         self.zeroing_until = -math.inf
