@@ -32,6 +32,7 @@ from labqdl.instruments import (
 from labqdl.transport import ProtocolError
 
 T = TypeVar("T")
+V = TypeVar("V")
 E = TypeVar("E", bound=Enum)
 
 _UNDERSCORE = ord("_")
@@ -352,6 +353,17 @@ def number_in(reply: str, suffix: str = "", field: int | None = None) -> float:
     return number
 
 
+def _vocabulary(words: Mapping[V, str | tuple[str, ...]]) -> tuple[dict[V, tuple[str, ...]], dict[str, V]]:
+    """For each value its words, and for each word in small letters its value; ValueError where it would have two."""
+    known = {value: (word,) if isinstance(word, str) else word for value, word in words.items()}
+    meaning: dict[str, V] = {}
+    for value, names in known.items():
+        for name in names:
+            if meaning.setdefault(name.casefold(), value) != value:
+                raise ValueError(f"a reply cannot mean {meaning[name.casefold()]} and {value}: {name!r}")
+    return known, meaning
+
+
 class Listed(Float):
     """A number that takes some values only: input impedances, fixed ranges.
 
@@ -373,8 +385,7 @@ class Listed(Float):
     ) -> None:
         limits = (min(words), max(words))
         super().__init__(get, set, unit=unit, limits=limits, **common)
-        self.words = {one: (word,) if isinstance(word, str) else word for one, word in words.items()}
-        self._meaning = {word.casefold(): one for one, known in self.words.items() for word in known}
+        self.words, self._meaning = _vocabulary(words)
         self._numbers = {one: one for one in self.words}
         self._numbers |= {float(word): one for word, one in self._meaning.items() if _NUMBER.fullmatch(word)}
 
@@ -485,8 +496,7 @@ class Choice(TextQuantity[E], Generic[E]):
         **common: Unpack[Declared],
     ) -> None:
         super().__init__(type(next(iter(words))), get, set, **common)
-        self.words = {one: (word,) if isinstance(word, str) else word for one, word in words.items()}
-        self._meaning = {word.casefold(): one for one, known in self.words.items() for word in known}
+        self.words, self._meaning = _vocabulary(words)
 
     @property
     def expected(self) -> str:

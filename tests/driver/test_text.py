@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from labqdl.driver import Bool, Float, commands_used, number_in, reasons
+from labqdl.driver import Bool, Choice, Float, commands_used, number_in, reasons
 from labqdl.errors import InputError
 from labqdl.instruments import Limit, LimitError, NotACapability, NotAValue, Part
 from labqdl.transport import ProtocolError
@@ -241,9 +241,11 @@ def test_numbers_of_hand_written_methods_are_as_strict() -> None:
         toy.ask_number("X?")
 
 
-def test_a_word_cannot_mean_on_and_off() -> None:
+def test_a_word_cannot_mean_two_things() -> None:
     with pytest.raises(ValueError, match="on and off"):
         Bool("A?", "A {}", on="1", off="1")
+    with pytest.raises(ValueError, match="red and blue: 'Red'"):
+        Choice("A?", "A {}", words={Colour.RED: ("RED", "1"), Colour.BLUE: ("BLUE", "Red")})
 
 
 def test_declarations_that_cannot_be_meant() -> None:
