@@ -100,7 +100,6 @@ def check(way: str, fault: str, folder: Path, **given: Any) -> None:
         ("ctrl-c in exchanges", "single session"),
         ("sigterm", "gone"),
         ("sigkill", "single session"),
-        ("sigkill", "stubborn"),
     ],
 )
 def test_whatever_dies_goes_dark(way: str, fault: str, tmp_path: Path) -> None:
@@ -198,7 +197,7 @@ def test_meter_confirms_darkness(kind: str, entries: list[str], way: str, tmp_pa
 
 def test_nobody_takes_a_station_before_its_watchdog_is_done(tmp_path: Path) -> None:
     station = tmp_path / "station.toml"
-    with world({"laser": "slow"}) as scene:
+    with world({"laser": "moment"}) as scene:
         victim = Victim(scene, tmp_path, "wait", station=str(station))
         with pytest.raises(InputError, match=f"this station is used by process {victim.process.pid} on"):
             StationLock(station)

@@ -3,7 +3,7 @@
 `python fake_world.py '{"laser": "good", ...}'` prints one line of JSON with the ports, the control port under "",
 and serves until its standard input ends. Kinds of instruments: "good"; "single" (one session; others are refused
 until it ends); "stubborn" (says yes and stays on); "deaf" (answers nothing once its lamp is on);
-"slow" (a second to go dark).
+"slow" (a second to go dark), "moment" (less).
 Control: "state" gives {"name": [lit, time of the last change on the system's monotonic clock]}; "gone NAME" closes it;
 An instrument of any kind reads the light of all with "POW?".
 """
@@ -40,8 +40,7 @@ def answer(name: str, kind: str, line: str) -> str | None:
     if line == "OUTP ON":
         switch(name, True)
     elif line == "OUTP OFF":
-        if kind == "slow":
-            threading.Event().wait(1.0)
+        threading.Event().wait({"slow": 1.0, "moment": 0.3}.get(kind, 0.0))
         if kind != "stubborn":
             switch(name, False)
     elif line == "OUTP?":
