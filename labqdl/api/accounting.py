@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,11 +100,13 @@ class RunAccounts(Closing):
         )
         self._shape = data_shape(network)
         self._attempt: int | None = None  # taken with the first charge
+        self._seen = 0  # uses of each layer's weights in finished blocks, which the server's tests have seen
         with ExitStack() as opened:
             self._weights = opened.enter_context(Accounts.of_weights(folder))
             self._vectors = opened.enter_context(Accounts.of_data(folder))
             for block in finished:
                 self._charge(block, finished=True)
+                self.settle(block)
             self._files = opened.pop_all()
 
     def close(self) -> None:
@@ -122,6 +125,15 @@ class RunAccounts(Closing):
         """
         if layer == 0:
             self._charge(block)
+
+    def settle(self, block: int) -> None:
+        """A block is finished: the server's tests have seen its light, and hold the noise on it."""
+        accountant = self._weights_accountant
+        with self._weights.transaction():
+            for layer, charge in enumerate(self._layers):
+                price = accountant.price(layer, block, self._seen)
+                self._weights.settle(self._run, block, charge, price.noise, partial(accountant.bits, layer))
+        self._seen += self._frame.block_vectors(block)
 
     def _charge(self, block: int, *, finished: bool = False) -> None:
         # Always the client's first, so that two runs never wait for each other in a circle.
@@ -145,12 +157,12 @@ class RunAccounts(Closing):
     def _charge_weights(self, layer: int, block: int, attempt: int | None) -> None:
         accountant = self._weights_accountant
 
-        def judge(charge: Charge, spent: Spending, own_uses: int, elsewhere: float) -> tuple[Spending, float]:
+        def judge(charge: Charge, spent: Spending, elsewhere: float) -> tuple[Spending, float]:
             if attempt is None:  # its light has flowed: no budget can refuse that
-                added = accountant.price(layer, block, own_uses)
+                added = accountant.price(layer, block, self._seen)
                 return added, accountant.bits(layer, spent + added)
             try:
-                return accountant.judge(layer, block, spent, own_uses, lambda: _words(self._weights, charge, "use"))
+                return accountant.judge(layer, block, spent, self._seen, lambda: _words(self._weights, charge, "use"))
             except BudgetExceeded as error:
                 raise self._refused(f"the server's account of {charge.label}", error, "weights") from None
 
@@ -165,7 +177,7 @@ class RunAccounts(Closing):
             owner = self._vectors.keyed_digest(_content(self._data[image]))
             images.setdefault(Charge(owner, "data vector", self._shape), []).append(image)
 
-        def judge(charge: Charge, spent: Spending, own_uses: int, elsewhere: float) -> tuple[Spending, float]:
+        def judge(charge: Charge, spent: Spending, elsewhere: float) -> tuple[Spending, float]:
             if attempt is None:
                 added = accountant.price(len(images[charge]))
                 return added, accountant.bits(spent + added)

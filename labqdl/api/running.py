@@ -262,10 +262,13 @@ def _carry_out_blocks(
         depth=experiment.depth,
     )
     total, count = frame.n_blocks, len(done)
+    accounts: RunAccounts | None = None
 
     def finished(block: int) -> None:
         nonlocal count
         count += 1
+        if accounts is not None and not server.aborted:
+            accounts.settle(block)
         if on_block is not None:
             on_block(count, total)
 
@@ -273,7 +276,6 @@ def _carry_out_blocks(
         try:
             with ExitStack() as stack:
                 folder = experiment.accounts_beside(record.path)
-                accounts = None
                 if folder is not None:
                     accounts = stack.enter_context(
                         RunAccounts(

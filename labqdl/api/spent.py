@@ -29,6 +29,7 @@ _WHY_MORE = (
     "Why an account says more than the run's own table for the same uses: the table supposes that the cross-use test "
     "holds the noise on the sum of all uses to that of one. An account is charged before any light flows, and takes "
     "all the noise that the test would let pass: it sees a weight only in the uses in which that weight is homodyned. "
+    "Of a block that is not finished, or in which a run was killed, it takes all the noise. "
     "What the run then certifies from measured light is a third figure, and stands in its table."
 )
 

@@ -4,7 +4,7 @@ A file holds nothing but digests, sums and the names of runs: the server's is ab
 vectors, which are known by a keyed digest whose key never leaves the client's file. Charges are made before light
 flows, each in a transaction that reads the sums, judges and writes, so that two runs at a time cannot both take the
 last of a budget. A run that is resumed is charged for what it sends again, the block in which it was interrupted, and
-not for what it had finished.
+not for what it had finished. A finished block is settled: of its noise remains what the run's tests let pass.
 
 Layout (schema 1)::
 
@@ -21,7 +21,7 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from labqdl.errors import InputError, LabqdlError, RecordError
@@ -100,9 +100,9 @@ class Charge:
     kind: str = ""
 
 
-Judge = Callable[[Charge, Spending, int, float], tuple[Spending, float]]
-"""(charge, spent so far in its kind, uses by this run, bits in other kinds) -> (what is added, bits of its kind after
-it); raises to refuse."""
+Judge = Callable[[Charge, Spending, float], tuple[Spending, float]]
+"""(charge, spent so far in its kind, bits in other kinds) -> (what is added, bits of its kind after it); raises to
+refuse."""
 
 
 class Accounts(Closing):
@@ -204,7 +204,7 @@ class Accounts(Closing):
             if known is not None:
                 continue
             spent = self._spent(charge)
-            added, bits = judge(charge, spent, self._own_uses(charge, run), self._elsewhere(charge))
+            added, bits = judge(charge, spent, self._elsewhere(charge))
             total = spent + added
             execute(
                 "INSERT INTO charges VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -238,6 +238,37 @@ class Accounts(Closing):
             )
             new += 1
         return new
+
+    def settle(self, run: str, block: int, charge: Charge, noise: float, bits: Callable[[Spending], float]) -> None:
+        """A block is finished: lower the noise of its charge to what remains of it. To be called within `transaction`.
+
+        A block that was charged several times (an earlier process was killed in it, or copies of the run sent it) is
+        settled once: the run's tests have seen it once.
+
+        Parameters
+        ----------
+        noise:
+            What remains, SNU; a charge of less stays as it is.
+        bits:
+            Bits of the charge's kind that a spending amounts to.
+        """
+        execute = self._connection.execute
+        one = (charge.owner, run, block, charge.kind)
+        charged = execute(
+            "SELECT attempt, noise FROM charges WHERE owner = ? AND run = ? AND block = ? AND kind = ?"
+            " ORDER BY attempt",
+            one,
+        ).fetchall()
+        if not charged or min(row[1] for row in charged) < max(row[1] for row in charged) or noise >= charged[-1][1]:
+            return
+        execute(
+            "UPDATE charges SET noise = ? WHERE owner = ? AND run = ? AND block = ? AND kind = ? AND attempt = ?",
+            (noise, *one, charged[-1][0]),
+        )
+        kind = (charge.owner, charge.kind)
+        (left,) = execute("SELECT SUM(noise) FROM charges WHERE owner = ? AND kind = ?", kind).fetchone()
+        spent = replace(self._spent(charge), noise=float(left))
+        execute("UPDATE holdings SET noise = ?, bits = ? WHERE owner = ? AND kind = ?", (left, bits(spent), *kind))
 
     def spenders(self, owner: str) -> tuple[tuple[str, int], ...]:
         """(name, uses) of the runs that have spent on this, by the order of the names."""
@@ -281,12 +312,6 @@ class Accounts(Closing):
             (charge.owner, charge.kind),
         ).fetchone()
         return Spending() if row is None else Spending(*row)
-
-    def _own_uses(self, charge: Charge, run: str) -> int:
-        row = self._connection.execute(
-            "SELECT SUM(uses) FROM charges WHERE owner = ? AND run = ? AND kind = ?", (charge.owner, run, charge.kind)
-        ).fetchone()
-        return int(row[0] or 0)
 
     def _elsewhere(self, charge: Charge) -> float:
         row = self._connection.execute(

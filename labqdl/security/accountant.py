@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from labqdl.errors import LabqdlError
 from labqdl.facts import FrameDescription, LayerFrame
@@ -27,7 +28,8 @@ WEIGHTS_ASSUMPTIONS = (
     "the client keeps all uses on the account coherently, those of different runs as well",
     "the noise on the sum of a run's uses is what its cross-use test cannot tell from honest: that of one use, divided "
     "by the share (1 - counting fraction)/2 of the uses in which a weight is homodyned; all the noise of all uses "
-    "without that test; noises of different runs are added",
+    "without that test, and of a block that is not finished, as its process may be killed; noises of different runs "
+    "are added",
     "loss spread evenly over the directions; weights independent between rows; noise steered to the weights' preferred "
     "directions, by the spectrum of the layer's own rows, or the worst of all spectra where these are too few",
     "what the function itself tells after many queries is not counted",
@@ -80,21 +82,21 @@ class WeightsAccountant:
         """Engine of a layer's figures: `labqdl` where its directions are taken as equally bright."""
         return DATA_ENGINE if self._spectra[layer] is None else WEIGHTS_ENGINE
 
-    def price(self, layer: int, block: int, own_uses: int) -> Spending:
-        """What sending one (layer, block) adds, after `own_uses` uses in this session."""
-        return self._price(layer, self._frame.block_vectors(block), own_uses)
+    def price(self, layer: int, block: int, seen: int) -> Spending:
+        """What a finished (layer, block) adds, after `seen` uses that the session's tests have seen."""
+        return self._price(layer, self._frame.block_vectors(block), seen)
 
-    def _price(self, layer: int, uses: int, own_uses: int) -> Spending:
+    def _price(self, layer: int, uses: int, seen: int) -> Spending:
         channel = self._channels[layer]
         return Spending(
             uses=uses,
             photons=uses * channel.mu,
             lost=uses * channel.mu * (1.0 - channel.transmissivity),
-            noise=self._noise(layer, own_uses + uses) - self._noise(layer, own_uses),
+            noise=self._noise(layer, seen + uses) - self._noise(layer, seen),
         )
 
     def _noise(self, layer: int, uses: int) -> float:
-        """Noise that a session of so many uses may have put on their symmetric mode, SNU."""
+        """Noise on the symmetric mode of so many uses of a session, all of them tested together, SNU."""
         excess = self._channels[layer].excess
         return uses * excess if self._measured is None else min(uses * excess, excess / self._measured)
 
@@ -108,22 +110,25 @@ class WeightsAccountant:
         return leak(mu=total.photons, transmissivity=transmissivity, excess=total.noise) / 2.0
 
     def judge(
-        self, layer: int, block: int, earlier: Spending, own_uses: int, spenders: Callable[[], str]
+        self, layer: int, block: int, earlier: Spending, seen: int, spenders: Callable[[], str]
     ) -> tuple[Spending, float]:
-        """(what the block adds, bits per weight after it).
+        """(what the block adds while it is not finished, bits per weight with that).
+
+        No test has seen light that is on its way, and none will if the process is killed: it counts with all its noise
+        until `price` is settled for it. The budget is compared with that price.
 
         Raises
         ------
         BudgetExceeded
             If that is above the agreed budget; `spenders` says what was spent by whom.
         """
-        added = self.price(layer, block, own_uses)
-        total = earlier + added
+        price = self.price(layer, block, seen)
+        total = earlier + price
         bits = self.bits(layer, total)
         if self.budget is not None and bits > self.budget:
             blocks = range(block, self._frame.n_blocks)
             left = sum(self._frame.block_vectors(one) for one in blocks)
-            whole = self.bits(layer, earlier + self._price(layer, left, own_uses))
+            whole = self.bits(layer, earlier + self._price(layer, left, seen))
             before = self.bits(layer, earlier)
             further = f", and this run with all {len(blocks):,} blocks that are left of it to {whole:.4g}"
             raise BudgetExceeded(
@@ -132,7 +137,8 @@ class WeightsAccountant:
                 f"cumulative budget of {self.budget:.4g} (engine {self.engine(layer)}, asymptotic); spent so far: "
                 f"{before:.4g} bit by {spenders() or 'nobody'}"
             )
-        return added, bits
+        added = replace(price, noise=price.uses * self._channels[layer].excess)
+        return added, self.bits(layer, earlier + added)
 
 
 class DataAccountant:

@@ -86,6 +86,73 @@ def test_two_copies_of_a_run_that_go_on_at_the_same_time_both_pay(tmp_path: Path
     assert totals(tmp_path) == ([4 + 2 * 8] * 2, (4 + 2 * 8) * ROWS)
 
 
+CAP = 8 / 3
+"""Noise of a run's tested uses, in units of that of one: three of eight are homodyned."""
+
+
+def noises(folder: Path) -> list[float]:
+    """Noise on the sum of all uses of each layer's weights, in units of that of one use."""
+    chosen = resolve(configure(None, SETTINGS))
+    frame = chosen.frame(session="r")
+    excess = {f"breast-cancer, layer {number + 1}": 1 / layer.n_modes for number, layer in enumerate(frame.layers)}
+    with Accounts.of_weights(folder) as weights:
+        return [holding.spending.noise / excess[holding.label] for holding in weights.holdings()]
+
+
+def test_what_no_test_has_seen_counts_with_all_its_noise(tmp_path: Path) -> None:
+    def near(uses: float) -> object:
+        return pytest.approx([uses, uses], rel=1e-12)
+
+    with open_accounts(tmp_path) as kept:
+        kept.record(0, 0)
+        assert noises(tmp_path) == near(4)
+        kept.settle(0)
+        assert noises(tmp_path) == near(CAP)
+        kept.record(0, 1)  # killed within this block
+    assert noises(tmp_path) == near(CAP + 4)
+    with open_accounts(tmp_path, finished=(0,)) as kept:
+        assert noises(tmp_path) == near(CAP + 4)
+        kept.record(0, 1)
+        assert noises(tmp_path) == near(CAP + 8)
+        # killed again, after the block was finished and before that was settled
+    with open_accounts(tmp_path, finished=(0, 1)) as kept:
+        assert noises(tmp_path) == near(CAP + 4)
+        kept.record(0, 2)
+        kept.settle(2)
+        assert noises(tmp_path) == near(CAP + 4)
+    # Whoever begins a new run each time, and is killed in its first block, does not get away with the cap either.
+    for number in range(3):
+        with open_accounts(tmp_path, f"other {number}") as kept:
+            kept.record(0, 0)
+    assert noises(tmp_path) == near(CAP + 4 + 12)
+
+
+def test_copies_of_a_run_are_tested_apart(tmp_path: Path) -> None:
+    with open_accounts(tmp_path) as first:
+        first.record(0, 0)
+        first.settle(0)
+    with open_accounts(tmp_path, finished=(0,)) as one, open_accounts(tmp_path, finished=(0,)) as other:
+        for copy in (one, other):
+            copy.record(0, 1)
+        for copy in (one, other):
+            copy.settle(1)
+    assert noises(tmp_path) == pytest.approx([CAP + 4] * 2, rel=1e-12)
+
+
+def test_settled_bits_are_those_of_what_is_left(tmp_path: Path) -> None:
+    held = []
+    for folder, settled in ((tmp_path / "a", (0,)), (tmp_path / "b", ())):
+        with open_accounts(folder) as kept:
+            kept.record(0, 0)
+            for block in settled:
+                kept.settle(block)
+        with Accounts.of_weights(folder) as weights:
+            held.append(sorted(holding.bits for holding in weights.holdings()))
+    with open_accounts(tmp_path / "c", finished=(0,)), Accounts.of_weights(tmp_path / "c") as weights:
+        assert held[0] == sorted(holding.bits for holding in weights.holdings())
+    assert all(less < more for less, more in zip(*held, strict=True))
+
+
 def test_a_charge_without_light_is_paid_again_and_nothing_before_it(tmp_path: Path) -> None:
     """Killed between the charge and the light: nobody knows whether light flowed, so the block is charged anew."""
     with open_accounts(tmp_path) as kept:

@@ -14,7 +14,7 @@ from labqdl.records.accounts import CLIENT_FILE, SERVER_FILE, Accounts, Charge
 LAYER = Charge("aa", "toy, layer 1")
 
 
-def one(charge: Charge, spent: Spending, own: int, elsewhere: float) -> tuple[Spending, float]:
+def one(charge: Charge, spent: Spending, elsewhere: float) -> tuple[Spending, float]:
     """Each charge is a use of two photons, and as many bits as uses."""
     added = Spending(1, 2.0, 0.5, 0.1)
     return added, float(spent.uses + 1)
@@ -49,10 +49,24 @@ def test_blocks_are_charged_once_a_process(tmp_path: Path) -> None:
     assert holding.label == "toy, layer 1"
 
 
+def test_a_block_is_settled_once(tmp_path: Path) -> None:
+    """Of two charges of the same block, one in each of two processes, the noise of one goes down."""
+    with Accounts.of_weights(tmp_path) as accounts:
+        for block, attempt in ((0, 1), (1, 1), (1, 2)):
+            pay(accounts, "r", block, attempt=attempt)
+        for block, noise, left in ((1, 0.2, 0.3), (1, 0.025, 0.225), (1, 0.0, 0.225), (0, 0.0, 0.125), (7, 0.0, 0.125)):
+            with accounts.transaction():
+                accounts.settle("r", block, LAYER, noise, lambda spent: 10 * spent.noise)
+            (holding,) = accounts.holdings()
+            assert holding.spending.noise == pytest.approx(left)
+        assert holding.bits == pytest.approx(1.25)
+        assert (holding.spending.uses, holding.spending.photons, holding.runs) == (3, 6.0, (("name of r", 3),))
+
+
 def test_kinds_of_one_owner_are_kept_apart_and_added(tmp_path: Path) -> None:
     seen: list[float] = []
 
-    def judge(charge: Charge, spent: Spending, own: int, elsewhere: float) -> tuple[Spending, float]:
+    def judge(charge: Charge, spent: Spending, elsewhere: float) -> tuple[Spending, float]:
         seen.append(elsewhere)
         return Spending(10), spent.uses + 10.0
 
@@ -69,10 +83,10 @@ def test_a_refusal_charges_nothing(tmp_path: Path) -> None:
     class Refused(LabqdlError):
         pass
 
-    def judge(charge: Charge, spent: Spending, own: int, elsewhere: float) -> tuple[Spending, float]:
+    def judge(charge: Charge, spent: Spending, elsewhere: float) -> tuple[Spending, float]:
         if charge.owner == "bb":
             raise Refused("no")
-        return one(charge, spent, own, elsewhere)
+        return one(charge, spent, elsewhere)
 
     with Accounts.of_weights(tmp_path) as accounts:
         with pytest.raises(Refused), accounts.transaction():
@@ -97,10 +111,10 @@ def test_data_are_known_by_keyed_digests(tmp_path: Path) -> None:
 def spend(folder: str, run: str, start: multiprocessing.synchronize.Barrier) -> None:
     """A process that takes from a budget of 25 uses until it is refused."""
 
-    def judge(charge: Charge, spent: Spending, own: int, elsewhere: float) -> tuple[Spending, float]:
+    def judge(charge: Charge, spent: Spending, elsewhere: float) -> tuple[Spending, float]:
         if spent.uses + 1 > 25:
             raise LabqdlError("spent")
-        return one(charge, spent, own, elsewhere)
+        return one(charge, spent, elsewhere)
 
     with Accounts.of_weights(Path(folder)) as accounts:
         start.wait(60)

@@ -53,6 +53,30 @@ def test_the_cross_use_test_holds_a_session_s_noise() -> None:
     assert spent(WeightsAccountant(make_frame(shapes=SHAPES, images=2, block=1)), 0, 2).noise == pytest.approx(2 / 8)
 
 
+def test_light_that_no_test_has_seen_may_carry_more_than_the_test_lets_pass() -> None:
+    """Four tested uses with fresh noise, and a killed block of sixteen with the same noise on all of them.
+
+    Each use has the honest variance, and so has the sum over the tested ones: nothing is found.
+    """
+    frame = make_frame(shapes=SHAPES, images=20, block=4)
+    accountant, excess = WeightsAccountant(frame), 1 / 8
+    covariance = np.zeros((20, 20))
+    covariance[:4, :4] = excess * np.eye(4)
+    covariance[4:, 4:] = excess
+    tested, everything = np.ones(4) / 2, np.ones(20) / math.sqrt(20)
+    assert tested @ covariance[:4, :4] @ tested == pytest.approx(excess)
+    found = everything @ covariance @ everything
+    seen = accountant.price(0, 0, 0)
+    assert found > 4 * seen.noise
+    total = seen
+    for block in range(1, 5):
+        added, bits = accountant.judge(0, block, total, 4, str)
+        total = total + added
+        assert bits == accountant.bits(0, total)
+    assert total.uses == 20
+    assert found <= total.noise == pytest.approx((8 / 3 + 16) * excess)
+
+
 def test_two_uses_of_unequal_light_by_diagonalisation() -> None:
     """Two lossy noisy uses, the noise put where it tells most: the client's modes against the bound from the sums."""
     first, second = (3.0, 0.9, 0.02), (0.5, 0.7, 0.05)  # photons, transmissivity, noise
