@@ -55,6 +55,11 @@ class LightIn:
         """Couple to a function of time or to an output; None makes it dark again."""
         self._source = source.at if isinstance(source, LightOut) else source
 
+    @property
+    def connected(self) -> bool:
+        """Whether a fibre is plugged in."""
+        return self._source is not None
+
     def at(self, t: float) -> Light:
         """The light that enters at time t."""
         return DARK if self._source is None else self._source(t)

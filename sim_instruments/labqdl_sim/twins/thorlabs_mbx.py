@@ -148,11 +148,7 @@ class ThorlabsMbx(LineTwin):
         """Whether the bias is at its set point."""
         if self.mode == _OFF or self.calibrating(self.now):
             return False
-        return self.mode == _MANUAL or not self.connected() or self.input.power(self.now) > 0
-
-    def connected(self) -> bool:
-        """Whether a fibre is in the input."""
-        return self.input._source is not None
+        return self.mode == _MANUAL or not self.input.connected or self.input.power(self.now) > 0
 
     # The attenuator
 
