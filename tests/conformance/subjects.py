@@ -222,7 +222,12 @@ MAKERS: dict[str, Make] = {
     "thorlabs-mpc320": Make("thorlabs-mpc320", SERIAL, emits=False),
     "thorlabs-osw": Make("thorlabs-osw", SERIAL, emits=False),
     "thorlabs-pm100": Make(
-        "thorlabs-pm100", f"USB0::0x1313::0x8078::{NAME}::INSTR", emits=False, couples=frozenset({"samples"})
+        "thorlabs-pm100",
+        f"USB0::0x1313::0x8078::{NAME}::INSTR",
+        emits=False,
+        # One setting in samples and in seconds; a range "turns auto off" by the sheet, and auto chooses the range.
+        couples=frozenset({"samples", "averaging", "range", "auto_range"}),
+        plausible={"reference": (0.0, 0.02), "beam_diameter": (1e-4, 1e-2)},
     ),
     "qontrol": Make(
         "qontrol",

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from labqdl.clock import ManualClock
-from labqdl.instruments import Identity, LimitError, NotAValue, NotConfirmed, SettingsChanged
+from labqdl.errors import InputError
+from labqdl.instruments import Identity, LimitError, NotACapability, NotAValue, NotConfirmed, SettingsChanged
 from labqdl.transport import InstrumentError, Line, ProtocolError
 from labqdl.units import from_dbm
 from labqdl_drivers.detectors.thorlabs_pm100 import ThorlabsPM100
@@ -63,6 +64,7 @@ CALLS: dict[str, Callable[[ThorlabsPM100], None]] = {
     "three more errors, then no error": refused(
         "error -222: Data out of range; -230 Data corrupt or stale; -231 Data questionable"
     ),
+    "configured quantity": equals(lambda meter: meter.configured, "POW"),
     "zero adjustment runs, then is done": lambda meter: meter.zero(),
 }
 NOT_DRIVEN = {
@@ -70,7 +72,6 @@ NOT_DRIVEN = {
     "SCPI version": "nobody needs it",
     "unit": "with each reading",
     "unit dBm": "with each reading",
-    "configured quantity": "MEAS says what it measures",
 }
 
 
@@ -138,6 +139,56 @@ def test_averaging_is_in_seconds() -> None:
     transport.finish()
 
 
+def test_photocurrent_and_its_range() -> None:
+    meter, transport = opened(
+        (b"SENS:CURR:RANG?\n", b"5.00000000E-06\n"),
+        (b"CONF:CURR\n", None),
+        (b"READ?\n", b"1.03000000E-06\n"),
+        (b"CONF:CURR\n", None),
+        (b"READ?\n", b"9.91E+37\n"),
+    )
+    assert meter.current_range == 5e-6
+    with pytest.raises(InputError, match="can only be read"):
+        meter.current_range = 1e-6
+    assert meter.photocurrent == 1.03e-6
+    with pytest.raises(NotAValue, match="READ"):
+        _ = meter.photocurrent
+    transport.finish()
+
+
+def test_what_a_laboratory_sets_once() -> None:
+    meter, transport = opened(
+        (b"SYST:BEEP:STAT 0\n", None),
+        (b"SYST:LFR 60\n", None),
+        (b"DISP:BRIG 0\n", None),
+        (b"SENS:CORR:BEAM 2.5\n", None),
+        (b"SENS:POW:REF 0.001\n", None),
+        (b"SENS:POW:REF:STAT 1\n", None),
+        (b"SYST:BEEP\n", None),
+        (b"SENS:CORR:COLL:ZERO:ABOR\n", None),
+    )
+    meter.beeper = False
+    meter.line_frequency = 60.0
+    meter.brightness = 0.0
+    meter.beam_diameter = 2.5e-3
+    meter.reference = 1e-3
+    meter.relative = True
+    meter.beep()
+    meter.abort_zero()
+    with pytest.raises(InputError, match="expected 50 or 60 Hz"):
+        meter.line_frequency = 55.0
+    transport.finish()
+
+
+def test_a_meter_without_display() -> None:
+    usb = [(b"*IDN?\n", b"THORLABS,PM100USB,P2001234,1.7.0\n"), *HEAD[1:]]
+    with scripted(usb, Line(), QUIET) as transport:
+        meter = ThorlabsPM100(transport)
+        meter.open()
+        with pytest.raises(NotACapability, match="not for a PM100USB"):
+            _ = meter.brightness
+
+
 def test_zeroing_is_waited_for() -> None:
     start = (b"SENS:CORR:COLL:ZERO\n", None)
     status = b"SENS:CORR:COLL:ZERO:STAT?\n"
@@ -146,7 +197,7 @@ def test_zeroing_is_waited_for() -> None:
     assert meter.clock.monotonic() == pytest.approx(0.4)
     transport.finish()
     meter, _ = opened(start, *[(status, b"1\n")] * 400)
-    with pytest.raises(NotConfirmed, match="60 s"):
+    with pytest.raises(NotConfirmed, match="end its zeroing within 60 s"):
         meter.zero()
 
 
