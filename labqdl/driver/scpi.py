@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from labqdl.driver.text import TextInstrument
 from labqdl.instruments import Identity, NotConfirmed
 from labqdl.transport import InstrumentError, ProtocolError, TransportTimeout
 
 _ERROR = re.compile(r"\s*([+-]?\d+)\s*(?:,\s*(.*?)\s*)?")
+_SLOWEST = 5e5
+"""Bytes per second that every connection transfers at least."""
 _MOST_ERRORS = 64
 """No instrument of the sheets keeps more errors than this; what goes on is a broken queue."""
 
@@ -45,6 +50,17 @@ class ScpiInstrument(TextInstrument):
         An old error of somebody else's must not keep a safe state from being confirmed.
         """
         self.transport.write(command.encode(self.encoding))
+
+    def ask_block(self, command: str, dtype: DTypeLike, count: int) -> NDArray[Any]:
+        """Send a query whose reply is a block of `count` numbers; shape (count,).
+
+        The time limit grows with the length. ProtocolError where more or fewer numbers came.
+        """
+        timeout = self.timeout + count * np.dtype(dtype).itemsize / _SLOWEST
+        found = self.transport.query_block(command.encode(self.encoding), dtype, timeout=timeout)
+        if len(found) != count:
+            raise self.wrong_reply(command, f"{len(found)} numbers", f"a block of {count} numbers")
+        return found
 
     def check_errors(self, command: str) -> None:
         """Read the error queue until it is empty; InstrumentError with the first error, and all of them in its text."""

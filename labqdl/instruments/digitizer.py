@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from labqdl.errors import InputError
 from labqdl.instruments.generator import Reference, Trigger
 from labqdl.instruments.instrument import Channel, Instrument
 from labqdl.instruments.quantity import required
@@ -62,6 +63,14 @@ class Digitizer(Instrument):
     segments = required(int, unit="1", doc="Records that one arming takes.", settable=True)
     enob: ClassVar[float] = 0.0
     """Effective number of bits of the data sheet at the bench's bandwidth; 0 where the sheet says nothing."""
+
+    def demand_input(self, number: int) -> None:
+        """InputError where there is no input of this number; for `fetch`."""
+        known = self.channels()
+        if number not in known:
+            raise InputError(
+                f"there is no input {number}", source=self.name, key="channel", expected=f"{min(known)} to {max(known)}"
+            )
 
     @abstractmethod
     def arm(self) -> None:

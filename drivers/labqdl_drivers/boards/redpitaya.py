@@ -23,7 +23,7 @@ from labqdl.driver import (
 )
 from labqdl.errors import InputError
 from labqdl.instruments import Digitizer, Input, Limit, NotConfirmed, Part, Record, Trigger, absent
-from labqdl.transport import Framing, Line, ProtocolError
+from labqdl.transport import Framing, Line
 
 HALF = 8192
 """Samples of the buffer before the trigger while the trigger delay is 0."""
@@ -261,15 +261,16 @@ class RedPitaya(RedPitayaBoard, Digitizer):
     @Uses("ACQ:SOUR{n}:DATA?", "ACQ:BUF:SIZE?")
     def fetch(self, channel: int) -> Record:
         """Transfer the buffer of an input, oldest sample first."""
-        one = self.channels()[channel]
-        command = f"ACQ:SOUR{channel}:DATA?"
+        self.demand_input(channel)
         with self.exclusive():
             self.use_blocks()
-            rate, delay, length, full = self._rate(), self.trigger_delay, self.record_length, one.range / 2
-            volts = self.transport.query_block(command.encode(), ">f4").astype(np.float64)
-        if len(volts) != length:
-            error = ProtocolError(f"{len(volts)} samples came, the buffer has {length}")
-            raise self.transport.complain(error, command.encode())
+            rate, delay, length, full = (
+                self._rate(),
+                self.trigger_delay,
+                self.record_length,
+                self.channels()[channel].range / 2,
+            )
+            volts = self.ask_block(f"ACQ:SOUR{channel}:DATA?", ">f4", length).astype(np.float64)
         overload = bool(np.abs(volts).max(initial=0.0) >= full * (1 - 2**-12))
         return Record(volts, -(HALF - delay) / rate, 1 / rate, overload)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,6 @@ from labqdl.driver import (
     Uses,
     number_in,
 )
-from labqdl.errors import InputError
 from labqdl.instruments import Digitizer, Input, Limit, NotACapability, NotAValue, Record, Trigger, absent
 
 _RUNNING = 8
@@ -114,15 +113,10 @@ class InfiniiVision(ScpiInstrument, Digitizer):
         ":CHAN{n}:SCAL": "the range is eight divisions",
         ":CHAN{n}:UNIT": "probes of current are not used",
         ":TIM:SCAL": "the duration is ten divisions",
-        ":AUT": "changes everything",
-        ":SYST:PRES": "changes everything",
-        "*RST": "changes everything",
+        **dict.fromkeys((":AUT", ":SYST:PRES", "*RST"), "changes everything"),
     }
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._inputs = {number: ScopeInput(self, number) for number in (1, 2, 3, 4)}
-        self._count = 4
+    _count = 4
 
     def learn(self) -> None:
         """How many inputs there are: the last digit of the model's number."""
@@ -132,7 +126,7 @@ class InfiniiVision(ScpiInstrument, Digitizer):
 
     def channels(self) -> Mapping[int, ScopeInput]:
         """The inputs; before it is open, all that there may be."""
-        return {number: channel for number, channel in self._inputs.items() if number <= self._count}
+        return {number: ScopeInput(self, number) for number in range(1, self._count + 1)}
 
     # Time base and memory
     sample_rate = Float(
@@ -280,11 +274,7 @@ class InfiniiVision(ScpiInstrument, Digitizer):
     @Uses(":WAV:DATA?")
     def codes(self, preamble: Preamble) -> NDArray[np.uint16]:
         """The source's record as it comes from the converter, shape (n,)."""
-        points = int(preamble.points)
-        codes = self.transport.query_block(b":WAV:DATA?", "<u2", timeout=self.timeout + points / 2.5e5)
-        if len(codes) != points:
-            raise self.wrong_reply(":WAV:DATA?", f"{len(codes)} codes", f"{points} codes as the preamble says")
-        return codes
+        return self.ask_block(":WAV:DATA?", "<u2", int(preamble.points))
 
     @Uses(":WAV:SOUR", ":WAV:FORM", ":WAV:BYT", ":WAV:UNS", ":WAV:POIN:MODE", ":ACQ:SEGM:IND")
     def fetch(self, channel: int) -> Record:
@@ -292,8 +282,7 @@ class InfiniiVision(ScpiInstrument, Digitizer):
 
         A code at either end of the converter means clipped or missing samples, and gives `overload`.
         """
-        if channel not in self.channels():
-            raise InputError(f"there is no input {channel}", source=self.name, expected=f"1 to {self._count}")
+        self.demand_input(channel)
         with self.exclusive():
             self.tell(f":WAV:SOUR CHAN{channel};:WAV:FORM WORD;:WAV:BYT LSBF;:WAV:UNS 1;:WAV:POIN:MODE RAW")
             segments = self.segments

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labqdl.driver import Bool, Choice, Custom, Float, Integer, Listed, ScpiInstrument, Text, TextChannel, Uses
-from labqdl.errors import InputError
+from labqdl.driver import Bool, Choice, Custom, Float, Integer, Listed, ScpiInstrument, Text, TextChannel, Uses, reasons
 from labqdl.instruments import (
     Digitizer,
     Identity,
@@ -90,32 +89,24 @@ class TektronixMSO(ScpiInstrument, Digitizer):
     base_commands = ("*IDN?", "EVM?", "*OPC?")
     no_error = frozenset({0, 1})
     timeout = 10.0
-    left_out: ClassVar = {
-        "SEL:CH{n}": "older series",
-        "HOR:MOD:SCA": "rate and length say the same",
-        "CURVES": "an endless stream, stopped by a device clear alone",
-        "WAVF": "preamble and curve are asked for one by one",
-        "MEASU:ADDMEAS": "measurements are made from records",
-        "MEASU:MEAS{n}:RESU:CURR:MEAN": "measurements are made from records",
-        "EVENT": "EVM tells the text too",
-        "ALLE": "EVM tells the events one by one",
-        "*RST": "changes everything",
-        "*CLS": "the event queue is read empty instead",
-        "WFMO": "the items are asked for one by one",
-        "WFMO:XUN": "units are those of the axes: s and V",
-        "WFMO:YUN": "units are those of the axes: s and V",
-        "WFMO:BIT_N": "the driver sets what is transferred",
-        "WFMO:BYT_N": "the driver sets what is transferred",
-        "WFMO:BYT_O": "the driver sets what is transferred",
-        "WFMO:BN_F": "the driver sets what is transferred",
-        "WFMO:ENC": "the driver sets what is transferred",
-    }
+    left_out: ClassVar = reasons(
+        {
+            "SEL:CH{n}": "older series",
+            "HOR:MOD:SCA": "rate and length say the same",
+            "CURVES": "an endless stream, stopped by a device clear alone",
+            "WAVF WFMO": "preamble and curve are asked for item by item",
+            "WFMO:XUN WFMO:YUN": "units are those of the axes: s and V",
+            "WFMO:BIT_N WFMO:BYT_N WFMO:BYT_O WFMO:BN_F WFMO:ENC": "the driver sets what is transferred",
+            "MEASU:ADDMEAS MEASU:MEAS{n}:RESU:CURR:MEAN": "measurements are made from records",
+            "EVENT ALLE": "EVM tells the events with their texts, one by one",
+            "*CLS": "the event queue is read empty instead",
+            "*RST": "changes everything",
+        }
+    )
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._inputs = {number: ScopeInput(self, number) for number in range(1, 9)}
-        self._count = 8
-        self._greatest_rate = 50e9
+    # Until `learn` knows the model.
+    _count = 8
+    _greatest_rate = 50e9
 
     @Uses("HEAD", "VERB")
     def identity(self) -> Identity:
@@ -134,7 +125,7 @@ class TektronixMSO(ScpiInstrument, Digitizer):
 
     def channels(self) -> Mapping[int, ScopeInput]:
         """The inputs; before it is open, all that there may be."""
-        return {number: channel for number, channel in self._inputs.items() if number <= self._count}
+        return {number: ScopeInput(self, number) for number in range(1, self._count + 1)}
 
     @Uses("*ESR?", "EVM?")
     def check_errors(self, command: str) -> None:
@@ -273,8 +264,7 @@ class TektronixMSO(ScpiInstrument, Digitizer):
     @Uses("DAT:SOU", "DAT:ENC", "DAT:WID", "DAT:STAR", "DAT:STOP", "WFMO:NR_P?")
     def prepare(self, channel: int) -> int:
         """Choose an input's whole record for the transfer, two bytes a sample; gives the number of samples."""
-        if channel not in self.channels():
-            raise InputError(f"there is no input {channel}", source=self.name, expected=f"1 to {self._count}")
+        self.demand_input(channel)
         with self.exclusive():
             for command in (f"SOU CH{channel}", "ENC SRI", "WID 2", "STAR 1", "STOP 10000000000"):
                 self.tell(f"DAT:{command}")
@@ -285,10 +275,7 @@ class TektronixMSO(ScpiInstrument, Digitizer):
     @Uses("CURV?")
     def codes(self, points: int) -> NDArray[np.int16]:
         """The record that was chosen as it comes from the converter, shape (points,)."""
-        codes = self.transport.query_block(b"CURV?", "<i2", timeout=self.timeout + points / 2.5e5)
-        if len(codes) != points:
-            raise self.wrong_reply("CURV?", f"{len(codes)} codes", f"{points} codes")
-        return codes
+        return self.ask_block("CURV?", "<i2", points)
 
     @Uses("WFMO:YMU?", "WFMO:YOF?", "WFMO:YZE?", "WFMO:PT_F?")
     def fetch(self, channel: int) -> Record:
@@ -301,8 +288,9 @@ class TektronixMSO(ScpiInstrument, Digitizer):
         NotAValue
             For an input that is not shown (the instrument would not answer), and for an envelope.
         """
+        self.demand_input(channel)
         with self.exclusive():
-            if channel in self.channels() and not self._inputs[channel].enabled:
+            if not self.channels()[channel].enabled:
                 raise NotAValue(f"{self.name}: input {channel} is not enabled and has no record")
             points = self.prepare(channel)
             if self.ask("WFMO:PT_F?").upper() != "Y":
