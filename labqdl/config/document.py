@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from labqdl.config.locate import KeyPath, locate
+from labqdl.config.locate import KeyPath, dotted, locate
 from labqdl.errors import InputError
 
 MAXIMUM_BYTES = 16 * 1024 * 1024
@@ -39,6 +39,12 @@ class Document:
             if path[:length] in self.lines:
                 return self.lines[path[:length]]
         return None
+
+    def wrong(self, path: KeyPath, problem: str, *, expected: str | None = None, hint: str | None = None) -> InputError:
+        """A mistake at a path, to be raised."""
+        return InputError(
+            problem, source=self.source, key=dotted(path), line=self.line(path), expected=expected, hint=hint
+        )
 
 
 def load(path: str | Path) -> Document:

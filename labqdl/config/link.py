@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from labqdl.config.document import Document, load, parse
-from labqdl.config.locate import KeyPath, dotted
+from labqdl.config.locate import KeyPath
 from labqdl.config.operating_point import FIELDS as OPERATING_POINT_FIELDS
 from labqdl.config.operating_point import resolve_operating_point
 from labqdl.config.quantities import ANGLE, LENGTH, LOSS, LOSS_PER_LENGTH, NOISE, RATIO
 from labqdl.config.schema import Field, Kind, Section, read_choice
-from labqdl.errors import InputError
 from labqdl.facts.ledger import Component, Ledger, Owner, Place
 from labqdl.facts.operating_point import OperatingPoint
 from labqdl.units import loss_to_transmissivity
@@ -182,12 +181,14 @@ def read_ledger(document: Document, tables: Iterable[Mapping[str, Any]], array: 
     for index, table in enumerate(tables):
         path: KeyPath = (array, index)
         if table["name"] in names:
-            raise _wrong(document, (*path, "name"), f"a second component is called {table['name']!r}", "unique names")
+            raise document.wrong(
+                (*path, "name"), f"a second component is called {table['name']!r}", expected="unique names"
+            )
         names.append(table["name"])
         components.append(_component(document, path, table))
     ledger = Ledger(name, tuple(components))
     if min(ledger.total, ledger.server_efficiency, ledger.client_efficiency) < loss_to_transmissivity(MAXIMUM_LOSS):
-        raise _wrong(document, (array,), "the losses add up to no light path", f"at most {MAXIMUM_LOSS:g} dB")
+        raise document.wrong((array,), "the losses add up to no light path", expected=f"at most {MAXIMUM_LOSS:g} dB")
     return ledger
 
 
@@ -200,25 +201,25 @@ def _component(document: Document, path: KeyPath, table: Mapping[str, Any]) -> C
     except ValueError as error:
         # The ledger knows which figure belongs to which place; its sentence starts with the component's name.
         message = str(error).removeprefix(f"{table['name']}: ")
-        raise _wrong(document, path, message) from None
+        raise document.wrong(path, message) from None
 
 
 def _transmissivity(document: Document, path: KeyPath, table: Mapping[str, Any]) -> float:
     loss, per_length, length, transmissivity = (table[name] for name in _LOSSES)
     for first, second in (("loss_per_length", "length"), ("length", "loss_per_length")):
         if table[first] is not None and table[second] is None:
-            raise _wrong(document, (*path, first), f"is given without {second}", "both of them")
+            raise document.wrong((*path, first), f"is given without {second}", expected="both of them")
     ways = [name for name in ("loss", "loss_per_length", "transmissivity") if table[name] is not None]
     if len(ways) > 1:
-        raise _wrong(document, (*path, ways[1]), f"is given together with {ways[0]}", "one way of saying what is lost")
+        raise document.wrong(
+            (*path, ways[1]), f"is given together with {ways[0]}", expected="one way of saying what is lost"
+        )
     if per_length is not None:
         loss = per_length * length
         if loss > MAXIMUM_LOSS:
-            raise _wrong(document, (*path, "length"), f"makes a loss of {loss:.0f} dB", f"at most {MAXIMUM_LOSS:g} dB")
+            raise document.wrong(
+                (*path, "length"), f"makes a loss of {loss:.0f} dB", expected=f"at most {MAXIMUM_LOSS:g} dB"
+            )
     if loss is not None:
         return loss_to_transmissivity(loss)
     return 1.0 if transmissivity is None else float(transmissivity)
-
-
-def _wrong(document: Document, path: KeyPath, problem: str, expected: str | None = None) -> InputError:
-    return InputError(problem, source=document.source, key=dotted(path), line=document.line(path), expected=expected)

@@ -16,7 +16,7 @@ from typing import Any
 from labqdl.config.document import Document, load
 from labqdl.config.interlocks import NAME, Action, Comparison, parse_action, parse_comparison, parse_quantity_name
 from labqdl.config.link import COMPONENT, load_link, read_ledger
-from labqdl.config.locate import KeyPath, dotted
+from labqdl.config.locate import KeyPath
 from labqdl.config.quantities import (
     FREQUENCY,
     LENGTH,
@@ -360,16 +360,7 @@ class StationFile:
 
     def wrong(self, path: KeyPath, problem: str, *, expected: str | None = None, hint: str | None = None) -> InputError:
         """A mistake at a place of the file, to be raised."""
-        return wrong(self.document, path, problem, expected=expected, hint=hint)
-
-
-def wrong(
-    document: Document, path: KeyPath, problem: str, *, expected: str | None = None, hint: str | None = None
-) -> InputError:
-    """A mistake at a place of a document, to be raised."""
-    return InputError(
-        problem, source=document.source, key=dotted(path), line=document.line(path), expected=expected, hint=hint
-    )
+        return self.document.wrong(path, problem, expected=expected, hint=hint)
 
 
 def load_station_file(
@@ -474,7 +465,7 @@ class _Reader:
         )
 
     def wrong(self, path: KeyPath, problem: str, *, expected: str | None = None, hint: str | None = None) -> None:
-        self.report(wrong(self.document, path, problem, expected=expected, hint=hint))
+        self.report(self.document.wrong(path, problem, expected=expected, hint=hint))
 
     def report(self, error: InputError) -> None:
         if self.problems is None:
