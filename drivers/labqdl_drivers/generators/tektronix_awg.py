@@ -239,14 +239,12 @@ class TektronixAWG(ScpiInstrument, WaveformGenerator):
         "WLIS:NAME": "the list has all names",
     }
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._outputs = {number: AwgOutput(self, number) for number in range(1, 9)}
-        self._count = 8
-        self.fast = False
-        """Whether it is a 70000."""
-        self._greatest_rate = 50e9
-        self._memory = WaveformMemory(1, _BLOCK)
+    # Until `learn` knows the model.
+    _count = 8
+    _greatest_rate = 50e9
+    _memory = WaveformMemory(1, _BLOCK)
+    fast = False
+    """Whether it is a 70000."""
 
     @Uses("WLIS:WAV:LMIN?", "WLIS:WAV:LMAX?")
     def learn(self) -> None:
@@ -261,7 +259,7 @@ class TektronixAWG(ScpiInstrument, WaveformGenerator):
 
     def channels(self) -> Mapping[int, AwgOutput]:
         """The outputs; before it is open, all that there may be."""
-        return {number: channel for number, channel in self._outputs.items() if number <= self._count}
+        return {number: AwgOutput(self, number) for number in range(1, self._count + 1)}
 
     @property
     def memory(self) -> WaveformMemory:
@@ -388,10 +386,7 @@ class TektronixAWG(ScpiInstrument, WaveformGenerator):
             for start in range(0, count, _BLOCK):
                 size = min(_BLOCK, count - start)
                 command = f'WLIS:WAV:DATA? "{name}",{start},{size}'
-                part = self.transport.query_block(command.encode(), "<f4", timeout=self.timeout + size / 2.5e5)
-                if len(part) != size:
-                    raise self.wrong_reply(command, f"{len(part)} samples", f"{size} samples")
-                parts.append(part)
+                parts.append(self.ask_block(command, "<f4", size))
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     @Uses("SLIS:SEQ:NEW", "SLIS:SEQ:STEP{i}:TASS{t}:WAV", "SLIS:SEQ:STEP{i}:RCO", "SLIS:SEQ:STEP{i}:GOTO")
@@ -436,13 +431,12 @@ class TektronixAWG(ScpiInstrument, WaveformGenerator):
         """Content of a file on the instrument's disk."""
         with self.exclusive():
             size = round(self.ask_number(f'MMEM:DATA:SIZE? "{path}"'))
-            command = f'MMEM:DATA? "{path}",0,{size}'
-            return self.transport.query_block(command.encode(), timeout=self.timeout + size / 1e6).tobytes()
+            return self.ask_block(f'MMEM:DATA? "{path}",0,{size}', np.uint8, size).tobytes()
 
     def safe_state(self) -> None:
         """Switch all outputs off, each by its own switch, and read that back."""
         with self.unconditionally():
-            outputs = [self._outputs[number] for number in range(1, (_count(self.identity().model) or 8) + 1)]
+            outputs = [AwgOutput(self, number) for number in range(1, (_count(self.identity().model) or 8) + 1)]
             self.try_all(
                 *(lambda number=one.number: self.force(f"OUTP{number}:STAT 0") for one in outputs),
                 *(lambda one=one: self.confirm(one, "output", False) for one in outputs),
