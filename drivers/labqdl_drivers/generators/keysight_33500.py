@@ -11,7 +11,20 @@ from typing import Any, ClassVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from labqdl.driver import DEGREES, Action, Bool, Choice, Custom, Float, Integer, ScpiInstrument, Text, TextChannel, Uses
+from labqdl.driver import (
+    DEGREES,
+    Action,
+    Bool,
+    Choice,
+    Custom,
+    Float,
+    Integer,
+    ScpiInstrument,
+    Text,
+    TextChannel,
+    Uses,
+    reasons,
+)
 from labqdl.errors import InputError
 from labqdl.instruments import (
     Limit,
@@ -93,6 +106,12 @@ class ArbOutput(TextChannel, Output):
     """
 
     kind = "output"
+
+    @property
+    def generator(self) -> Keysight33500:
+        """The generator that it is part of."""
+        return cast(Keysight33500, self.instrument)
+
     codes = False
     """Whether `upload` sends 16-bit codes instead of 32-bit numbers: half the bytes, no less resolution."""
 
@@ -120,9 +139,6 @@ class ArbOutput(TextChannel, Output):
         doc="Phase of the function.",
     )
 
-    def _ask_volts(self, command: str) -> float:
-        return cast("Keysight33500", self.instrument).ask_number(command)
-
     def _ends(self) -> tuple[float, float]:
         """Least and greatest voltage that the output may have now."""
         load = self.load
@@ -144,15 +160,14 @@ class ArbOutput(TextChannel, Output):
     def _amplitude(self) -> float:
         with self.instrument.exclusive():
             if self.unit == "VPP":
-                return self._ask_volts(f"SOUR{self.number}:VOLT?")
-            high, low = (self._ask_volts(f"SOUR{self.number}:VOLT:{end}?") for end in ("HIGH", "LOW"))
+                return self.generator.ask_number(f"SOUR{self.number}:VOLT?")
+            high, low = (self.generator.ask_number(f"SOUR{self.number}:VOLT:{end}?") for end in ("HIGH", "LOW"))
         return high - low
 
     def _set_amplitude(self, value: float) -> None:
-        tell = cast("Keysight33500", self.instrument).tell
         if self.unit != "VPP":
-            tell(f"SOUR{self.number}:VOLT:UNIT VPP")
-        tell(f"SOUR{self.number}:VOLT {value:.9g}")
+            self.generator.tell(f"SOUR{self.number}:VOLT:UNIT VPP")
+        self.generator.tell(f"SOUR{self.number}:VOLT {value:.9g}")
 
     unit = Text("SOUR{n}:VOLT:UNIT?", doc="Unit of the front panel; setting the amplitude makes it VPP.")
     amplitude = Custom(
@@ -245,13 +260,13 @@ class ArbOutput(TextChannel, Output):
     @Uses("SOUR{n}:DATA:VOL:CAT?")
     def catalog(self) -> list[str]:
         """Names of the waveforms in this output's memory, the built-in ones among them."""
-        reply = cast("Keysight33500", self.instrument).ask(f"SOUR{self.number}:DATA:VOL:CAT?")
+        reply = self.generator.ask(f"SOUR{self.number}:DATA:VOL:CAT?")
         return re.findall(r'"([^"]+)"', reply)
 
     @Uses("SOUR{n}:DATA:VOL:CLE")
     def clear(self) -> None:
         """Delete all waveforms of this output but the one that it plays; InstrumentError where it plays one."""
-        cast("Keysight33500", self.instrument).tell(f"SOUR{self.number}:DATA:VOL:CLE")
+        self.generator.tell(f"SOUR{self.number}:DATA:VOL:CLE")
 
     @Uses("FORM:BORD", "SOUR{n}:DATA:ARB", "SOUR{n}:DATA:ARB:DAC")
     def upload(self, name: str, samples: NDArray[np.float64], markers: NDArray[np.uint8] | None = None) -> None:
@@ -260,7 +275,7 @@ class ArbOutput(TextChannel, Output):
         The instrument can only delete all waveforms at once. A name is replaced where it is the only one; beside
         others it is an InputError: `clear`, then upload all again.
         """
-        generator = cast("Keysight33500", self.instrument)
+        generator = self.generator
         self._check_name(name)
         if markers is not None:
             raise NotACapability(generator.name, "markers", "waveforms have none; `sync` gives one for each period")
@@ -316,7 +331,7 @@ class ArbOutput(TextChannel, Output):
         stored = _STORED.fullmatch(name) is not None
         if not stored:
             self._check_name(name)
-        generator = cast("Keysight33500", self.instrument)
+        generator = self.generator
         with generator.exclusive():
             rate = self.rate
             generator.tell(f"SOUR{self.number}:FUNC:ARB " + (f'"{name}"' if stored else name))
@@ -329,14 +344,14 @@ class ArbOutput(TextChannel, Output):
         self._check_name(name)
         words = {"points": "POIN", "span": "PTP", "mean": "AVER", "crest": "CFAC"}
         prefix = f"SOUR{self.number}:DATA:ATTR"
-        return {key: self._ask_volts(f"{prefix}:{word}? {name}") for key, word in words.items()}
+        return {key: self.generator.ask_number(f"{prefix}:{word}? {name}") for key, word in words.items()}
 
     @Uses("MMEM:STOR:DATA", "MMEM:LOAD:DATA")
     def file(self, name: str, *, load: bool) -> None:
         """Load a waveform from the instrument's own file into memory, or store the one that is selected there."""
         self._check_name(name)
         verb = "LOAD" if load else "STOR"
-        cast("Keysight33500", self.instrument).tell(f'MMEM:{verb}:DATA{self.number} "INT:\\{name}.arb"', timeout=30.0)
+        self.generator.tell(f'MMEM:{verb}:DATA{self.number} "INT:\\{name}.arb"', timeout=30.0)
 
 
 class Keysight33500(ScpiInstrument, WaveformGenerator):
@@ -351,18 +366,18 @@ class Keysight33500(ScpiInstrument, WaveformGenerator):
     sheet = "awg_keysight_33600a_33500b"
     identity_pattern = rf"(?i)(agilent|keysight).* ({'|'.join(_MODELS)})"
     timeout = 5.0
-    left_out: ClassVar = {
-        "*RST": "changes everything",
-        "SOUR:APPL": "sets rate, amplitude and offset and switches the output on, all at once",
-        "SOUR:APPL:ARB": "sets rate, amplitude and offset and switches the output on, all at once",
-        "OUTP:SYNC:SOUR": "the sync connector follows the outputs' own switches",
-        "SOUR:DATA:ARB2:FORM": "two outputs in one block (DATA:ARB2): an option",
-        "SOUR:FUNC:ARB:FREQ": "the rate says the same",
-        "SOUR:FUNC:ARB:PER": "the rate says the same",
-        "SOUR:FUNC:ARB:PTP": "the amplitude says the same",
-        "SOUR:FUNC:ARB:BAL": "needs the IQ option",
-        "SOUR:DATA:SEQ": "the sheet does not give the format of its descriptor",
-    }
+    left_out: ClassVar = reasons(
+        {
+            "*RST": "changes everything",
+            "SOUR:APPL SOUR:APPL:ARB": "sets rate, amplitude and offset and switches the output on, all at once",
+            "OUTP:SYNC:SOUR": "the sync connector follows the outputs' own switches",
+            "SOUR:DATA:ARB2:FORM": "two outputs in one block (DATA:ARB2): an option",
+            "SOUR:FUNC:ARB:FREQ SOUR:FUNC:ARB:PER": "the rate says the same",
+            "SOUR:FUNC:ARB:PTP": "the amplitude says the same",
+            "SOUR:FUNC:ARB:BAL": "needs the IQ option",
+            "SOUR:DATA:SEQ": "the sheet does not give the format of its descriptor",
+        }
+    )
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)

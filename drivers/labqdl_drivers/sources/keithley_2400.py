@@ -21,6 +21,7 @@ from labqdl.driver import (
     ScpiInstrument,
     Text,
     Uses,
+    reasons,
 )
 from labqdl.errors import InputError
 from labqdl.instruments import Limit, NotAValue, VoltageSource
@@ -61,24 +62,20 @@ class Keithley2400(ScpiInstrument, VoltageSource):
     identity_pattern = r"(?i)keithley.* (MODEL )?24(00|01|10|50)"
     error_query = ":SYST:ERR?"
     timeout = 5.0
-    left_out: ClassVar = {
-        "SOUR:VOLT:LEV": "SOUR:VOLT is the same",
-        "*LANG": "changes only after power off and on",
-        "SOUR:CURR:RANG": "this driver is of a voltage source",
-        "SOUR:CURR:LEV": "this driver is of a voltage source",
-        "SENS:VOLT:PROT": "the compliance while sourcing current",
-        "FORM": "replies stay text: a #0 block has no end on a stream",
-        "FORM:BORD": "replies stay text",
-        "FETC": "READ triggers and fetches",
-        "MEAS:CURR": "it configures anew; READ keeps what is set",
-        "*TRG": "triggers by GPIB",
-        "ARM:SOUR": "readings are triggered by asking for them",
-        "TRIG:SOUR": "readings are triggered by asking for them",
-        "TRAC:POIN": "READ with a trigger count gives as many readings",
-        "TRAC:FEED:CONT": "READ with a trigger count gives as many readings",
-        "TRAC:DATA": "READ with a trigger count gives as many readings",
-        "INIT": "READ begins a measurement",
-    }
+    left_out: ClassVar = reasons(
+        {
+            "SOUR:VOLT:LEV": "SOUR:VOLT is the same",
+            "*LANG": "changes only after power off and on",
+            "SOUR:CURR:RANG SOUR:CURR:LEV": "this driver is of a voltage source",
+            "SENS:VOLT:PROT": "the compliance while sourcing current",
+            "FORM FORM:BORD": "replies stay text: a #0 block has no end on a stream",
+            "FETC INIT": "READ triggers and fetches",
+            "MEAS:CURR": "it configures anew; READ keeps what is set",
+            "*TRG": "triggers by GPIB",
+            "ARM:SOUR TRIG:SOUR": "readings are triggered by asking for them",
+            "TRAC:POIN TRAC:FEED:CONT TRAC:DATA": "READ with a trigger count gives as many readings",
+        }
+    )
 
     def framing_for(self, resource: str) -> Framing:
         """Lines end with CR on RS-232, as it leaves the factory; with LF elsewhere."""
