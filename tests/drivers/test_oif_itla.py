@@ -347,7 +347,7 @@ def test_an_operation_that_never_ends_is_not_confirmed() -> None:
     transport.open()
     laser = ItlaLaser(transport, clock=ManualClock())
     laser.write_register(0x62, b"\x00\x05")
-    with pytest.raises(NotConfirmed, match="still pending after 1 s"):
+    with pytest.raises(NotConfirmed, match="finish the operation that is pending within 1 s"):
         laser.wait_complete(1.0)
 
 

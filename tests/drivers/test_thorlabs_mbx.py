@@ -229,7 +229,7 @@ class TestBias:
             scripted([], MbxLines(), {**IDENTITY, b"MZM:CAL?\n": b"1\r"}, clock=clock, unasked=True), clock=clock
         )
         box.open()
-        with pytest.raises(NotConfirmed, match="did not lock within 30 s"):
+        with pytest.raises(NotConfirmed, match="lock its bias within 30 s"):
             box.wait_stable(30.0)
 
     def test_other_readings(self) -> None:

@@ -260,6 +260,6 @@ class TestSafeState:
             *((short(0x0465, mask, 1), None) for mask in (1, 2, 4)),
             always=(status(1, 0, READY | 0x20), status(2, 0), status(4, 0)),
         )
-        with pytest.raises(NotConfirmed, match="paddle 1 still moves"):
+        with pytest.raises(NotConfirmed, match="have paddle 1 standing within 1 s"):
             unit.safe_state()
         transport.finish()

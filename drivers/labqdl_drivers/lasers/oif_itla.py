@@ -205,10 +205,10 @@ class ItlaLaser(FrameInstrument, Laser):
         doc="Whisper freezes all control loops: least noise, and the frequency drifts with the room's temperature.",
     ).unless(_no_vendor)
     sweep_range = Word(0xE4, ">H", unit="Hz", wire=Scale(1e9), settable=True, doc="Width of the clean sweep.").unless(
-        lambda laser: "register 0x90 is not implemented" if 0x90 in laser.lacking else ""
+        _no_vendor
     )
     sweep_offset = Word(0xE6, ">H", unit="Hz", wire=Scale(1e8, -2000e8), doc="Where a clean sweep is now.").unless(
-        lambda laser: "register 0x90 is not implemented" if 0x90 in laser.lacking else ""
+        _no_vendor
     )
     age = Word(0x61, ">H", unit="1", wire=Scale(0.01), doc="Share of the diode's life that is over.")
     fatal_power = Word(0x22, ">H", unit="dB", wire=Scale(0.01), settable=True, doc="Deviation of power that is fatal.")
@@ -332,11 +332,8 @@ class ItlaLaser(FrameInstrument, Laser):
 
     def wait_complete(self, timeout: float) -> None:
         """Read NOP until no operation is pending."""
-        end = self.clock.monotonic() + timeout
-        while self._pending and self._busy():
-            if self.clock.monotonic() >= end:
-                raise NotConfirmed(f"{self.name}: an operation is still pending after {timeout:g} s")
-            self.clock.sleep(0.1)
+        done = "finish the operation that is pending"
+        self.wait_until(lambda: not (self._pending and self._busy()), timeout, done, interval=0.1)
         self._pending = False
 
     def _busy(self) -> bool:

@@ -14,7 +14,6 @@ from labqdl.instruments import (
     BiasMode,
     Identity,
     Limit,
-    NotConfirmed,
     Part,
     Settle,
     absent,
@@ -198,11 +197,7 @@ class ThorlabsMBX(_MBX, BiasController):
 
     def wait_stable(self, timeout: float = 90.0) -> None:
         """Return when the sweep is over and the working point is held; NotConfirmed after `timeout` seconds."""
-        end = self.clock.monotonic() + timeout
-        while self.calibrating or not self.stable:
-            if self.clock.monotonic() >= end:
-                raise NotConfirmed(f"{self.name}: the bias did not lock within {timeout:g} s")
-            self.clock.sleep(0.2)
+        self.wait_until(lambda: not self.calibrating and self.stable, timeout, "lock its bias", interval=0.2)
 
     def safe_state(self) -> None:
         """Mode OFF: 0 V and no dither."""

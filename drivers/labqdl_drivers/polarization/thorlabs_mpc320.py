@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from labqdl.driver import Custom, Driver, Uses, reasons
-from labqdl.instruments import Identity, Limit, LimitError, NotConfirmed, Paddle, PolarizationController, ReadBack
+from labqdl.instruments import Identity, Limit, LimitError, Paddle, PolarizationController, ReadBack
 from labqdl.transport import Framing, InstrumentError, ProtocolError, RoadOptions
 
 HOST, UNIT, LONG = 0x01, 0x50, 0x80
@@ -155,11 +155,8 @@ class FibrePaddle(Paddle):
         """Stop at once, and confirm that it stands."""
         with self.unit.exclusive():
             self.unit.send(short(0x0465, self.mask, 1))
-            end = self.unit.clock.monotonic() + 1.0
-            while self.status().bits & MOVING:
-                if self.unit.clock.monotonic() >= end:
-                    raise NotConfirmed(f"{self.unit.name}: {self.label} still moves 1 s after it was stopped")
-                self.unit.clock.sleep(0.02)
+            stands = f"have {self.label} standing"
+            self.unit.wait_until(lambda: not self.status().bits & MOVING, 1.0, stands, interval=0.02)
 
     def _move(self, message: bytes) -> None:
         with self.unit.exclusive():
