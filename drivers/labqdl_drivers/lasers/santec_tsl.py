@@ -213,7 +213,7 @@ class SantecTSL(ScpiInstrument, Laser):
         form=".2f",
         limits=(-100.0, 100.0),
         done=_SETTLED,
-        doc="Fine tuning, in shares of the piezo's range in percent.",
+        doc="Fine tuning with the piezo, in the laser's own units: -100 to 100, which are no known wavelength.",
     )
     end_fine_tune = Action(":WAV:FIN:DIS", doc="End fine tuning.")
     coherence_control = Bool(":COHC?", ":COHC {}", doc="Whether the line is broadened.")
