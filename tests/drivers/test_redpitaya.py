@@ -210,6 +210,11 @@ class TestDigitizer:
             one.channels()[1].enabled = False
         transport.finish()
 
+    def test_an_input_that_is_not_there(self) -> None:
+        one, _ = board(RedPitaya)
+        with pytest.raises(InputError, match="no input 3; expected 1 to 2"):
+            one.fetch(3)
+
     def test_the_boards_own_errors(self) -> None:
         one, _ = board(
             RedPitaya, ("ACQ:AVG ON", None), ("SYST:ERR?", '9003,"Failed to set"'), ("SYST:ERR?", '0,"No error"')
@@ -360,6 +365,13 @@ class TestGenerator:
         one, transport = board(RedPitayaGenerator, *states, ("OUTPUT1:STATE?", "ON"), ("OUTPUT2:STATE?", "OFF"))
         with pytest.raises(NotConfirmed, match=r"channel 1\.output must be False"):
             one.safe_state()
+        transport.finish()
+
+    def test_an_old_error_does_not_keep_the_safe_state_from_being_confirmed(self) -> None:
+        states = [("OUTPUT1:STATE OFF", None), ("OUTPUT2:STATE OFF", None)]
+        replies = [("OUTPUT1:STATE?", "0"), ("OUTPUT2:STATE?", "0")]
+        one, transport = board(RedPitayaGenerator, *states, *replies, also={"SYST:ERR?": '9003,"Somebody else\'s"'})
+        one.safe_state()
         transport.finish()
 
 

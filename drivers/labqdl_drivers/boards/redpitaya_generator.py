@@ -214,9 +214,9 @@ class RedPitayaGenerator(RedPitayaBoard, WaveformGenerator):
             self.learn()
 
     def safe_state(self) -> None:
-        """Both outputs off."""
+        """Both outputs off, and read that back."""
         with self.unconditionally():
             self.try_all(
-                *(lambda n=number: self.tell(f"OUTPUT{n}:STATE OFF") for number in self.channels()),
+                *(lambda n=number: self.force(f"OUTPUT{n}:STATE OFF") for number in self.channels()),
                 *(lambda one=one: self.confirm(one, "output", False) for one in self.channels().values()),
             )
