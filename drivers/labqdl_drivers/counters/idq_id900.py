@@ -9,7 +9,19 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from labqdl.driver import Action, Bool, Choice, Custom, Float, Integer, ScpiInstrument, Uses, number_in, reasons
+from labqdl.driver import (
+    Action,
+    Bool,
+    Choice,
+    Custom,
+    Float,
+    Integer,
+    ScpiInstrument,
+    TextChannel,
+    Uses,
+    number_in,
+    reasons,
+)
 from labqdl.errors import InputError
 from labqdl.instruments import CounterInput, Limit, NotAValue, PhotonCounter, ReadBack
 from labqdl.transport import Framing, InstrumentError, Whole
@@ -43,13 +55,8 @@ def _no_time_base(counter: ID900) -> str:
     return "" if counter.time_base else "the unit does not tell its time base, in which delays are counted"
 
 
-class TimedInput(CounterInput):
+class TimedInput(TextChannel, CounterInput):
     """One of the four inputs. Delays are rounded to the time base; block n delays input n."""
-
-    @property
-    def fields(self) -> Mapping[str, object]:
-        """For templates."""
-        return {"n": self.number}
 
     @property
     def counter(self) -> ID900:
