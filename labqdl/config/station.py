@@ -6,7 +6,6 @@ This module knows what the file says. What only a driver knows (its quantities a
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -29,7 +28,7 @@ from labqdl.config.quantities import (
     VOLTAGE,
     WAVELENGTH,
 )
-from labqdl.config.schema import Field, Kind, Section
+from labqdl.config.schema import Field, Kind, Section, did_you_mean
 from labqdl.errors import InputError
 from labqdl.facts.ledger import Ledger
 
@@ -431,9 +430,13 @@ class _Reader:
         if chosen not in known:
             expected = f"one of {', '.join(known)}"
             if profile is None:
-                self.wrong(place, f"there is no profile {chosen!r}", expected=expected, hint=_near(chosen, known))
+                self.wrong(
+                    place, f"there is no profile {chosen!r}", expected=expected, hint=did_you_mean(chosen, known)
+                )
             else:
-                raise InputError(f"the station has no profile {chosen!r}", expected=expected, hint=_near(chosen, known))
+                raise InputError(
+                    f"the station has no profile {chosen!r}", expected=expected, hint=did_you_mean(chosen, known)
+                )
             chosen = BENCH
         if not tables:
             self.wrong((), "lists no instruments", expected="tables [instruments.NAME]")
@@ -490,7 +493,7 @@ class _Reader:
         if name in known:
             return True
         expected = f"one of {', '.join(known)}" if known else None
-        self.wrong(path, f"there is no {what} {name!r}", expected=expected, hint=_near(name, known))
+        self.wrong(path, f"there is no {what} {name!r}", expected=expected, hint=did_you_mean(name, known))
         return False
 
     def entry(
@@ -628,8 +631,3 @@ class _Reader:
             if len(parsed) == 2:
                 found.append(Interlock(parsed[0], parsed[1], table["reason"]))
         return tuple(found)
-
-
-def _near(name: str, known: Mapping[str, Any] | tuple[str, ...]) -> str | None:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"Did you mean '{close[0]}'?" if close else None

@@ -125,7 +125,7 @@ def recipe_of(instrument: Instrument) -> Recipe:
         resource=resource,
         name=instrument.name,
         options=None if options is None else _different(options),
-        arguments={name: _argument(instrument, name, cannot) for name in _arguments(kind)},
+        arguments={name: _argument(instrument, name, cannot) for name in driver_options(kind)},
         attributes={key: value for key, value in vars(instrument).items() if key.startswith("safe_")},
     )
     try:
@@ -143,8 +143,8 @@ def _different(options: RoadOptions) -> dict[str, Any]:
     }
 
 
-def _arguments(kind: type[Instrument]) -> list[str]:
-    """Names of keyword arguments of the constructors of a class and its bases that are its own."""
+def driver_options(kind: type[Instrument]) -> tuple[str, ...]:
+    """Names of the keyword arguments that a driver takes besides resource, name, clock and options."""
     found: list[str] = []
     for base in kind.__mro__:
         constructor = vars(base).get("__init__")
@@ -154,7 +154,7 @@ def _arguments(kind: type[Instrument]) -> list[str]:
             variadic = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
             if name not in _GIVEN and not variadic and name not in found:
                 found.append(name)
-    return found
+    return tuple(found)
 
 
 def _argument(instrument: Instrument, name: str, cannot: Any) -> Any:

@@ -9,7 +9,6 @@ from labqdl.station.drivers import (
     coverage,
     driver_class,
     driver_names,
-    driver_options,
     instrument_class,
     list_drivers,
 )
@@ -35,7 +34,6 @@ __all__ = [
     "draw_text",
     "driver_class",
     "driver_names",
-    "driver_options",
     "drivers_for",
     "find",
     "find_quantity",

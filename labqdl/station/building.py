@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,12 +10,14 @@ from typing import Any
 from labqdl.clock import Clock
 from labqdl.config.interlocks import Action, Comparison
 from labqdl.config.locate import KeyPath
+from labqdl.config.schema import did_you_mean
 from labqdl.config.station import InstrumentEntry, Interlock, LightPath, LimitEntry, StationFile
 from labqdl.driver import Driver
 from labqdl.errors import InputError, LabqdlError
 from labqdl.instruments import Instrument, Limit, Modulator, Part, Photodetector, PowerMeter, Quantity
 from labqdl.safety import may_be_simulated
-from labqdl.station.drivers import driver_class, driver_options
+from labqdl.safety.recipe import driver_options
+from labqdl.station.drivers import driver_class
 from labqdl.station.values import find_quantity, parse_value
 from labqdl.transport import Line, RoadOptions, Transport, parse
 
@@ -200,38 +201,28 @@ class _Builder:
             if name in known:
                 found[name] = value
                 continue
-            close = difflib.get_close_matches(name, known, n=1)
             self.wrong(
                 ("instruments", entry.name, "options", name),
                 f"the driver {entry.driver} has no such option",
                 expected=f"one of {', '.join(known)}" if known else "no options",
-                hint=f"Did you mean '{close[0]}'?" if close else None,
+                hint=did_you_mean(name, known),
             )
-        if entry.mapping and "mapping" in known:
-            found["mapping"] = entry.mapping
-        elif entry.mapping:
-            self.wrong(
-                ("instruments", entry.name, "mapping"),
-                f"the driver {entry.driver} is no adapter of another package's instruments",
-                expected="no mapping here",
-            )
-        if entry.safe and "safe" in known:
-            found["safe"] = entry.safe
-        elif entry.safe:
-            self.wrong(
-                ("instruments", entry.name, "safe"),
-                f"the driver {entry.driver} knows itself how it is made safe",
-                expected="no steps here",
-            )
-        if entry.channel is not None:
-            if "channel" in known:
-                found["channel"] = entry.channel
+        for key, value, problem, expected in (
+            ("mapping", entry.mapping, "is no adapter of another package's instruments", "no mapping here"),
+            ("safe", entry.safe, "knows itself how it is made safe", "no steps here"),
+            (
+                "channel",
+                entry.channel,
+                "drives all channels",
+                "no channel here: quantities are named 'channel 2.power'",
+            ),
+        ):
+            if value is None or value == () or value == {}:
+                continue
+            if key in known:
+                found[key] = value
             else:
-                self.wrong(
-                    ("instruments", entry.name, "channel"),
-                    f"the driver {entry.driver} drives all channels",
-                    expected="no channel here: quantities are named 'channel 2.power'",
-                )
+                self.wrong(("instruments", entry.name, key), f"the driver {entry.driver} {problem}", expected=expected)
         return found
 
     def resource(self, entry: InstrumentEntry, kind: type[Instrument]) -> str | None:

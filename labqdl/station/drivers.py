@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from labqdl.config.schema import did_you_mean
 from labqdl.driver import Driver, commands_used
 from labqdl.driver.coverage import command_key
 from labqdl.errors import InputError
 from labqdl.instruments import Instrument
+from labqdl.safety.recipe import GROUP
 
-GROUP = "labqdl.drivers"
 ENOUGH = 0.8
 """Share of a sheet's commands below which the table says why."""
-
-_OURS = ("self", "resource", "name", "clock", "options")
 
 
 def driver_names() -> tuple[str, ...]:
@@ -43,11 +40,10 @@ def driver_class(name: str) -> type[Instrument]:
     found = {(entry.value, entry.name): entry for entry in entry_points(group=GROUP, name=name)}
     if not found:
         names = driver_names()
-        close = difflib.get_close_matches(name.lower().replace("_", "-"), names, n=1)
         raise InputError(
             f"there is no driver {name!r}",
             expected=f"one of {', '.join(names)}, or package.module:Class",
-            hint=f"Did you mean '{close[0]}'?" if close else None,
+            hint=did_you_mean(name, names),
         )
     if len(found) > 1:
         places = " and ".join(sorted(value for value, _ in found))
@@ -65,20 +61,6 @@ def _load(entry: EntryPoint) -> type[Instrument]:
     if not (isinstance(found, type) and issubclass(found, Instrument)):
         raise InputError(f"the driver {entry.name!r} is no instrument", expected="a class of labqdl.instruments")
     return found
-
-
-def driver_options(kind: type[Instrument]) -> tuple[str, ...]:
-    """Names of the keyword arguments that a driver takes besides resource, name, clock and options."""
-    found: list[str] = []
-    for base in kind.__mro__:
-        constructor = vars(base).get("__init__")
-        if base is Instrument or not inspect.isfunction(constructor):
-            continue
-        for name, parameter in inspect.signature(constructor).parameters.items():
-            variadic = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
-            if name not in _OURS and not variadic and name not in found:
-                found.append(name)
-    return tuple(found)
 
 
 def instrument_class(kind: type[Instrument]) -> str:

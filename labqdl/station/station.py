@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from labqdl.clock import Clock, ScaledClock, SystemClock
+from labqdl.config.schema import did_you_mean
 from labqdl.config.station import StationFile, load_station_file
 from labqdl.errors import InputError, LabqdlError
 from labqdl.instruments import Guard, Instrument, Modulator, Photodetector, Reading
@@ -79,12 +79,11 @@ class Station:
         instruments = self._made.instruments
         if name in instruments:
             return instruments[name]
-        close = difflib.get_close_matches(name, instruments, n=1)
         raise InputError(
             f"there is no instrument {name!r}",
             source=self.file.source,
             expected=f"one of {', '.join(instruments)}",
-            hint=f"Did you mean '{close[0]}'?" if close else None,
+            hint=did_you_mean(name, instruments),
         )
 
     def guarded_by(self, guard: SafeStack | Guard | None) -> None:
