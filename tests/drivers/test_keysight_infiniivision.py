@@ -143,7 +143,7 @@ def test_overload_at_the_ends_of_the_converter(codes: list[int], overload: bool)
 
 def test_fewer_codes_than_the_preamble_says() -> None:
     scope, _ = opened((SETUP % 1, None), (b":WAV:PRE?\n", preamble(3)), (b":WAV:DATA?\n", block([5, 6])))
-    with pytest.raises(ProtocolError, match="2 numbers.* is not a block of 3 numbers"):
+    with pytest.raises(ProtocolError, match=r"2 numbers.* is not a block of 3 numbers"):
         scope.fetch(1)
 
 

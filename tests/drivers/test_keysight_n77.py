@@ -142,10 +142,11 @@ def test_models_without_power_control_say_so() -> None:
     with pytest.raises(NotACapability, match="only the 8156A"):
         voa.absolute_power = True
     transport.finish()
-    voa, _ = opened((b"INP:ATT 3.125\n", None), model="8156A", also={b"INP:ATT?\n": b"3.125\n"})
+    voa, transport = opened((b"INP:ATT 3.125\n", None), model="8156A", also={b"INP:ATT?\n": b"3.125\n"})
     voa.attenuation = 3.125
     with pytest.raises(NotACapability, match="8156A"):
         voa.speed = 1.0
+    transport.finish()
 
 
 def test_errors_have_the_instruments_words() -> None:

@@ -182,7 +182,7 @@ def test_no_curve_of_an_input_that_is_not_shown() -> None:
 
 def test_a_curve_of_another_length() -> None:
     scope, _ = opened((b"CURV?\n", curve([1, 2])), state=TRANSFER)
-    with pytest.raises(ProtocolError, match="2 numbers.* is not a block of 5 numbers"):
+    with pytest.raises(ProtocolError, match=r"2 numbers.* is not a block of 5 numbers"):
         scope.fetch(1)
 
 
