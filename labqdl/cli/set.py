@@ -7,7 +7,7 @@ import re
 import click
 
 from labqdl.cli.output import Output
-from labqdl.cli.table import DEFAULT, arm_option, opened, station_options
+from labqdl.cli.table import DEFAULT, arm_option, how_to_darken, opened, station_options
 
 _OF_CHANNEL = re.compile(r"\d+\.[A-Za-z_]")
 """The second word of "channel 2.amplitude"; of "voltage 2.5 V" it is the value."""
@@ -50,13 +50,10 @@ def command(output: Output, name: str, words: tuple[str, ...], station: str, pro
         if simulated:
             output.say(f"{name} is simulated, and ends with this command; 'labqdl shell' keeps it")
         elif left:
-            names = ", ".join(one.name for one in left)
             here = "" if station == DEFAULT else f" --station {station}"
             here += "" if profile is None else f" --profile {profile}"
-            there = "" if profile is None else f" --profile {profile}"
-            stays = "stays" if len(left) == 1 else "stay"
             off = f", or 'labqdl set {name} {path} off{here}'" if quantity.kind is bool else ""
-            output.say(f"{names} {stays} on. Dark again: 'labqdl safe {station}{there}'{off}")
+            output.say(f"{how_to_darken(left, station, profile)}{off}")
     return 0
 
 

@@ -10,7 +10,7 @@ import click
 
 from labqdl.cli.output import Output
 from labqdl.cli.set import split
-from labqdl.cli.table import arm_option, brief, end_safe, ended_by_signals, opened, station_options
+from labqdl.cli.table import arm_option, brief, end_safe, ended_by_signals, how_to_darken, opened, station_options
 
 if TYPE_CHECKING:
     from labqdl.instruments import Instrument
@@ -78,7 +78,7 @@ def command(
             if leave_on:
                 left = table.leave_on()
                 if left:
-                    output.say(f"{', '.join(one.name for one in left)} stays on. Dark again: 'labqdl safe {station}'")
+                    output.say(how_to_darken(left, station, profile))
             else:
                 for outcome in end_safe(table):
                     output.detail(str(outcome))

@@ -15,6 +15,7 @@ from labqdl.errors import InputError, LabqdlError
 if TYPE_CHECKING:
     from labqdl.clock import Clock
     from labqdl.config.station import StationFile
+    from labqdl.instruments import Instrument
     from labqdl.safety import Outcome
     from labqdl.station import Station
 
@@ -153,6 +154,13 @@ def end_safe(table: Station) -> tuple[Outcome, ...]:
     if unsafe is not None:
         raise unsafe
     return outcomes
+
+
+def how_to_darken(left: Iterable[Instrument], station: str, profile: str | None) -> str:
+    """Words about what stays on, and the command that makes it dark."""
+    names = [one.name for one in left]
+    there = "" if profile is None else f" --profile {profile}"
+    return f"{', '.join(names)} {'stays' if len(names) == 1 else 'stay'} on. Dark again: 'labqdl safe {station}{there}'"
 
 
 def brief(error: Exception) -> str:

@@ -426,8 +426,11 @@ def test_shell_ends_safe_unless_told_otherwise(call: Any, monkeypatch: pytest.Mo
     done: list[str] = []
     monkeypatch.setattr(FakeLaser, "safe_state", lambda self: done.append(self.name))
     _type(monkeypatch, "laser.emission = on")
-    assert "laser stays on" in call("shell", "--leave-on").err
+    assert "edfa, laser stay on. Dark again: 'labqdl safe station.toml'\n" in call("shell", "--leave-on").err
     assert done == []
+    _type(monkeypatch, "laser.emission = on")
+    left = call("shell", "--leave-on", "--profile", "bench").err
+    assert "Dark again: 'labqdl safe station.toml --profile bench'\n" in left
     _type(monkeypatch, "laser.emission = on")
     assert call("shell").code == 0
     assert "laser" in done
