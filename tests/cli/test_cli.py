@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,32 +11,9 @@ import numpy as np
 import pytest
 
 import labqdl
-from labqdl.cli.root import COMMANDS, run
+from labqdl.cli.root import COMMANDS
 
 SMALL = ["--model", "breast-cancer", "--images", "6", "--seed", "3"]
-
-
-class Words:
-    """What a command printed."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    def json(self) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads(self.out)
-        return document
-
-
-@pytest.fixture
-def labqdl_command(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str) -> Words:
-        code = run(arguments)
-        printed = capsys.readouterr()
-        return Words(code, printed.out, printed.err)
-
-    return call
 
 
 def test_help_teaches_every_command(labqdl_command: Any) -> None:
