@@ -21,28 +21,34 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def may_be_simulated(resource: str) -> bool:
-    """Whether a person may declare that a simulated instrument stands there: a loopback address, or a serial port.
-
-    Nobody can tell from the name: a tunnel to a laser has a loopback address, and a pseudo terminal may be called as
-    any port. So nothing follows from this alone. What cannot be understood may not.
-    """
+def is_on_loopback(resource: str) -> bool:
+    """Whether a resource has an address of this machine; what cannot be understood has none."""
     try:
         found = parse(resource)
     except InputError:
         return False
     if found.kind == "serial":
-        scheme, separator, rest = found.address.partition("://")
-        if not separator:
-            return True
-        if scheme in ("labqdl", "loop"):
-            return True
+        scheme, _, rest = found.address.partition("://")
         host = re.fullmatch(r"(\[[^\]]*\]|[^:/?]*)(:[0-9]+)?([/?].*)?", rest)
         return scheme in ("socket", "rfc2217") and host is not None and is_loopback(host[1])
     host_name = found.host
     if not host_name and found.visa.upper().startswith("TCPIP"):
         host_name = re.split(r"::(?![^\[]*\])", found.visa)[1]
     return bool(host_name) and is_loopback(host_name)
+
+
+def may_be_simulated(resource: str) -> bool:
+    """Whether a person may declare that a simulated instrument stands there: an address of this machine, or a port.
+
+    Nobody can tell from the name: a tunnel to a laser has a loopback address, and a pseudo terminal may be called as
+    any serial port. So nothing follows from this alone. What cannot be understood may not.
+    """
+    try:
+        found = parse(resource)
+    except InputError:
+        return False
+    scheme, separator, _ = found.address.partition("://") if found.kind == "serial" else ("", "", "")
+    return is_on_loopback(resource) or (found.kind == "serial" and (not separator or scheme in ("labqdl", "loop")))
 
 
 def is_inside(instrument: Instrument) -> bool:

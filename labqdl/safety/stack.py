@@ -23,7 +23,7 @@ from labqdl.safety.darkening import DEADLINE, EFFORT, GRACE, WORKERS, Job, Outco
 from labqdl.safety.errors import Unsafe
 from labqdl.safety.fresh import make_safe_afresh
 from labqdl.safety.paths import DarkCheck, LightPath
-from labqdl.safety.reach import is_inside, resource_of
+from labqdl.safety.reach import is_inside, is_on_loopback, resource_of
 from labqdl.safety.recipe import NotRemakeable, Recipe, recipe_of
 from labqdl.safety.signals import Handlers, end_by, resend, under_way
 from labqdl.safety.unsafe import UnsafeFile
@@ -175,10 +175,11 @@ class SafeStack:
     def _admit(self, instrument: Instrument, where: str) -> None:
         real = not is_inside(instrument) and all(instrument is not one for one in self.simulated)
         if real and not self.arming.armed:
+            resource = resource_of(instrument)
+            served = "; one of `labqdl sim serve` needs 'simulated = true' in the station file"
             raise Refused(
-                f"{where}: refused, because this is a real instrument ({resource_of(instrument)}) and "
-                f"{self.arming.reason}. Give --arm when the beam may be there; a simulated one in another process is "
-                "declared by 'simulated = true' in the station file"
+                f"{where}: refused, because this is a real instrument ({resource}) and {self.arming.reason}. "
+                f"Give --arm when the beam may be there{served if is_on_loopback(resource) else ''}"
             )
         self.unsafe_file.refuse(where)
         members = [instrument]
