@@ -206,6 +206,9 @@ MAKERS: dict[str, Make] = {
     "keithley-2400": Make(
         "keithley-2400",
         SERIAL,
+        # By the sheet the output goes off after a reading where `auto_clear` is on; the twin switches it off with the
+        # terminals too, and lets a range that is set end the automatic one.
+        couples=frozenset({"output", "auto_range", "voltage_range"}),
         refused={
             "output": "the driver switches on nothing that sources current",
             "voltage_range": "a range below the present level: the sheet says nothing, the twin Settings conflict",

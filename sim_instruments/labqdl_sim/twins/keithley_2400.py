@@ -45,6 +45,8 @@ _OVERFLOW = 9.9e37
 _RANGES = {"VOLT": (0.21, 2.1, 21.0, 210.0), "CURR": (1.05e-6, 1.05e-5, 1.05e-4, 1.05e-3, 1.05e-2, 0.105, 1.05)}
 _STEPS = (20.0, 40.0, 60.0, 80.0, 100.0, 120.0, 160.0)
 _NONE = 210.0
+_LEAST_COMPLIANCE = 1e-3 * (1.0 - 1e-9)
+"""Of the measuring range: 0.1 %; 1e-3 * 1.05 is more than 0.00105 by a rounding."""
 _ELEMENTS = ("VOLT", "CURR", "RES", "TIME", "STAT")
 _FUNCTIONS = {"VOLT": "VOLT:DC", "CURR": "CURR:DC", "RES": "RES"}
 _OVERHEAD = 0.04
@@ -218,12 +220,12 @@ class Keithley2400(ScpiTwin):
 
     @compliance_current.check
     def _compliance_current(self, value: float) -> None:
-        if not self.sense_current_auto and value < 1e-3 * self.sense_current:
+        if not self.sense_current_auto and value < _LEAST_COMPLIANCE * self.sense_current:
             raise ScpiError(-222)
 
     @compliance_voltage.check
     def _compliance_voltage(self, value: float) -> None:
-        if not self.sense_voltage_auto and value < 1e-3 * self.sense_voltage:
+        if not self.sense_voltage_auto and value < _LEAST_COMPLIANCE * self.sense_voltage:
             raise ScpiError(-222)
 
     @voltage.check
