@@ -1,0 +1,101 @@
+"""The world of one bench: its parts, its raster and its randomness."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from labqdl.errors import InputError
+from labqdl.rng import Root
+from labqdl_sim.ports import Voltages
+from labqdl_sim.world.fields import Field, Grid
+from labqdl_sim.world.part import Part, Pull
+
+P = TypeVar("P", bound=Part)
+
+_KEPT = 64
+"""Blocks of light that are kept: two halves of one receiver ask for the same ones."""
+
+
+class World:
+    """Parts by name, coupled at their ports; light is pulled from its source when a detector is read.
+
+    Parameters
+    ----------
+    root:
+        The world's random root.
+    rate:
+        Points of the raster a second: at least twice what any receiver resolves.
+    """
+
+    def __init__(self, root: Root, rate: float = 100e6) -> None:
+        self.root = root
+        self.rate = rate
+        self.parts: dict[str, Part] = {}
+        self.version = 0
+        """Rises with every change of coupling; what was computed before is not used again then."""
+        self._kept: OrderedDict[tuple[Any, ...], Field] = OrderedDict()
+
+    @property
+    def step(self) -> float:
+        """Seconds between points of the raster."""
+        return 1.0 / self.rate
+
+    def grid(self, start: float, count: int) -> Grid:
+        """A grid of the world's step that begins at the raster point nearest to `start`."""
+        return Grid(round(start * self.rate) / self.rate, self.step, count)
+
+    def add(
+        self,
+        kind: type[P],
+        name: str,
+        given: Mapping[str, Any] | None = None,
+        spreads: Mapping[str, float] | None = None,
+    ) -> P:
+        """Put a part into the world."""
+        if name in self.parts:
+            raise InputError(f"two parts are called {name!r}")
+        part = kind(name, self, given, spreads)
+        self.parts[name] = part
+        return part
+
+    def light_of(self, name: str, port: str) -> Pull:
+        """An optical output as a function of the grid, to be connected; it keeps what was just computed."""
+        part = self.parts[name]
+        if port not in part.light_outputs:
+            raise InputError(f"{name} has no optical output {port!r}", expected=", ".join(part.light_outputs) or "none")
+
+        def pull(grid: Grid) -> Field:
+            key = (name, port, grid, self.version)
+            found = self._kept.get(key)
+            if found is None:
+                found = self._kept[key] = part.light(port, grid)
+                if len(self._kept) > _KEPT:
+                    self._kept.popitem(last=False)
+            return found
+
+        return pull
+
+    def volts_of(self, name: str, port: str) -> Voltages:
+        """An electric output as a function of instants, to be connected."""
+        part = self.parts[name]
+        if port not in part.volt_outputs:
+            raise InputError(f"{name} has no electric output {port!r}", expected=", ".join(part.volt_outputs) or "none")
+        return lambda instants: part.volts(port, instants)
+
+    def link(self, source: str, target: str, port_out: str = "output", port_in: str = "input") -> None:
+        """Connect an output of one part to an input of another, fibre to fibre or cable to cable."""
+        if port_out in self.parts[source].light_outputs:
+            self.parts[target].connect_light(port_in, self.light_of(source, port_out))
+        else:
+            self.parts[target].connect_volts(port_in, self.volts_of(source, port_out))
+
+    def changed(self) -> None:
+        """Something was plugged in or out, or an instrument was set: forget what was computed."""
+        self.version += 1
+        self._kept.clear()
+
+    def truth(self) -> dict[str, dict[str, float]]:
+        """True values of all parameters by part: for tests and for sealed truths, out of reach of any routine."""
+        return {name: dict(part.truth) for name, part in self.parts.items()}
