@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from labqdl.facts.build import Floor, TapBuild
+from labqdl.facts.calibration import CalibrationResult, CalibrationSet, Estimate
 from labqdl.facts.frame import (
     Activation,
     ActivationKind,
@@ -25,9 +26,12 @@ __all__ = [
     "ActivationKind",
     "Bound",
     "Budgets",
+    "CalibrationResult",
+    "CalibrationSet",
     "Certificate",
     "Component",
     "Consistency",
+    "Estimate",
     "Floor",
     "FrameDescription",
     "LayerFrame",
