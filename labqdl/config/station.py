@@ -29,6 +29,7 @@ from labqdl.config.quantities import (
     WAVELENGTH,
 )
 from labqdl.config.schema import Field, Kind, Section, did_you_mean
+from labqdl.config.subsystems import FRAME, SUBSYSTEMS, FrameEntry, SubsystemEntry, read_subsystems
 from labqdl.errors import InputError
 from labqdl.facts.ledger import Ledger
 
@@ -236,6 +237,8 @@ SCHEMA = Section(
                 Field("speed", Kind.NUMBER, "How many times faster than real time", default=1.0, above=0.0),
             ),
         ),
+        SUBSYSTEMS,
+        FRAME,
         Section(
             "profiles",
             "Other resources by instrument; in profile sim all that are not named are simulated",
@@ -351,6 +354,8 @@ class StationFile:
     seed: int
     speed: float
     document: Document = field(repr=False)
+    subsystems: Mapping[str, SubsystemEntry] = field(default_factory=dict)
+    frame: FrameEntry | None = None
 
     @property
     def source(self) -> str:
@@ -465,7 +470,20 @@ class _Reader:
             seed=simulation["seed"],
             speed=simulation["speed"],
             document=self.document,
+            subsystems=self.subsystems(values["subsystems"], tables, values["components"]),
+            frame=self.frame(values["frame"]),
         )
+
+    def subsystems(
+        self, tables: Mapping[str, Any], instruments: Mapping[str, Any], components: Mapping[str, Any]
+    ) -> dict[str, SubsystemEntry]:
+        given = self.document.table.get("subsystems", {})
+        return read_subsystems(tables, given if tables else {}, instruments, components, self.wrong)
+
+    def frame(self, table: Mapping[str, Any] | None) -> FrameEntry | None:
+        if table is None or None in (table["n_modes"], table["bin_rate"]):
+            return None
+        return FrameEntry(**table)
 
     def wrong(self, path: KeyPath, problem: str, *, expected: str | None = None, hint: str | None = None) -> None:
         self.report(self.document.wrong(path, problem, expected=expected, hint=hint))
