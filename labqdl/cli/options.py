@@ -94,7 +94,9 @@ def run_options(command: Command) -> Command:
         ),
         click.option("--images", type=int, help="How many data vectors, from the first on; all by default."),
         click.option("--labels", metavar="FILE", help="IDX file with the labels, where the data's file has none."),
-        click.option("--data", metavar="NAME|FILE", help="Data set: mnist-test, breast-cancer, or an IDX or npz file."),
+        click.option(
+            "--data", metavar="NAME|FILE", help="Data set: mnist-test, digits, breast-cancer, or an IDX or npz file."
+        ),
     ):
         command = option(command)
     command = click.option(

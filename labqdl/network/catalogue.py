@@ -17,6 +17,7 @@ SHIPPED_MODELS: dict[str, str] = {
     "mnist-robust": "mnist-test",
     "mnist-faint": "mnist-test",
     "mnist-discreet": "mnist-test",
+    "digits": "digits",
     "breast-cancer": "breast-cancer",
 }
 """Names of the shipped models and of the data set that each is meant for."""

@@ -2,8 +2,9 @@
 
 `load_dataset` takes one word that says what to read:
 
-* ``mnist-test``: the 10,000 MNIST test digits; ``breast-cancer`` and ``breast-cancer-train``: the two parts of the
-  Wisconsin diagnostic set; both ship with labqdl (`labqdl/data/LICENSES.md`);
+* ``mnist-test``: the 10,000 MNIST test digits; ``digits`` and ``digits-train``: the two parts of 1,797 handwritten
+  digits of 8 x 8 pixels; ``breast-cancer`` and ``breast-cancer-train``: those of the Wisconsin diagnostic set; all
+  ship with labqdl (`labqdl/data/LICENSES.md`);
 * ``sklearn:digits`` (also iris, wine, breast_cancer): bundled with scikit-learn (extra ``train``);
 * a path that ends in ``.npz``: arrays ``data`` and ``labels`` (or ``x`` and ``y``), no pickled objects;
 * any other path: IDX images; the labels lie in a second file, given or found by its usual name.
@@ -176,16 +177,30 @@ def breast_cancer(*, train: bool = False) -> Dataset:
     The part for testing (114 patients) or the one for training (455); the split is stratified and ships with the
     data.
     """
-    name = "breast-cancer-train" if train else "breast-cancer"
-    file = shipped_file("breast-cancer.npz")
+    return _shipped_part("breast-cancer", ("malignant", "benign"), train)
+
+
+def digits(*, train: bool = False) -> Dataset:
+    """Handwritten digits of 8 x 8 pixels, 0 to 16 each: uint8, shape (data, 8, 8).
+
+    The part for testing (360 digits) or the one for training (1,437); the split is stratified, mixes all writers and
+    ships with the data.
+    """
+    return _shipped_part("digits", _DIGITS, train)
+
+
+def _shipped_part(name: str, classes: tuple[str, ...], train: bool) -> Dataset:
+    file = shipped_file(f"{name}.npz")
     with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as archive:
         part = archive["test"] != train
         data, labels = archive["data"][part], archive["labels"][part].astype(np.int64)
-    return Dataset(name, str(file), data, labels, ("malignant", "benign"))
+    return Dataset(f"{name}-train" if train else name, str(file), data, labels, classes)
 
 
 SHIPPED: dict[str, Callable[[], Dataset]] = {
     "mnist-test": mnist_test,
+    "digits": digits,
+    "digits-train": lambda: digits(train=True),
     "breast-cancer": breast_cancer,
     "breast-cancer-train": lambda: breast_cancer(train=True),
 }

@@ -4,6 +4,10 @@ With the extra ``train`` and the MNIST training files in a folder MNIST::
 
     python -m labqdl.network.recipes mnist-robust MNIST FOLDER
 
+Models whose training data ship need no folder; `labqdl train DATA NAME --recipe NAME --shipped` does the same:
+
+    labqdl train digits-train digits --recipe digits --shipped
+
 Everything was chosen on the validation part of the training data. The test data enter once, at the end, for the
 figures in the model's notes.
 """
@@ -22,7 +26,7 @@ from labqdl.errors import InputError
 from labqdl.facts import Activation, ActivationKind
 from labqdl.network.augment import Augmentation
 from labqdl.network.catalogue import SHIPPED_MODELS
-from labqdl.network.datasets import Dataset, breast_cancer, load_dataset, load_idx
+from labqdl.network.datasets import SHIPPED, Dataset, load_dataset, load_idx, load_sklearn
 from labqdl.network.evaluate import AccuracyCurve, accuracy_exact, accuracy_vs_f2
 from labqdl.network.model import DenseLayer, Network
 from labqdl.network.storage import network_from_bytes, save_network
@@ -86,6 +90,22 @@ PLANS: dict[str, TrainingPlan] = {
         epochs=40,
         **_DIM,
     ),
+    "digits": TrainingPlan(
+        name="digits",
+        description="64-32-10, ReLU with one public threshold, no biases, for digits of 8 x 8 pixels; noise-aware",
+        hidden=(32,),
+        activation=Activation(ActivationKind.RELU, threshold=1.0),
+        pipeline=("flatten", "centre", "normalise"),
+        f2_db=(-5.0, 12.0),
+        light="layer",
+        epochs=300,
+        batch=128,
+        learning_rate=0.05,
+        averaging=0.995,
+        label_smoothing=0.02,
+        report_f2_db=(-5.0, 0.0, 3.0, 6.0, 10.0),
+        report_draws=10,
+    ),
     "breast-cancer": TrainingPlan(
         name="breast-cancer",
         description="30-32-2 with biases for the breast cancer Wisconsin (diagnostic) data; noise-aware",
@@ -129,8 +149,8 @@ def build(
     Parameters
     ----------
     mnist:
-        Folder with train-images-idx3-ubyte and train-labels-idx1-ubyte, gzip-compressed or not; not used for the
-        breast-cancer model, whose data ship with labqdl.
+        Folder with train-images-idx3-ubyte and train-labels-idx1-ubyte, gzip-compressed or not; not used for models
+        whose training data ship with labqdl.
 
     Raises
     ------
@@ -140,16 +160,24 @@ def build(
     plans = PLANS | FRONTIER
     if name not in plans:
         raise InputError(f"there is no recipe '{name}'", expected="one of " + ", ".join(plans))
-    training = breast_cancer(train=True) if name == "breast-cancer" else _mnist_training(Path(mnist))
+    own = f"{name}-train"
+    training = SHIPPED[own]() if own in SHIPPED else _mnist_training(Path(mnist))
     assert training.labels is not None
-    test = load_dataset(SHIPPED_MODELS.get(name, "mnist-test"))
+    test = measured_on(name)
     network, report = train(plans[name], training.data, training.labels, on_progress, classes=test.classes)
-    return ship(network, report.curve, test, out), report
+    return ship(network, report.curve, test, Path(out) / network.name), report
 
 
-def ship(network: Network, validation: AccuracyCurve, test: Dataset, out: str | Path) -> Network:
-    """Round a finished network to float16, measure it on the test data, write it with its notes to the folder `out`."""
-    target = Path(out) / network.name
+def measured_on(name: str) -> Dataset:
+    """The data on which the model of a recipe is measured at the end."""
+    return load_dataset(SHIPPED_MODELS.get(name, "mnist-test"))
+
+
+def ship(network: Network, validation: AccuracyCurve, test: Dataset, target: Path) -> Network:
+    """Round a finished network to float16, measure it on the test data, write it with its notes.
+
+    `target` is the path that both files share, without suffix.
+    """
     # Figures belong to the numbers that ship, so they are taken after the rounding.
     files = save_network(network, target, dtype=np.float16)
     shipped = network_from_bytes(files[0].read_bytes(), files[1].read_bytes(), source=str(target))
@@ -163,6 +191,25 @@ def ship(network: Network, validation: AccuracyCurve, test: Dataset, out: str | 
     shipped = dataclasses.replace(shipped, notes=notes)
     save_network(shipped, target, dtype=np.float16)
     return shipped
+
+
+def pack_digits(file: str | Path) -> None:
+    """Write `labqdl/data/digits.npz` again from scikit-learn's copy of the data; needs the extra ``train``.
+
+    Parameters
+    ----------
+    file:
+        Archive to be written: `data` (1797, 8, 8) and `labels` as bytes, `test` true for the 360 digits of the
+        stratified part for testing.
+    """
+    from sklearn.model_selection import train_test_split
+
+    found = load_sklearn("digits")
+    _, chosen = train_test_split(np.arange(len(found)), test_size=360, stratify=found.labels, random_state=20250)
+    test = np.zeros(len(found), np.bool_)
+    test[chosen] = True
+    assert found.labels is not None
+    np.savez_compressed(file, data=found.data.astype(np.uint8), labels=found.labels.astype(np.uint8), test=test)
 
 
 def _points(validation: AccuracyCurve) -> tuple[float, ...]:

@@ -158,6 +158,7 @@ def test_models_lists_what_ships(labqdl_command: Any) -> None:
         "mnist-robust",
         "mnist-faint",
         "mnist-discreet",
+        "digits",
         "breast-cancer",
     }
 

@@ -21,9 +21,10 @@ from labqdl.network import (
     save_network,
     shipped_models,
 )
-from labqdl.network.recipes import PLANS, build, ship
+from labqdl.network.datasets import shipped_file
+from labqdl.network.recipes import PLANS, build, pack_digits, ship
 
-NAMES = ("mnist-plain", "mnist-robust", "mnist-faint", "mnist-discreet", "breast-cancer")
+NAMES = ("mnist-plain", "mnist-robust", "mnist-faint", "mnist-discreet", "digits", "breast-cancer")
 
 
 def test_every_shipped_model_loads_and_has_a_recipe_and_a_licence() -> None:
@@ -57,7 +58,7 @@ def test_accuracy_is_what_the_notes_say(name: str) -> None:
     """Exact accuracy on the whole test set, and one draw at each of two F^2 against the mean of ten in the notes.
 
     A draw's deviation from the mean over draws is at most that of independent decisions; 6 sigma of it for two
-    points and five models: false-alarm rate below 1e-8 if the seed were not fixed.
+    points and six models: false-alarm rate below 1e-8 if the seed were not fixed.
     """
     network, data = load_model(name), load_dataset(str(default_dataset(name)))
     notes: dict[str, Any] = dict(network.notes["test"])  # type: ignore[call-overload]
@@ -113,9 +114,38 @@ def test_ship_writes_the_figures_of_the_rounded_model(tmp_path: Path) -> None:
     assert data.labels is not None
     original: Network = load_model("breast-cancer")
     curve = accuracy_vs_f2(original, data.data, data.labels, [0.0], 2, np.random.default_rng(1))
-    shipped = ship(original, curve, data, tmp_path)
+    shipped = ship(original, curve, data, tmp_path / original.name)
     assert load_model(tmp_path / "breast-cancer").notes == json.loads(json.dumps(shipped.notes))
     assert shipped.fingerprint == original.fingerprint  # it was rounded before
+
+
+def test_digits_have_a_network_of_64_32_10_without_biases_and_96_percent_in_good_light() -> None:
+    network = load_model("digits")
+    assert [layer.weights.shape for layer in network.layers] == [(32, 64), (10, 32)]
+    assert all(layer.bias is None and not layer.published_scale for layer in network.layers)
+    notes: dict[str, Any] = dict(network.notes["test"])  # type: ignore[call-overload]
+    figures = dict(zip(notes["f2_db"], notes["accuracy"], strict=True))
+    assert [round(100 * figures[f2]) for f2 in (-5.0, 0.0, 3.0, 5.0, 10.0)] == [72, 94, 95, 96, 96]
+
+
+def test_digits_are_packed_as_they_ship(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    pack_digits(tmp_path / "digits.npz")
+    with (
+        np.load(tmp_path / "digits.npz") as packed,
+        np.load(str(shipped_file("digits.npz"))) as ships,
+    ):
+        assert sorted(packed.files) == sorted(ships.files)
+        for name in packed.files:
+            np.testing.assert_array_equal(packed[name], ships[name], strict=True)
+
+
+@pytest.mark.soak
+def test_the_digits_model_is_made_again_to_the_byte(tmp_path: Path) -> None:
+    pytest.importorskip("jax")
+    build("digits", "", tmp_path)
+    for suffix in (".json", ".safetensors"):
+        assert (tmp_path / f"digits{suffix}").read_bytes() == shipped_file(f"digits{suffix}").read_bytes()
 
 
 def test_recipes_refuse_unknown_names_and_missing_data(tmp_path: Path) -> None:

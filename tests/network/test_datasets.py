@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from labqdl.errors import InputError
 from labqdl.network import load_dataset
-from labqdl.network.datasets import breast_cancer, load_idx, load_npz, load_sklearn, mnist_test, read_idx
+from labqdl.network.datasets import breast_cancer, digits, load_idx, load_npz, load_sklearn, mnist_test, read_idx
 
 
 def idx(array: np.ndarray, code: int = 8) -> bytes:
@@ -156,6 +156,20 @@ def test_shipped_sets() -> None:
     assert test.labels.mean() == pytest.approx(357 / 569, abs=0.005)
     rows = {tuple(row) for row in train.data} | {tuple(row) for row in test.data}
     assert len(rows) == 569
+
+
+def test_digits_have_two_parts_in_which_every_digit_is_as_frequent() -> None:
+    train, test = digits(train=True), load_dataset("digits")
+    assert (train.name, train.data.shape, test.data.shape) == ("digits-train", (1437, 8, 8), (360, 8, 8))
+    assert test.data.dtype == np.uint8
+    assert (test.data.min(), test.data.max()) == (0, 16)
+    for part in (train, test):
+        assert part.labels is not None
+        shares = np.bincount(part.labels, minlength=10) / len(part)
+        assert np.ptp(shares) < 0.012
+    assert test.labels is not None
+    assert set(test.labels[:40].tolist()) == set(range(10))  # a short run meets all digits
+    assert test.classes == tuple("0123456789")
 
 
 def test_first() -> None:
