@@ -25,7 +25,8 @@ class Grid:
     @property
     def instants(self) -> NDArray[np.float64]:
         """The instants in s; (count,)."""
-        return self.start + self.step * np.arange(self.count)
+        instants: NDArray[np.float64] = self.start + self.step * np.arange(self.count, dtype=np.float64)
+        return instants
 
     @property
     def first(self) -> int:
@@ -64,7 +65,7 @@ class Field:
         """No light."""
         return cls(np.zeros(grid.count, np.complex128), np.array([1.0, 0.0], np.complex128), wavelength)
 
-    def scaled(self, amplitude: complex | Complex) -> Field:
+    def scaled(self, amplitude: complex | Complex | NDArray[np.float64]) -> Field:
         """With its amplitude multiplied by a number or by (count,) numbers."""
         return replace(self, envelope=self.envelope * amplitude)
 

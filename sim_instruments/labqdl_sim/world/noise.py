@@ -80,7 +80,8 @@ class Wiener:
         if index % 2 == 0:
             return self._node(level + 1, index // 2)
         before, after = self._node(level + 1, index // 2), self._node(level + 1, index // 2 + 1)
-        return (before + after) / 2 + self._normal(level, index) * 2.0 ** ((level - 1) / 2)
+        between: float = (before + after) / 2 + self._normal(level, index) * 2.0 ** ((level - 1) / 2)
+        return between
 
     def at(self, instants: Real) -> Real:
         """The path at equally spaced or any rising instants in s (0 before 0); shape in = shape out."""
@@ -94,7 +95,8 @@ class Wiener:
         # Chunks join at one value, which the next one repeats: places behind a join move on by one each.
         low += low // CHUNK
         share = local - np.floor(local)
-        return path[low] * (1.0 - share) + path[np.minimum(low + 1, path.size - 1)] * share
+        values: Real = path[low] * (1.0 - share) + path[np.minimum(low + 1, path.size - 1)] * share
+        return values
 
     def _path(self, chunk: int) -> Real:
         scale = np.sqrt(CHUNK * self._step)
@@ -103,7 +105,8 @@ class Wiener:
         walk = np.concatenate([[0.0], np.cumsum(steps)])
         share = np.arange(CHUNK + 1) / CHUNK
         bridge = walk - share * walk[-1]
-        return ends[0] + bridge + share * (ends[1] - ends[0])
+        path: Real = ends[0] + bridge + share * (ends[1] - ends[0])
+        return path
 
 
 class Drift:

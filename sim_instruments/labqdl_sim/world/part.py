@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,6 +21,15 @@ Pull = Callable[[Grid], Field]
 
 METER_POINTS = 4096
 """Raster points over which what a slow power meter sees is averaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """Something happened to a part: how much of it, and from when until when (s)."""
+
+    value: float
+    start: float = -math.inf
+    stop: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +83,8 @@ class Part:
     parameters: ClassVar[Mapping[str, Parameter]] = {}
     settings: ClassVar[Mapping[str, Any]] = {}
     """Words and whole numbers without a truth: name and default."""
+    faults: ClassVar[Mapping[str, str]] = {}
+    """What can happen to it: name, and what the number means that says how much of it (0: nothing happened)."""
 
     def __init__(
         self,
@@ -95,6 +107,7 @@ class Part:
         self.truth = {key: self._drawn(key) for key in self.parameters}
         self._pulls: dict[str, Pull] = {}
         self._drives: dict[str, Voltages] = {}
+        self._strikes: dict[str, list[Strike]] = {}
         self.setup()
 
     def _drawn(self, key: str) -> float:
@@ -114,6 +127,52 @@ class Part:
     def __getitem__(self, key: str) -> float:
         """True value of a parameter."""
         return self.truth[key]
+
+    # What happens to a part
+
+    def strike(self, what: str, value: float = 1.0, start: float = -math.inf, stop: float = math.inf) -> None:
+        """Let a fault of `faults` happen between two instants, or give a parameter another truth (from now on only).
+
+        Raises
+        ------
+        InputError
+            For what cannot happen to this part.
+        """
+        if what in self.faults:
+            self._strikes.setdefault(what, []).append(Strike(float(value), start, stop))
+        elif what in self.parameters and (start, stop) == (-math.inf, math.inf):
+            self.truth[what] = float(value)
+        else:
+            raise InputError(
+                f"{what!r} cannot happen to a {self.kind}" + (" for a while" if what in self.parameters else ""),
+                key=self.name,
+                expected=", ".join([*self.faults, *self.parameters]) or "nothing",
+            )
+        self.world.changed()
+
+    def mend(self, what: str | None = None) -> None:
+        """Nothing happened: to this fault, or to any."""
+        for one in [what] if what is not None else list(self._strikes):
+            self._strikes.pop(one, None)
+        self.world.changed()
+
+    def struck(self, what: str, t: float) -> float:
+        """How much of a fault there is at a time; the latest that was told counts."""
+        for strike in reversed(self._strikes.get(what, ())):
+            if strike.start <= t < strike.stop:
+                return strike.value
+        return 0.0
+
+    def strikes(self, what: str) -> Sequence[Strike]:
+        """All that was told of one fault: none costs nothing."""
+        return self._strikes.get(what, ())
+
+    def struck_at(self, what: str, instants: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How much of a fault there is at many instants."""
+        values = np.zeros(instants.shape)
+        for strike in self._strikes.get(what, ()):
+            values[(instants >= strike.start) & (instants < strike.stop)] = strike.value
+        return values
 
     # What a part overrides
 
