@@ -15,6 +15,7 @@ from labqdl.errors import InputError
 from labqdl.rng import Roots
 from labqdl_sim.faults import Rule
 from labqdl_sim.twin import Twin, twin_class
+from labqdl_sim.world import World
 
 CLOCKS = ("real", "scaled", "manual")
 
@@ -35,6 +36,8 @@ class Bench:
         self.clock: Clock = SystemClock() if clock is None else clock
         self.root = Roots.from_seed(seed).world
         self.lock = threading.RLock()
+        self.world: World | None = None
+        """Of the light and the voltages between the instruments; None where a file says nothing about wiring."""
         self.twins: dict[str, Twin] = {}
         self.routes: dict[str, tuple[str, ...]] = {}
         self._resources: dict[str, tuple[str, Twin]] = {}  # by the name in capitals

@@ -10,6 +10,10 @@ One request a line, one reply a line: `{"ok": true, ...}` or `{"ok": false, "err
     {"do": "advance", "seconds": 3.0}            manual clocks
     {"do": "light", "target": "laser"}           is it dark? power and wavelength of every optical output
     {"do": "voltage", "target": "generator"}     lowest and highest voltage of every output in the next millisecond
+    {"do": "world"}                              parts of the optical world, and what can happen to each
+    {"do": "world", "part": "fibre_out", "set": {"broken": 1}, "start": 2.0}         see labqdl_sim.faults.happen
+    {"do": "world", "part": "fibre_out", "mend": true}
+    {"do": "world", "part": "fibre_out", "light": "output"}                          W that leave there now
     {"do": "shine", "target": "attenuator", "power": 1e-3, "wavelength": 1.55e-6}     into every optical input
 """
 
@@ -23,10 +27,12 @@ from typing import Any
 
 from labqdl.clock import ManualClock
 from labqdl.errors import InputError
+from labqdl.units import photon_energy
 from labqdl_sim.bench import Bench
-from labqdl_sim.faults import Rule
+from labqdl_sim.faults import Rule, happen
 from labqdl_sim.ports import Light, LightIn, LightOut, VoltageOut
 from labqdl_sim.routes.tcp import Connections
+from labqdl_sim.world.part import METER_POINTS
 
 _RATE, _SAMPLES = 1e6, 1000
 """1/s, and how many: within them a voltage that changes shows itself."""
@@ -42,7 +48,7 @@ class Control(Connections):
         self._actions: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "list": self._list, "fault": self._fault, "switch": self._switch, "remove": self._remove,
             "clear": self._clear, "advance": self._advance, "light": self._light, "voltage": self._voltage,
-            "shine": self._shine,
+            "shine": self._shine, "world": self._world,
         }  # fmt: skip
         super().__init__("control", port)
 
@@ -145,3 +151,18 @@ class Control(Connections):
         for port in inputs.values():
             port.connect(lambda t: light)
         return {"inputs": list(inputs)}
+
+    def _world(self, request: dict[str, Any]) -> dict[str, Any]:
+        world = self._bench.world
+        if world is None:
+            raise InputError("this bench has no optical world: its file wires nothing")
+        if "part" not in request:
+            parts = {name: {"kind": part.kind, "faults": dict(part.faults)} for name, part in world.parts.items()}
+            return {"parts": parts}
+        if "light" not in request:
+            happen(world, request)
+            return {}
+        field = world.light_of(world.part(str(request["part"])).name, str(request["light"]))(
+            world.grid(self._bench.clock.monotonic(), METER_POINTS)
+        )
+        return {"power": field.flux * photon_energy(field.wavelength), "wavelength": field.wavelength}

@@ -20,6 +20,7 @@ from labqdl.errors import InputError
 
 if TYPE_CHECKING:
     from labqdl_sim.twin import Session, Twin
+    from labqdl_sim.world import World
 
 EFFECTS: dict[str, str] = {
     # link
@@ -274,6 +275,43 @@ class Faults:
         session.put(reply, delay=delay)
         if "duplicate" in effects:
             session.put(reply, delay=delay)
+
+
+def happen(world: World, table: Mapping[str, Any]) -> None:
+    """Let something happen to a part of the optical world.
+
+    Parameters
+    ----------
+    table:
+        `part`, its name; `set`, a table of what happens and how much of it (a fault or a parameter of its kind);
+        `start` and `stop`, between which instants in s (default: for ever); or, instead of `set`, `mend`: true or the
+        name of the fault that is over.
+
+    Raises
+    ------
+    InputError
+        For parts that do not exist, for what cannot happen to them, and for numbers that are none.
+    """
+    for key in table:
+        if key not in ("part", "set", "start", "stop", "mend"):
+            raise InputError(f"an event of the world has no {key!r}", key=key, expected="part, set, start, stop, mend")
+    part = world.part(str(table.get("part")))
+    changes = table.get("set", {})
+    if not isinstance(changes, Mapping) or bool(changes) == ("mend" in table):
+        raise InputError("an event says what happens or what is over", key="set", expected="set or mend")
+    if "mend" in table:
+        part.mend(None if table["mend"] is True else str(table["mend"]))
+        return
+    window = {name: _number(table[name], name) for name in ("start", "stop") if name in table}
+    values = {str(what): _number(value, f"set.{what}") for what, value in changes.items()}
+    for what, value in values.items():
+        part.strike(what, value, **window)
+
+
+def _number(value: object, key: str) -> float:
+    if not isinstance(value, (bool, int, float)) or not math.isfinite(value):
+        raise InputError(f"{value!r} is no finite number", key=key)
+    return float(value)
 
 
 def _flip(data: bytes, index: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -60,9 +61,18 @@ class World:
         self.parts[name] = part
         return part
 
+    def part(self, name: str) -> Part:
+        """The part of that name; InputError when there is none."""
+        found = self.parts.get(name)
+        if found is None:
+            near = difflib.get_close_matches(name, self.parts, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else None
+            raise InputError(f"no part {name!r} in this world", hint=hint)
+        return found
+
     def light_of(self, name: str, port: str) -> Pull:
         """An optical output as a function of the grid, to be connected; it keeps what was just computed."""
-        part = self.parts[name]
+        part = self.part(name)
         if port not in part.light_outputs:
             raise InputError(f"{name} has no optical output {port!r}", expected=", ".join(part.light_outputs) or "none")
 
@@ -79,17 +89,17 @@ class World:
 
     def volts_of(self, name: str, port: str) -> Voltages:
         """An electric output as a function of instants, to be connected."""
-        part = self.parts[name]
+        part = self.part(name)
         if port not in part.volt_outputs:
             raise InputError(f"{name} has no electric output {port!r}", expected=", ".join(part.volt_outputs) or "none")
         return lambda instants: part.volts(port, instants)
 
     def link(self, source: str, target: str, port_out: str = "output", port_in: str = "input") -> None:
         """Connect an output of one part to an input of another, fibre to fibre or cable to cable."""
-        if port_out in self.parts[source].light_outputs:
-            self.parts[target].connect_light(port_in, self.light_of(source, port_out))
+        if port_out in self.part(source).light_outputs:
+            self.part(target).connect_light(port_in, self.light_of(source, port_out))
         else:
-            self.parts[target].connect_volts(port_in, self.volts_of(source, port_out))
+            self.part(target).connect_volts(port_in, self.volts_of(source, port_out))
 
     def changed(self) -> None:
         """Something was plugged in or out, or an instrument was set: forget what was computed."""
