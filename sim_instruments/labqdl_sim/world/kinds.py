@@ -9,7 +9,7 @@ from importlib import import_module
 from labqdl.errors import InputError
 from labqdl_sim.world.part import Part
 
-MODULES = ("sources", "modulators", "passive", "fibre", "polarisation")
+MODULES = ("sources", "modulators", "passive", "fibre", "polarisation", "interferometers", "taps")
 """Modules of this package that have parts; each names them in its `PARTS`."""
 
 

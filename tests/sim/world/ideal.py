@@ -1,0 +1,102 @@
+"""Worlds of a client with ideal voltages, at two to four raster points a bin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labqdl.facts.layout import FrameLayout
+from labqdl.optics.interferometer import TimeBinTree
+from labqdl.rng import Root
+from labqdl_sim.world import Field, Grid, Part, World
+
+Complex = NDArray[np.complex128]
+Real = NDArray[np.float64]
+
+BIN_RATE = 6.25e6
+
+
+def world(points: int = 2, seed: int = 5) -> World:
+    """With `points` raster points a bin."""
+    return World(Root("world", seed.to_bytes(32, "little")), points * BIN_RATE)
+
+
+class Source(Part):
+    """Light of given bins from instant 0 on, over the whole bin, and nothing else."""
+
+    kind = "symbols"
+    light_outputs = ("output",)
+    symbols: Complex = np.zeros(0, np.complex128)
+    """Amplitudes of the bins in square roots of photons."""
+
+    def light(self, port: str, grid: Grid) -> Field:
+        """Each bin's amplitude over its duration."""
+        place = np.floor(grid.instants * BIN_RATE + 1e-3).astype(np.int64)
+        inside = (place >= 0) & (place < self.symbols.size)
+        amplitudes = np.where(inside, self.symbols[np.clip(place, 0, self.symbols.size - 1)], 0.0)
+        return Field(amplitudes * np.sqrt(BIN_RATE), Field.dark(grid).jones)
+
+
+def stepped(values: Real) -> Callable[[Real], Real]:
+    """A voltage that holds one of the (bins,) values over each bin from instant 0 on, and 0 V elsewhere."""
+
+    def volts(instants: Real) -> Real:
+        place = np.floor(instants * BIN_RATE + 1e-3).astype(np.int64)
+        inside = (place >= 0) & (place < values.size)
+        return np.where(inside, values[np.clip(place, 0, values.size - 1)], 0.0)
+
+    return volts
+
+
+def ideal_drives(
+    u: Complex, layout: FrameLayout, v_pi_stage: float = 5.0, v_pi_phase: float = 5.0
+) -> dict[str, Callable[[Real], Real]]:
+    """Voltages of a tree for the directions of a shot's images; carries pass unchanged in all other rows.
+
+    Parameters
+    ----------
+    u:
+        (images, n_modes) unit vectors.
+    layout:
+        Of the shot, which begins at instant 0.
+
+    Returns
+    -------
+    By port: `phase`, `stage0`, ...; voltages as functions of instants at the tree's input.
+    """
+    tree = TimeBinTree.from_direction(u)
+    phases = np.zeros((layout.total_rows, layout.n_modes))
+    phases[layout.data_rows] = tree.phases[:, None, :]
+    drives = {"phase": stepped(phases.ravel() * v_pi_phase / np.pi)}
+    for stage, angles in enumerate(tree.angles):
+        settings = np.full((layout.total_rows, layout.n_modes), np.pi / 2)
+        rows = np.full((u.shape[0], layout.n_modes), np.pi / 2)
+        rows[:, tree.couplers(stage)[1]] = angles
+        settings[layout.data_rows] = rows[:, None, :]
+        drives[f"stage{stage}"] = stepped(settings.ravel() * v_pi_stage * 2 / np.pi)
+    return drives
+
+
+def directions(generator: np.random.Generator, images: int, n_modes: int) -> Complex:
+    """Random unit vectors, (images, n_modes)."""
+    drawn = generator.standard_normal((images, n_modes)) + 1j * generator.standard_normal((images, n_modes))
+    result: Complex = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    return result
+
+
+def modes(field: Field, shape: tuple[int, int, int], step: float) -> Complex:
+    """Mode amplitudes of light on whole bins, by integrating over each; (rows, n_modes)."""
+    points = shape[2]
+    integrated: Complex = field.envelope.reshape(shape).sum(axis=2) * np.sqrt(step / points)
+    return integrated
+
+
+def delayed(drives: dict[str, Callable[[Real], Real]], seconds: float) -> dict[str, Callable[[Real], Real]]:
+    """The same voltages so much later."""
+
+    def shifted(volts: Callable[[Real], Real]) -> Callable[[Real], Real]:
+        return lambda instants: volts(instants - seconds)
+
+    return {port: shifted(volts) for port, volts in drives.items()}
