@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labqdl_sim.edges import first_edge
-from labqdl_sim.ports import VoltageIn, Voltages
+from labqdl_sim.ports import Edges, VoltageIn, Voltages
 
 HORIZON = 10.0
 
@@ -26,7 +26,8 @@ class Plan:
 
     `before`: s between the first sample and the trigger (negative: the record begins after it); `source`: voltage
     that triggers (None: the mains); `rising`: directions of edges; `auto`: s after which it triggers anyway, or None;
-    `repeats`: acquisitions that one record needs (averages); `segments`: records.
+    `repeats`: acquisitions that one record needs (averages); `segments`: records; `edges`: when `source` crosses a
+    level, where that is known exactly; `clock_error`: by which part its clock is too fast.
     """
 
     inputs: Mapping[int, VoltageIn]
@@ -41,6 +42,8 @@ class Plan:
     repeats: int = 1
     segments: int = 1
     holdoff: float = 0.0
+    edges: Edges | None = None
+    clock_error: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -92,12 +95,17 @@ class Acquisition:
         plan = self.plan
         if plan.source is None:
             return math.ceil(start / 0.02) * 0.02
+        if plan.edges is not None:
+            known = [plan.edges(start, stop, plan.level, rising) for rising in plan.rising]
+            if all(one is not None for one in known):
+                return min((float(one[0]) for one in known if one is not None and one.size), default=None)
         return first_edge(plan.source, start, stop, 1 / plan.rate, plan.level, plan.rising, plan.hysteresis)
 
     def _take(self, trigger: float) -> None:
         plan = self.plan
+        rate = plan.rate * (1.0 + plan.clock_error)
         start, length = trigger - plan.before, plan.count / plan.rate
-        volts = {channel: port.samples(start, plan.rate, plan.count) for channel, port in plan.inputs.items()}
+        volts = {channel: port.samples(start, rate, plan.count) for channel, port in plan.inputs.items()}
         complete = max(start + length, trigger) + (plan.repeats - 1) * length
         self.records.append(Record(trigger, start, plan.rate, volts, complete))
         self._from = max(complete, trigger + plan.holdoff) + max(plan.before, 0.0)

@@ -77,11 +77,24 @@ Voltages = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 """Voltages in V at given instants in s, shape in = shape out."""
 
 
-class VoltageOut:
-    """A connector that a voltage leaves; `evaluate` maps instants (s) to voltages (V), vectorised."""
+Edges = Callable[[float, float, float, bool], "NDArray[np.float64] | None"]
+"""Instants in [start, stop) at which a voltage crosses a level upwards (True) or downwards, rising; None where its
+source does not know them without looking at the voltage."""
 
-    def __init__(self, evaluate: Voltages) -> None:
+
+class VoltageOut:
+    """A connector that a voltage leaves; `evaluate` maps instants (s) to voltages (V), vectorised.
+
+    `edges` tells when it crosses a level, exactly; without it whoever waits for an edge must look at the voltage.
+    """
+
+    def __init__(self, evaluate: Voltages, edges: Edges | None = None) -> None:
         self._evaluate = evaluate
+        self._edges = edges
+
+    def edges(self, start: float, stop: float, level: float, rising: bool) -> NDArray[np.float64] | None:
+        """When it crosses a level: see `Edges`."""
+        return None if self._edges is None else self._edges(start, stop, level, rising)
 
     def at(self, t: float) -> float:
         """The voltage in V at time t."""
@@ -101,10 +114,21 @@ class VoltageIn:
 
     def __init__(self) -> None:
         self._source: Voltages | None = None
+        self._edges: Edges | None = None
 
-    def connect(self, source: Voltages | VoltageOut | None) -> None:
-        """Couple to a vectorised function of instants or to an output; None opens the connector."""
-        self._source = source.evaluate if isinstance(source, VoltageOut) else source
+    def connect(self, source: Voltages | VoltageOut | None, edges: Edges | None = None) -> None:
+        """Couple to a vectorised function of instants (`edges`: when it crosses a level) or to an output; None opens
+        the connector."""
+        if isinstance(source, VoltageOut):
+            self._source, self._edges = source.evaluate, source.edges
+        else:
+            self._source, self._edges = source, edges
+
+    def edges(self, start: float, stop: float, level: float, rising: bool) -> NDArray[np.float64] | None:
+        """When it crosses a level, where its source knows: see `Edges`."""
+        if self._source is None:
+            return np.zeros(0)
+        return None if self._edges is None else self._edges(start, stop, level, rising)
 
     @property
     def connected(self) -> bool:

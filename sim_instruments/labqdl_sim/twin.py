@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 import numpy as np
 
@@ -25,7 +25,8 @@ from labqdl.clock import Clock
 from labqdl.errors import InputError
 from labqdl.rng import Root
 from labqdl_sim.faults import Faults
-from labqdl_sim.ports import Light, LightIn, LightOut, Port, PulseIn, VoltageIn, VoltageOut, Voltages
+from labqdl_sim.ports import Edges, Light, LightIn, LightOut, Port, PulseIn, VoltageIn, VoltageOut, Voltages
+from labqdl_sim.steps import Polls, StepClock
 
 T = TypeVar("T")
 P = TypeVar("P", LightIn, LightOut, PulseIn, VoltageIn, VoltageOut)
@@ -44,6 +45,18 @@ class Reply:
     end: bool = True
     tag: int = 0
     free: bool = False
+
+
+class Watcher(Protocol):
+    """Who wants to know when an instrument is talked to: the world, in which its settings have effects."""
+
+    def before(self) -> None:
+        """A message is about to be executed."""
+        ...
+
+    def after(self) -> None:
+        """A message was executed."""
+        ...
 
 
 class Session:
@@ -72,11 +85,13 @@ class Session:
         Bytes of the first reply that were read already.
     buffer, scanned, needed:
         Input that is not executed yet, and how far the dialect's splitter has looked.
+    polls:
+        On a clock that goes by messages: what was asked and answered before.
     """
 
     __slots__ = (
-        "answers", "baud", "buffer", "dropped", "exchange", "lost", "needed", "replies", "scanned", "tag", "taken",
-        "time", "twin",
+        "answers", "baud", "buffer", "dropped", "exchange", "lost", "needed", "polls", "replies", "scanned", "tag",
+        "taken", "time", "twin",
     )  # fmt: skip
 
     def __init__(self, twin: Twin, exchange: bool) -> None:
@@ -93,6 +108,7 @@ class Session:
         self.scanned = 0
         self.needed = 0
         self.taken = 0
+        self.polls = Polls()
 
     def feed(self, data: bytes | bytearray | memoryview, end: bool = False) -> None:
         """Bytes arrive (`end`: with END behind the last); complete messages in them are executed at once."""
@@ -117,9 +133,16 @@ class Session:
 
     def _execute(self, message: bytes) -> None:
         twin = self.twin
-        now = twin.clock.monotonic()
+        clock = twin.clock
+        if isinstance(clock, StepClock):
+            clock.advance(self.polls.step(message, clock.step))
+        now = clock.monotonic()
         if self.time < now:
             self.time = now
+        watcher = twin.watcher
+        if watcher is not None:
+            watcher.before()
+        known = len(self.replies)
         outer, twin.session = twin.session, self
         try:
             if twin.faults.armed:
@@ -132,6 +155,12 @@ class Session:
                     self.put(reply)
         finally:
             twin.session = outer
+            if watcher is not None:
+                watcher.after()
+            if isinstance(clock, StepClock):
+                self.polls.heard(message, b"".join(reply.data for reply in list(self.replies)[known:]))
+                ends = [self.time, *(reply.ready_at for reply in self.replies)]
+                clock.reach(max(end for end in ends if math.isfinite(end)))
 
     def put(self, data: bytes, *, delay: float = 0.0, end: bool = True) -> None:
         """Queue a reply that leaves when the parser is done with its message, plus latency and `delay` in s."""
@@ -308,6 +337,7 @@ class Twin:
         self.root = root
         self.lock = threading.RLock()
         self.session: Session | None = None
+        self.watcher: Watcher | None = None
         self.sessions: set[Session] = set()
         self.ports: dict[str, Port] = {}
         self.faults = Faults(self)
@@ -444,9 +474,9 @@ class Twin:
         """Open a voltage input under that name."""
         return self._port(name, VoltageIn())
 
-    def voltage_out(self, name: str, evaluate: Voltages) -> VoltageOut:
-        """Open a voltage output: `evaluate(instants) -> volts`, vectorised."""
-        return self._port(name, VoltageOut(evaluate))
+    def voltage_out(self, name: str, evaluate: Voltages, edges: Edges | None = None) -> VoltageOut:
+        """Open a voltage output: `evaluate(instants) -> volts`, vectorised; `edges` where it knows them exactly."""
+        return self._port(name, VoltageOut(evaluate, edges))
 
     def pulse_in(self, name: str) -> PulseIn:
         """Open an input for pulses under that name."""

@@ -461,12 +461,13 @@ class SimVisaLibrary(highlevel.VisaLibraryBase):
         if int(EventType.service_request) not in opened.enabled:
             return in_event_type, 0, self.handle_return_value(session, StatusCode.error_not_enabled)
         clock = self.bench.clock
-        deadline = clock.monotonic() + _seconds(timeout)
+        left = _seconds(timeout)
         while not opened.session.status_byte() & 64:
-            now = clock.monotonic()
-            if now >= deadline:
+            if left <= 0:
                 return in_event_type, 0, self.handle_return_value(session, StatusCode.error_timeout)
-            clock.sleep(min(_WAIT_SLICE, deadline - now))
+            slice_ = min(_WAIT_SLICE, left)
+            clock.sleep(slice_)
+            left -= slice_
         return EventType.service_request, next(self._handles), self.handle_return_value(session, _SUCCESS)
 
 

@@ -1,7 +1,7 @@
 """Tektronix AWG5200 and AWG70000 waveform generators (sheet awg_tektronix_awg70000_5200.md).
 
 Ports "output1" ... give volts into 50 ohm: amplitude/2 x sample + offset while the output is on and the instrument
-runs, 0 V otherwise; "marker1_1" (channel, marker) the marker levels.
+runs, 0 V otherwise; "marker1_1" (channel, marker) the marker levels. "trigger_a" and "trigger_b" take triggers.
 
 What the sheet leaves open, and how it is here:
 
@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from labqdl.errors import InputError
 from labqdl.units import dbm, from_dbm
+from labqdl_sim.edges import edges
 from labqdl_sim.scpi import (
     Block,
     Boolean,
@@ -54,6 +55,9 @@ _MODELS = {
     "AWG70001": (1, 50e9, 2_000_000_000, 2400, (8, 10), 2, 0.5),
     "AWG70002": (2, 25e9, 2_000_000_000, 2400, (8, 10), 2, 0.5),
 }  # fmt: skip
+_TRIGGER_LEVEL = 0.5  # V
+_RECENT = 10.0
+"""s: how long ago a trigger may have come at a connector whose source does not know its edges."""
 Floats = NDArray[np.float64]
 _Step = dict[str, str]
 _Part = tuple[str, NDArray[np.float32], NDArray[np.uint8], float]
@@ -63,7 +67,7 @@ class TektronixAwg(ScpiTwin):
     """A generator.
 
     Options: `model` (AWG5202, AWG5204, AWG5208, AWG70001A, AWG70002A, ...B), `minimum` (least points, 0: the model's),
-    `memory` (points of all waveforms), `run_time` (s).
+    `memory` (points of all waveforms), `run_time` (s), `clock_error` (by which part its clock is too fast).
     """
 
     maker = "TEKTRONIX"
@@ -87,11 +91,15 @@ class TektronixAwg(ScpiTwin):
         self.least = self.option("minimum", 0) or least
         self.memory = self.option("memory", points)
         self.run_time = self.option("run_time", 0.5)
+        self.clock_error = self.option("clock_error", 0.0)
+        self.connectors = {"ATR": self.voltage_in("trigger_a"), "BTR": self.voltage_in("trigger_b")}
         self.files: dict[str, bytes] = {}
         for ch in range(1, self.channels + 1):
             self.voltage_out(f"output{ch}", partial(self.volts, ch))
             for m in range(1, self.markers + 1):
-                self.voltage_out(f"marker{ch}_{m}", partial(self.marker_volts, ch, m))
+                self.voltage_out(
+                    f"marker{ch}_{m}", partial(self.marker_volts, ch, m), partial(self.marker_edges, ch, m)
+                )
 
     def reset(self) -> None:
         """Stopped, empty."""
@@ -248,16 +256,32 @@ class TektronixAwg(ScpiTwin):
         """When the waveform that plays at each instant began, and whether it plays at all."""
         if self._of("run_mode", ch) == "CONT":
             return np.full(instants.shape, self.run_at if math.isfinite(self.run_at) else 0.0), instants >= self.run_at
-        times = np.array(self.triggers[self._of("trigger_input", ch)])
-        if self._of("run_mode", ch) == "TCON":
-            times = times[:1]
+        times = self._triggers(ch, float(instants.max()))
         index = np.searchsorted(times, instants, side="right")
         starts = np.concatenate(([0.0], times))[index]
         playing = index > 0
         if self._of("run_mode", ch) == "TRIG":
             parts, _ = self.played[ch]
-            playing &= (instants - starts) * self.rate < sum(data.size * repeats for _, data, _, repeats in parts)
+            playing &= (instants - starts) * self.true_rate < sum(data.size * repeats for _, data, _, repeats in parts)
         return starts, playing
+
+    @property
+    def true_rate(self) -> float:
+        """Points a second that its clock gives."""
+        return self.rate * (1.0 + self.clock_error)
+
+    def _triggers(self, ch: int, until: float) -> Floats:
+        """When a waiting channel was triggered, up to a time, by command and at its connector; rising."""
+        which = self._of("trigger_input", ch)
+        times = np.array(self.triggers[which])
+        connector = self.connectors[which]
+        if connector.connected and until >= self.run_at:
+            stop = np.nextafter(until, np.inf)
+            came = connector.edges(self.run_at, stop, _TRIGGER_LEVEL, True)
+            if came is None:
+                came = edges(connector.evaluate, max(self.run_at, until - _RECENT), stop, _TRIGGER_LEVEL, True)
+            times = np.sort(np.concatenate([times, came]))
+        return times[:1] if self._of("run_mode", ch) == "TCON" else times
 
     def _at(self, ch: int, instants: Floats) -> tuple[Floats, NDArray[np.uint8]]:
         """Samples and marker bytes at each instant; 0 (or the first sample) where nothing plays."""
@@ -265,7 +289,7 @@ class TektronixAwg(ScpiTwin):
         starts, playing = self._begun(ch, instants)
         lengths = np.array([data.size * repeats for _, data, _, repeats in parts])
         ends = np.cumsum(lengths)
-        place = np.floor(np.where(playing, instants - starts, 0.0) * self.rate + 1e-3)
+        place = np.floor(np.where(playing, instants - starts, 0.0) * self.true_rate + 1e-3)
         begin = float(ends[loop] - lengths[loop]) if math.isfinite(ends[loop]) else 0.0
         if math.isfinite(ends[-1]):
             place = np.where(place >= ends[-1], begin + np.mod(place - begin, max(ends[-1] - begin, 1.0)), place)
@@ -298,6 +322,26 @@ class TektronixAwg(ScpiTwin):
         high = (self._at(ch, instants)[1] >> (m + (5 if self.fast else 3))) & 1 == 1
         cls = type(self)
         return np.where(high, cls.marker_high.of(self, ch, m), cls.marker_low.of(self, ch, m))
+
+    def marker_edges(self, ch: int, m: int, start: float, stop: float, level: float, rising: bool) -> Floats | None:
+        """When a marker crosses a level; None where that would take a look at every point: while it plays freely."""
+        cls = type(self)
+        low, high = cls.marker_low.of(self, ch, m), cls.marker_high.of(self, ch, m)
+        if not self._active(ch) or not low < level <= high:
+            return np.zeros(0)
+        parts, _ = self.played[ch]
+        if self._of("run_mode", ch) != "TRIG" or len(parts) != 1 or not math.isfinite(parts[0][3]):
+            return None
+        marks = (parts[0][2] >> (m + (5 if self.fast else 3))) & 1
+        repeats = int(parts[0][3])
+        steps = np.diff(np.concatenate([[0], np.tile(marks, repeats), [0]]).astype(np.int8))
+        places = np.flatnonzero(steps == (1 if rising else -1)) / self.true_rate
+        times = self._triggers(ch, stop)
+        times = times[times > start - steps.size / self.true_rate]
+        ends = np.append(times[1:], np.inf)  # the next trigger begins again
+        found = times[:, None] + places
+        chosen = found[(found < ends[:, None]) & (found >= start) & (found < stop)]
+        return np.asarray(np.sort(chosen))
 
     # Waveforms
 

@@ -102,7 +102,7 @@ class TektronixMso(ScpiTwin):
     """An oscilloscope.
 
     Options: `model` (its last digit is the number of channels), `rate` (highest, Sa/s), `memory` (points), `noise`
-    (rms in divisions), `auto_time` (s).
+    (rms in divisions), `auto_time` (s), `clock_error` (by which part its clock is too fast).
     """
 
     maker = "TEKTRONIX"
@@ -131,6 +131,7 @@ class TektronixMso(ScpiTwin):
         self.auto_time = self.option("auto_time", 0.04)
         self.inputs = {ch: self.voltage_in(f"channel{ch}") for ch in range(1, self.channels + 1)}
         self.auxiliary = self.voltage_in("auxiliary")
+        self.clock_error = self.option("clock_error", 0.0)
         self.headers = True
         self.readable: deque[tuple[int, str]] = deque(maxlen=self.queue_depth)
         self._acquisitions = 0
@@ -327,9 +328,9 @@ class TektronixMso(ScpiTwin):
     # Acquiring
 
     def _plan(self) -> Plan:
-        source, level, hysteresis = None, self.auxiliary_level, 0.0
+        source, level, hysteresis, known = None, self.auxiliary_level, 0.0, None
         if self.trigger_source == "AUX":
-            source = self.auxiliary.evaluate
+            source, known = self.auxiliary.evaluate, self.auxiliary.edges
         elif self.trigger_source != "LINE":
             ch = int(self.trigger_source[2:])
             source, level, hysteresis = self.inputs[ch].evaluate, self._of("level", ch), self._of("scale", ch) / 10
@@ -338,7 +339,7 @@ class TektronixMso(ScpiTwin):
             shown, self.rate, self.length, self._trigger_index / self.rate, source, level,
             {"RIS": (True,), "FALL": (False,)}.get(self.slope, (True, False)), hysteresis,
             self.auto_time if self.trigger_mode == "AUTO" else None,
-            repeats=self.averages if self.mode == "AVE" else 1,
+            repeats=self.averages if self.mode == "AVE" else 1, edges=known, clock_error=self.clock_error,
         )  # fmt: skip
 
     @property
