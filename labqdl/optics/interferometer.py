@@ -263,6 +263,34 @@ def integrated_settings(chain: GivensChain) -> IntegratedSettings:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ReversedSettings:
+    """Phases of a chain of MZIs that is passed backwards and undoes an integrated chain with the same internal phases.
+
+    Attributes
+    ----------
+    external:
+        Shape (..., n-1), rad: of MZI k = 2..n, on the port of the carry, which light meets last.
+    returning:
+        Shape (..., n), rad: a phase for each mode where it leaves.
+    """
+
+    external: Real
+    returning: Real
+
+
+def reversed_settings(settings: IntegratedSettings) -> ReversedSettings:
+    """What undoes an integrated chain by passing a second one, with equal internal phases, from its output.
+
+    Backwards an MZI is the transpose M^T, not the inverse. With M^T(T, f') = -e^{iT} diag(e^{i(f + f')}, 1) M(T, f)^-1
+    the carry comes out right for f' = -f - pi - T, and the mode at the lower port, which gets the phase pi + T, needs
+    the phase -(pi + T) on its way out; the first mode leaves at the upper port and needs none.
+    """
+    turned = np.pi + settings.internal
+    none = np.zeros((*turned.shape[:-1], 1))
+    return ReversedSettings(-settings.external - turned, np.concatenate([none, -turned], axis=-1))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class TimeBinTree:
     """Binary tree over time bins with delays of 1, 2, 4, ... bins; the last bin carries b.
 

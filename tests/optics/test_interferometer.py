@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from labqdl.optics.interferometer import GivensChain, TimeBinTree, integrated_settings, mzi_matrix
+from labqdl.optics.interferometer import GivensChain, TimeBinTree, integrated_settings, mzi_matrix, reversed_settings
 
 Complex = NDArray[np.complex128]
 BUILDS = (GivensChain, TimeBinTree)
@@ -152,6 +152,19 @@ def test_integrated_mzis_carry_b_with_the_stated_phase(n: int) -> None:
         mesh = step @ mesh
     assert abs(carry - np.exp(1j * chips.carry_phase) * np.vdot(u, a)) < 1e-12
     np.testing.assert_allclose(mesh[0], np.exp(1j * chips.carry_phase) * u.conj(), atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 2, 6, 33])
+def test_a_chain_passed_backwards_undoes_the_first_one(n: int) -> None:
+    chips = integrated_settings(GivensChain.from_direction(direction(n, 4)))
+    back = reversed_settings(chips)
+    both = np.eye(n, dtype=np.complex128)
+    for k in range(1, n):
+        both[[0, k]] = mzi_matrix(float(chips.internal[k - 1]), float(chips.external[k - 1])) @ both[[0, k]]
+    for k in reversed(range(1, n)):
+        both[[0, k]] = mzi_matrix(float(chips.internal[k - 1]), float(back.external[k - 1])).T @ both[[0, k]]
+    both *= np.exp(1j * back.returning)[:, None]
+    np.testing.assert_allclose(both, np.eye(n), atol=1e-12)
 
 
 def test_mzi_is_two_balanced_couplers_around_a_phase() -> None:

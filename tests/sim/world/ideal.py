@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labqdl.facts.layout import FrameLayout
-from labqdl.optics.interferometer import TimeBinTree
+from labqdl.optics.interferometer import GivensChain, TimeBinTree, integrated_settings, reversed_settings
 from labqdl.rng import Root
 from labqdl_sim.world import Field, Grid, Part, World
 
@@ -36,7 +36,12 @@ class Source(Part):
         place = np.floor(grid.instants * BIN_RATE + 1e-3).astype(np.int64)
         inside = (place >= 0) & (place < self.symbols.size)
         amplitudes = np.where(inside, self.symbols[np.clip(place, 0, self.symbols.size - 1)], 0.0)
-        return Field(amplitudes * np.sqrt(BIN_RATE), Field.dark(grid).jones)
+        return Field(np.asarray(amplitudes * np.sqrt(BIN_RATE), np.complex128), Field.dark(grid).jones)
+
+
+def constant(volts: float) -> Callable[[Real], Real]:
+    """A voltage that does not change."""
+    return lambda instants: np.full(instants.shape, volts)
 
 
 def stepped(values: Real) -> Callable[[Real], Real]:
@@ -93,6 +98,11 @@ def modes(field: Field, shape: tuple[int, int, int], step: float) -> Complex:
     return integrated
 
 
+def joined(one: Callable[[Real], Real], other: Callable[[Real], Real]) -> Callable[[Real], Real]:
+    """The sum of two voltages."""
+    return lambda instants: one(instants) + other(instants)
+
+
 def delayed(drives: dict[str, Callable[[Real], Real]], seconds: float) -> dict[str, Callable[[Real], Real]]:
     """The same voltages so much later."""
 
@@ -100,3 +110,27 @@ def delayed(drives: dict[str, Callable[[Real], Real]], seconds: float) -> dict[s
         return lambda instants: volts(instants - seconds)
 
     return {port: shifted(volts) for port, volts in drives.items()}
+
+
+def mesh_phases(u: Complex) -> tuple[dict[str, float], dict[str, float], float]:
+    """Phases of the heaters that make a mesh carry u^dagger a, and of those that undo it, and the carry's phase.
+
+    Parameters
+    ----------
+    u:
+        (n_modes,) unit vector.
+    """
+    chain = integrated_settings(GivensChain.from_direction(u))
+    back = reversed_settings(chain)
+    forward = {f"th{k + 1}": float(value) for k, value in enumerate(chain.internal)}
+    forward |= {f"ph{k + 1}": float(value) for k, value in enumerate(chain.external)}
+    inverse = {f"th{k + 1}": float(value) for k, value in enumerate(chain.internal)}
+    inverse |= {f"ph{k + 1}": float(value) for k, value in enumerate(back.external)}
+    inverse |= {f"ret{k + 1}": float(value) for k, value in enumerate(back.returning)}
+    return forward, inverse, float(chain.carry_phase)
+
+
+def heat(part: Part, phases: dict[str, float], phase_per_v2: float) -> None:
+    """Constant voltages that give a mesh these phases."""
+    for port, phase in phases.items():
+        part.connect_volts(port, constant(float(np.sqrt(phase % (2 * np.pi) / phase_per_v2))))
