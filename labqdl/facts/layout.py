@@ -30,6 +30,13 @@ class RowKind(IntEnum):
     """A row of weights."""
 
 
+def _zadoff_chu(length: int) -> NDArray[np.complex128]:
+    """Unit phasors whose cyclic autocorrelation vanishes but at 0; the first is 1; (length,)."""
+    k = np.arange(length)
+    # Modulo a full turn in whole numbers: the phases of long sequences would lose digits.
+    return np.exp(-1j * np.pi * (k * (k + length % 2) % (2 * length)) / length)
+
+
 @dataclass(frozen=True, slots=True)
 class FrameLayout:
     """The rows of one shot.
@@ -114,13 +121,12 @@ class FrameLayout:
 
     @property
     def preamble(self) -> NDArray[np.complex128]:
-        """Unit phasors of the preamble's bins, a Zadoff-Chu sequence of one phase a row; (preamble_rows, n_modes).
+        """Unit phasors of the preamble's bins: a Zadoff-Chu sequence over its rows times one over each row's bins.
 
-        All bins of a row have its phase, so that the client, who sees the last bin of each, meets the sequence too.
+        The latter ends with 1, so that the client, who sees the last bin of each row, meets the former; who sees all
+        bins can tell each from its neighbours. (preamble_rows, n_modes)
         """
-        k, length = np.arange(self.preamble_rows), self.preamble_rows
-        phase = np.pi * k * (k + length % 2) / length
-        return np.repeat(np.exp(-1j * phase)[:, None], self.n_modes, axis=1)
+        return np.outer(_zadoff_chu(self.preamble_rows), _zadoff_chu(self.n_modes)[::-1])
 
     def symbols(self, data: NDArray[np.complex128], full_scale: float) -> NDArray[np.complex128]:
         """Amplitudes of all bins of the shot.

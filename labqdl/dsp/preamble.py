@@ -1,0 +1,298 @@
+"""Looks for the preamble of a shot anywhere in a record: correlation with its complex symbols, by FFT.
+
+Every bin of the record, at every place, is first integrated over its window. Around a place the bins of the
+preamble are then explained by the least-squares fit of offset and complex amplitude to the known symbols; for a single
+quadrature, whose phase is unknown, by offset and both quadratures of the amplitude. What counts is the share rho^2 of
+their variance that the fit explains. It does not depend on the record's scale or offset, nor on how bright the light
+elsewhere is, and for white noise its law is exact,
+
+    P(rho^2 > x) = I_{1-x}(nu / 2, p / 2),
+
+with p real parameters and nu real degrees of freedom that are left. The preamble may be cut into segments with an
+amplitude each, for light whose phase wanders. Derivation: docs/signal-processing.md, "Where a shot begins".
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import fft, ifft, next_fast_len
+from scipy.special import betainc
+
+from labqdl.dsp.drive import window_edges
+from labqdl.dsp.errors import DspError
+from labqdl.facts.layout import FrameLayout, RowKind
+
+Complex = NDArray[np.complex128]
+Real = NDArray[np.float64]
+
+FALSE_ALARM = 1e-9
+"""Probability, anywhere in the search, with which noise may be taken for a preamble."""
+SEGMENTS = (1, 4, 16)
+"""Into how many pieces the preamble is cut, one after the other, until it is found."""
+_LEAST_BINS = 6
+"""Bins that a segment must have: three are used up by its own fit."""
+_WINDOW = 6
+"""Samples of a window that suffice for the search; finer records are averaged first."""
+_SMALLEST_FFT = 1 << 15
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Where the preamble is, to about half a sample of the search.
+
+    `first`: beginning of the shot's first bin in samples (sample k covers k to k + 1); `clock`: relative length of a
+    bin against nominal, minus 1; `segments` that it took; `quality` and `false_alarm` as of `Timing`.
+    """
+
+    first: float
+    clock: float
+    segments: int
+    quality: float
+    false_alarm: float
+
+
+def known_symbols(layout: FrameLayout, *, carry_only: bool = False) -> Complex:
+    """What everybody knows of a shot: unit phasors of preamble and pilot rows, 0 elsewhere; (total_rows, n_modes).
+
+    With `carry_only` as the client's carry sees it: light in the last bin of each row only.
+    """
+    known = layout.symbols(np.zeros((layout.images, layout.rows, layout.n_modes), np.complex128), 1.0)
+    if carry_only:
+        known[:, :-1] = 0.0
+    return known
+
+
+def preamble_bins(reference: Complex, layout: FrameLayout) -> NDArray[np.int64]:
+    """Bins of the preamble from the first to the last that has light in the reference, rising.
+
+    Those without light in between are known to be dark, and count as such.
+    """
+    rows = np.flatnonzero(layout.kinds == RowKind.PREAMBLE)
+    bins = (rows[:, None] * layout.n_modes + np.arange(layout.n_modes)).ravel()
+    lit = np.flatnonzero(reference.reshape(-1)[bins])
+    return bins[lit[0] : lit[-1] + 1] if lit.size else bins[:0]
+
+
+@dataclass(frozen=True)
+class _Template:
+    """Impulses of one segment on the search's raster: `places` in samples after the first lit bin, `symbols`."""
+
+    places: NDArray[np.int64]
+    symbols: Complex
+
+    def spectra(self, length: int) -> tuple[Complex, Complex, Complex, Complex]:
+        """Conjugate spectra of symbols, ones, symbols squared, and |symbols|^2."""
+        raster = np.zeros((4, length), np.complex128)
+        rows = (self.symbols, np.ones(self.places.size), self.symbols**2, np.abs(self.symbols) ** 2)
+        for line, values in zip(raster, rows, strict=True):
+            np.add.at(line, self.places, values)
+        spectra = np.conj(fft(raster, axis=1))
+        return spectra[0], spectra[1], spectra[2], spectra[3]
+
+
+def _explained(
+    real: bool, a: Complex, m: Complex, e: Real, n: Real, q1: Complex, q2: Complex, p: Real
+) -> tuple[Real, Real]:
+    """Explained and total variance (sums of squares) about the mean at every place, from sums over lit bins.
+
+    a = sum y conj(r), m = sum y, e = sum |y|^2, n = number, q1 = sum conj(r), q2 = sum conj(r)^2, p = sum |r|^2.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        total = e - np.abs(m) ** 2 / n
+        centred = a - m * q1 / n
+        if real:
+            uu = (p + q2.real) / 2 - q1.real**2 / n
+            ww = (p - q2.real) / 2 - q1.imag**2 / n
+            uw = q2.imag / 2 - q1.real * q1.imag / n
+            # A ridge of rounding size keeps a reference of only one phase (uu ww = uw^2) from dividing by nothing.
+            ridge = 1e-9 * p
+            uu, ww = uu + ridge, ww + ridge
+            x, y = centred.real, centred.imag
+            explained = (ww * x**2 - 2 * uw * x * y + uu * y**2) / (uu * ww - uw**2)
+        else:
+            explained = np.abs(centred) ** 2 / (p - np.abs(q1) ** 2 / n + 1e-9 * p)
+    usable = n >= _LEAST_BINS - 0.5
+    return np.where(usable, explained, 0.0), np.where(usable, total, 0.0)
+
+
+@dataclass
+class _Best:
+    score: float = 0.0
+    place: int = 0
+    clock: float = 0.0
+    share: float = 0.0
+    freedom: float = 1.0
+    segments: int = 1
+
+
+class _Search:
+    """One search with one number of segments."""
+
+    def __init__(self, record: NDArray[Any], layout: FrameLayout, reference: Complex, per_bin: float) -> None:
+        self.real = not np.iscomplexobj(record)
+        self.bins = preamble_bins(reference, layout)
+        self.symbols = reference.reshape(-1)[self.bins]
+        self.thin = max(1, int(layout.duty * per_bin / _WINDOW))
+        usable = record.size // self.thin * self.thin
+        kind = np.float64 if self.real else np.complex128
+        samples = record[:usable].reshape(-1, self.thin).mean(axis=1, dtype=kind) if self.thin > 1 else record
+        self.samples = samples
+        self.per_bin = per_bin / self.thin
+        window = layout.duty * self.per_bin
+        self.width = max(1, round(window))
+        self.trim = (window - self.width) / 2
+        self.begin = window_edges(layout, self.bins)[0]
+        self.level = complex(samples.mean()) if samples.size else 0j
+
+    @property
+    def places(self) -> int:
+        """Places at which a window may begin."""
+        return max(self.samples.size - self.width + 1, 0)
+
+    def _filtered(self, low: int, count: int) -> tuple[NDArray[Any], Real]:
+        """Window sums that begin at `low`, low + 1, ..., and whether each is in the record."""
+        values = np.zeros(count, np.float64 if self.real else np.complex128)
+        inside = np.zeros(count)
+        first, last = max(low, 0), min(low + count, self.places)
+        if last > first:
+            level = self.level.real if self.real else self.level
+            part = self.samples[first : last + self.width - 1] - level
+            running = np.concatenate([np.zeros(1, part.dtype), np.cumsum(part)])
+            values[first - low : last - low] = running[self.width :] - running[: -self.width]
+            inside[first - low : last - low] = 1.0
+        return values, inside
+
+    def run(self, segments: int, clock: float, low: int, high: int) -> _Best:
+        """The best place of the first lit bin's window in low <= place < high."""
+        offsets = np.round((self.begin - self.begin[0]) * self.per_bin * (1 + clock)).astype(np.int64)
+        pieces = np.array_split(np.arange(self.bins.size), segments)
+        reach = int(offsets[-1]) + 1
+        length = next_fast_len(max(_SMALLEST_FFT, min(4 * reach, reach + high - low)))
+        step = length - reach + 1
+        spectra = [_Template(offsets[piece], self.symbols[piece]).spectra(length) for piece in pieces]
+        best = _Best(clock=clock, segments=segments)
+        loudest = 0.0
+        for place in range(low, high, step):
+            count = min(step, high - place)
+            values, inside = self._filtered(place, length)
+            whole = bool(inside[: count + reach - 1].all())
+            signal, power = fft(values), fft(np.abs(values) ** 2)
+            seen = None if whole else fft(inside)
+            explained, total = np.zeros(count), np.zeros(count)
+            lit, used = np.zeros(count), np.zeros(count)
+            for piece, (symbol, ones, square, norm) in zip(pieces, spectra, strict=True):
+                known = self.symbols[piece]
+                if seen is None:
+                    n: Real = np.full(count, float(piece.size))
+                    q1 = np.full(count, np.conj(known).sum())
+                    q2 = np.full(count, (np.conj(known) ** 2).sum())
+                    p: Real = np.full(count, float((np.abs(known) ** 2).sum()))
+                else:
+                    n, p = (np.round(ifft(seen * s).real[:count], 6) for s in (ones, norm))
+                    q1, q2 = (ifft(seen * s)[:count] for s in (symbol, square))
+                sums = (ifft(signal * symbol)[:count], ifft(signal * ones)[:count], ifft(power * ones).real[:count])
+                loudest = max(loudest, float(sums[2].max()))
+                part, whole_part = _explained(self.real, *sums, n, q1, q2, p)
+                explained += part
+                total += whole_part
+                lit += np.where(n >= _LEAST_BINS - 0.5, n, 0.0)
+                used += n >= _LEAST_BINS - 0.5
+            # Half of the preamble must be there; sums that are mere rounding of a far louder place say nothing.
+            fit = (lit >= self.bins.size / 2) & (total > 1e-11 * loudest)
+            share = np.clip(np.divide(explained, total, out=np.zeros(count), where=fit), 0.0, 1.0 - 1e-12)
+            freedom = np.maximum((lit - 3 * used) if self.real else 2 * (lit - 2 * used), 1.0)
+            score = -freedom * np.log1p(-share)
+            top = int(np.argmax(score))
+            if score[top] > best.score:
+                best = _Best(float(score[top]), place + top, clock, float(share[top]), float(freedom[top]), segments)
+        return best
+
+
+def find_preamble(
+    record: NDArray[Any],
+    layout: FrameLayout,
+    reference: Complex,
+    per_bin: float,
+    *,
+    clock: float,
+    clock_range: float,
+    search: tuple[float, float] | None,
+    limit: float,
+) -> Found:
+    """The preamble's place in the record; at least half of it must be in there.
+
+    Parameters
+    ----------
+    record:
+        (n,), real for one quadrature, complex for two.
+    layout, reference:
+        Rows of the shot, and the known symbols in the receiver's frame, (total_rows, n_modes), 0 where unknown.
+    per_bin:
+        Nominal samples a bin.
+    clock, clock_range:
+        Expected relative deviation of a bin's length, and how far to look to either side of it.
+    search:
+        Least and greatest beginning of the shot's first bin, in samples; None for anywhere.
+    limit:
+        Probability with which noise may be taken for a preamble.
+
+    Raises
+    ------
+    DspError
+        Where no place is better than chance would make it.
+    """
+    looker = _Search(record, layout, reference, per_bin)
+    lit = looker.bins.size
+    if lit < _LEAST_BINS:
+        raise DspError(
+            f"the preamble has {lit} bins",
+            expected=f"at least {_LEAST_BINS}, else it cannot be told from chance",
+            hint="More preamble_rows in the frame",
+        )
+    thin = looker.thin
+    # The shot's first bin against the first lit bin's window, in the search's samples.
+    lead = float(looker.begin[0]) * looker.per_bin * (1 + clock) + looker.trim
+    offset = int((looker.begin[lit // 2] - looker.begin[0]) * looker.per_bin) + 1
+    low, high = -offset, looker.places
+    if search is not None:
+        low = max(low, math.floor(search[0] / thin + lead) - 1)
+        high = min(high, math.ceil(search[1] / thin + lead) + 2)
+    length = float(looker.begin[-1] - looker.begin[0]) * looker.per_bin
+    # Bins at the ends of the preamble move by up to half a sample between neighbouring hypotheses of the clock.
+    steps = math.ceil(max(clock_range * length - 0.5, 0.0))
+    clocks = [clock + clock_range * k / steps for k in range(-steps, steps + 1)] if steps else [clock]
+    tried = 0
+    best = _Best()
+    chance = 1.0
+    for segments in SEGMENTS:
+        if high <= low or (segments > 1 and lit < segments * _LEAST_BINS):
+            break
+        for hypothesis in clocks:
+            found = looker.run(segments, hypothesis, low, high)
+            tried += high - low
+            best = max(best, found, key=lambda one: one.score / (2 if one.segments == 1 else 2 * one.segments))
+        chance = min(1.0, tried * _tail(best))
+        if chance <= limit:
+            break
+    p = 2.0 * best.segments
+    quality = best.share / (1 - best.share) * best.freedom / p
+    if not chance <= limit:
+        raise DspError(
+            f"no preamble in the record of {record.size} samples: the best place explains {100 * best.share:.2g} % of "
+            f"the variance of its bins (quality {quality:.3g}), as noise does with probability {chance:.2g}",
+            expected=f"a preamble of {layout.preamble_rows} rows, {lit} bins, at {per_bin:.4g} samples a bin, "
+            f"seen by chance with probability below {limit:.1g}",
+            hint="Is there light, did the trigger come, is the local oscillator on, do bin rate and record length fit",
+        )
+    lead = float(looker.begin[0]) * looker.per_bin * (1 + best.clock) + looker.trim
+    return Found((best.place - lead) * thin, best.clock, best.segments, quality, chance)
+
+
+def _tail(best: _Best) -> float:
+    """Probability that noise explains as much at one place."""
+    return float(betainc(best.freedom / 2, float(best.segments), 1.0 - best.share))
