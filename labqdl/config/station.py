@@ -17,16 +17,19 @@ from labqdl.config.interlocks import NAME, Action, Comparison, parse_action, par
 from labqdl.config.link import COMPONENT, load_link, read_ledger
 from labqdl.config.locate import KeyPath
 from labqdl.config.quantities import (
+    DIMENSIONS,
     FREQUENCY,
     LENGTH,
     LOSS,
     NOISE_CURRENT,
     POWER,
+    RATIO,
     RESPONSIVITY,
     TIME,
     TRANSIMPEDANCE,
     VOLTAGE,
     WAVELENGTH,
+    parse_quantity,
 )
 from labqdl.config.schema import Field, Kind, Section, did_you_mean
 from labqdl.config.subsystems import FRAME, SUBSYSTEMS, FrameEntry, SubsystemEntry, read_subsystems
@@ -39,6 +42,17 @@ BENCH = "bench"
 COMPONENT_KINDS = (
     "modulator", "photodetector", "coupler", "fibre", "filter", "isolator", "circulator", "terminator", "other",
 )  # fmt: skip
+"""Parts whose figures are those of the table of components and no others."""
+
+WORLD_KINDS = (
+    "splitter", "power-tap", "pad", "loss", "iq-modulator", "phase-modulator", "pbs", "polarisation-controller", "laser",
+    "edfa", "time-bin-tree", "time-bin-tree-inverse", "mzi-mesh", "mzi-mesh-inverse", "feed-forward-tap",
+    "amplifier-tap", "homodyne", "hybrid", "counter-detector", "cable", "interceptor", "passive-tap", "cloner", "spiker",
+)  # fmt: skip
+"""Further parts, with figures of their own; coupler, fibre and isolator have some as well."""
+
+STEPS = "steps"
+CLOCKS = ("real", "scaled", STEPS)
 
 SCHEMA = Section(
     "",
@@ -159,8 +173,13 @@ SCHEMA = Section(
             "components",
             "A part without a plug; a modulator and a photodetector need every figure of their data sheet",
             named="NAME",
+            free=Field(
+                "...",
+                Kind.VALUE,
+                "Another figure of the data sheet of a part that the simulation knows, in SI units or with its unit",
+            ),
             fields=(
-                Field("kind", Kind.TEXT, "What it is", required=True, choices=COMPONENT_KINDS),
+                Field("kind", Kind.TEXT, "What it is", required=True, choices=(*COMPONENT_KINDS, *WORLD_KINDS)),
                 Field("model", Kind.TEXT, "Maker and model"),
                 Field("loss", LOSS, "Insertion loss", minimum=0.0),
                 Field("length", LENGTH, "Length of a fibre", minimum=0.0),
@@ -235,6 +254,35 @@ SCHEMA = Section(
                     "seed", Kind.INTEGER, "Seed of all randomness in the simulated instruments", default=0, minimum=0
                 ),
                 Field("speed", Kind.NUMBER, "How many times faster than real time", default=1.0, above=0.0),
+                Field(
+                    "clock",
+                    Kind.TEXT,
+                    "Instrument time: as real time goes, or in steps of 200 us a message, so that a run can be repeated "
+                    "to the bit",
+                    choices=CLOCKS,
+                ),
+                Field(
+                    "rate",
+                    FREQUENCY,
+                    "Points a second of the optical world behind the instruments; without it nothing is coupled",
+                    above=0.0,
+                ),
+            ),
+            sections=(
+                Section(
+                    "parts",
+                    "What the simulated part NAME (an instrument or a component) is in truth, where that is not what "
+                    "its data sheet says",
+                    named="NAME",
+                    free=Field("...", Kind.VALUE, "Nominal value of one of its figures"),
+                    sections=(
+                        Section(
+                            "spread",
+                            "By how much truth differs from the nominal values, standard deviations",
+                            free=Field("...", Kind.VALUE, "In the unit of the figure"),
+                        ),
+                    ),
+                ),
             ),
         ),
         SUBSYSTEMS,
@@ -338,6 +386,14 @@ class Interlock:
 
 
 @dataclass(frozen=True, slots=True)
+class PartEntry:
+    """What the file says about a simulated part: nominal values and standard deviations of the truth, SI units."""
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    spread: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class StationFile:
     """What a station file says, for one profile."""
 
@@ -356,6 +412,9 @@ class StationFile:
     document: Document = field(repr=False)
     subsystems: Mapping[str, SubsystemEntry] = field(default_factory=dict)
     frame: FrameEntry | None = None
+    clock: str = "real"
+    rate: float | None = None
+    parts: Mapping[str, PartEntry] = field(default_factory=dict)
 
     @property
     def source(self) -> str:
@@ -398,6 +457,20 @@ def read_station_file(
 ) -> StationFile:
     """The station in a document; relative paths in it count from `folder`. See `load_station_file`."""
     return _Reader(document, folder, problems).read(profile)
+
+
+def figure(value: str | float | bool) -> str | float | bool:
+    """A figure of a data sheet: a number as it is, a quantity with its unit in SI units (dB in dB), text as it is."""
+    if not isinstance(value, str):
+        return value
+    for dimension in DIMENSIONS:
+        if dimension is RATIO:  # there, decibels become a factor
+            continue
+        try:
+            return parse_quantity(value, dimension)
+        except InputError:
+            continue
+    return value
 
 
 def json_schema() -> dict[str, Any]:
@@ -455,14 +528,15 @@ class _Reader:
             for name, table in tables.items()
         }
         self.shared(instruments)
-        simulation = values["simulation"] or {"seed": 0, "speed": 1.0}
+        components = self.components(values["components"])
+        simulation = values["simulation"] or {"seed": 0, "speed": 1.0, "clock": None, "rate": None, "parts": {}}
         return StationFile(
             name=head["name"] or "?",
             description=head["description"] or "",
             profile=chosen,
             profiles=known,
             instruments=instruments,
-            components=values["components"],
+            components=components,
             ledger=self.ledger(head, values["ledger"]),
             wiring=self.wiring(values["wiring"], {**tables, **values["components"]}),
             paths=self.paths(values["paths"], tables),
@@ -472,7 +546,57 @@ class _Reader:
             document=self.document,
             subsystems=self.subsystems(values["subsystems"], tables, values["components"]),
             frame=self.frame(values["frame"]),
+            clock=self.clock(simulation),
+            rate=simulation["rate"],
+            parts=self.parts(simulation["parts"], {**tables, **components}),
         )
+
+    def clock(self, simulation: Mapping[str, Any]) -> str:
+        clock: str | None = simulation["clock"]
+        scaled = simulation["speed"] != 1.0
+        if clock is None:
+            return "scaled" if scaled else "real"
+        if scaled and clock != "scaled":
+            self.wrong(("simulation", "speed"), f"has no meaning with clock = {clock!r}", expected='clock = "scaled"')
+        return clock
+
+    def components(self, tables: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        declared = next(one for one in SCHEMA.sections if one.name == "components")
+        known = [entry.name for entry in declared.fields]
+        found = {}
+        for name, table in tables.items():
+            found[name] = {key: value if key in known else figure(value) for key, value in table.items()}
+            if (
+                table["kind"] is None
+                or table["kind"] in WORLD_KINDS
+                or table["kind"] in ("coupler", "fibre", "isolator")
+            ):
+                continue
+            for key in table:
+                if key not in known:
+                    self.wrong(
+                        ("components", name, key),
+                        "is not a known key",
+                        expected=f"one of {', '.join(known)}",
+                        hint=did_you_mean(key, known),
+                    )
+        return found
+
+    def parts(self, tables: Mapping[str, dict[str, Any]], known: Mapping[str, Any]) -> dict[str, PartEntry]:
+        found = {}
+        for name, table in tables.items():
+            if not self.instrument(("simulation", "parts", name), name, known, "instrument or component"):
+                continue
+            spread: dict[str, float] = {}
+            for key, value in table["spread"].items() if table["spread"] else ():
+                number = figure(value)
+                if isinstance(number, float) and number >= 0:
+                    spread[key] = number
+                else:
+                    place: KeyPath = ("simulation", "parts", name, "spread", key)
+                    self.wrong(place, f"{value!r} is no standard deviation", expected="a number that is not negative")
+            found[name] = PartEntry({key: figure(one) for key, one in table.items() if key != "spread"}, spread)
+        return found
 
     def subsystems(
         self, tables: Mapping[str, Any], instruments: Mapping[str, Any], components: Mapping[str, Any]
