@@ -37,22 +37,17 @@ def held(evaluate: Callable[[float], float], grid: Grid) -> float | Real:
     return result
 
 
-def low_passed(source: Voltages, instants: Real, bandwidth: float) -> Real:
-    """A voltage behind a single pole; instants are equally spaced.
+def low_passed(source: Voltages, grid: Grid, bandwidth: float) -> Real:
+    """A voltage behind a single pole.
 
-    y_k = a y_(k-1) + (1 - a) v_k with a = exp(-2 pi B d) and spacing d: transfer (1 - a)/(1 - a e^(-i w d)). A pole
-    above twice the rate of the instants is left out.
+    y_k = a y_(k-1) + (1 - a) v_k with a = exp(-2 pi B d) and step d: transfer (1 - a)/(1 - a e^(-i w d)). Above twice
+    the rate of the raster the pole is left out.
     """
-    if instants.size < 2:
-        step = 1.0 / (40.0 * bandwidth) if 0 < bandwidth < math.inf else 0.0
-    else:
-        step = float(instants[-1] - instants[0]) / (instants.size - 1)
-    decay = 2.0 * math.pi * bandwidth * step
-    if instants.size == 0 or not 0 < decay < _FORGOTTEN / 3:
-        return source(instants)
+    decay = 2.0 * math.pi * bandwidth * grid.step
+    if not 0 < decay < _FORGOTTEN / 3:
+        return source(grid.instants)
     before = math.ceil(_FORGOTTEN / decay)
-    lead = instants[0] - step * np.arange(before, 0, -1)
-    drive = source(np.concatenate([lead, instants]))
+    drive = source(grid.widened(before).instants)
     pole = math.exp(-decay)
     passed, _ = lfilter([1.0 - pole], [1.0, -pole], drive, zi=[pole * drive[0]])
     result: Real = passed[before:]

@@ -61,20 +61,21 @@ class IqModulator(Part):
             phase = phase + self.struck_at("bias_jump", instants)
         return phase
 
-    def _child(self, arm: str, instants: Real) -> NDArray[np.complex128]:
-        volts = low_passed(lambda when: self.drive(arm, when), instants, self["bandwidth"])
-        theta = (math.pi / (2.0 * self[f"v_pi_{arm}"])) * volts + self.phase(arm, instants)
+    def _child(self, arm: str, grid: Grid) -> NDArray[np.complex128]:
+        volts = low_passed(lambda when: self.drive(arm, when), grid, self["bandwidth"])
+        theta = (math.pi / (2.0 * self[f"v_pi_{arm}"])) * volts + self.phase(arm, grid.instants)
         leak = 10.0 ** (-self["extinction_db"] / 20.0)
         passed = np.empty(theta.shape, np.complex128)
         passed.real = np.sin(theta)
         passed.imag = -leak * np.cos(theta)
         return passed
 
-    def transfer(self, instants: Real) -> NDArray[np.complex128]:
-        """E_out/E_in at equally spaced instants."""
+    def transfer(self, grid: Grid) -> NDArray[np.complex128]:
+        """E_out/E_in."""
+        instants = grid.instants
         half = self["imbalance"] / 2.0
-        arms = (1.0 + half) * self._child("i", instants)
-        arms += (1.0 - half) * np.exp(1j * self.phase("p", instants)) * self._child("q", instants)
+        arms = (1.0 + half) * self._child("i", grid)
+        arms += (1.0 - half) * np.exp(1j * self.phase("p", instants)) * self._child("q", grid)
         arms *= transmission(self["loss_db"]) / 2.0
         if self.strikes("blocked"):
             arms[self.struck_at("blocked", instants) > 0.0] = 0.0
@@ -82,7 +83,7 @@ class IqModulator(Part):
 
     def light(self, port: str, grid: Grid) -> Field:
         """The input times the transfer."""
-        return self.field("input", grid).scaled(self.transfer(grid.instants))
+        return self.field("input", grid).scaled(self.transfer(grid))
 
 
 class PhaseModulator(Part):
@@ -100,7 +101,7 @@ class PhaseModulator(Part):
 
     def light(self, port: str, grid: Grid) -> Field:
         """The input with its phase shifted."""
-        volts = low_passed(lambda when: self.drive("drive", when), grid.instants, self["bandwidth"])
+        volts = low_passed(lambda when: self.drive("drive", when), grid, self["bandwidth"])
         shift = np.exp((1j * math.pi / self["v_pi"]) * volts)
         return self.field("input", grid).scaled(transmission(self["loss_db"]) * shift)
 

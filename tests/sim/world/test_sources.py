@@ -1,0 +1,193 @@
+"""Lasers and amplifiers against closed forms.
+
+Statistical bounds are 5 standard errors: false alarms below 1e-6 a comparison, and an error of 5 % is seen.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy.optimize import brentq
+
+from labqdl_sim.ports import DARK, Light
+from labqdl_sim.world.sources import saturated_gain
+from tests.sim.world.parts import Real, deviates, empty, exact, lamp, pulled
+
+FLUX_OF_A_MILLIWATT = 7.802881e15
+"""Photons a second at 1550 nm: 1e-3 W / (6.62607015e-34 J s * 299792458 m/s / 1550e-9 m)."""
+STRICT = 5.0
+
+
+def one_sided(values: Real, step: float) -> tuple[Real, Real]:
+    """Frequencies without 0 and the last, and the one-sided spectral density of values/mean - 1 there."""
+    relative = values / values.mean() - 1.0
+    density = 2.0 * step / values.size * np.abs(np.fft.rfft(relative)) ** 2
+    return np.fft.rfftfreq(values.size, step)[1:-1], density[1:-1]
+
+
+def test_power_is_photons() -> None:
+    world = empty()
+    exact(world, "laser", power=1e-3, linewidth=0.0, rin=0.0)
+    field = pulled(world, "laser")
+    assert field.flux == pytest.approx(FLUX_OF_A_MILLIWATT, rel=1e-6)
+    assert np.ptp(field.envelope.real) == 0.0
+    assert not np.any(field.envelope.imag)
+
+
+@pytest.mark.parametrize(("lag", "count"), [(8, 800_000), (1000, 2_000_000)])
+def test_linewidth_is_the_variance_of_the_phase_over_a_delay(lag: int, count: int) -> None:
+    world = empty()
+    exact(world, "laser", linewidth=10e3, rin=0.0)
+    envelope = pulled(world, "laser", start=3.0, count=count).envelope[::lag]
+    turned = np.angle(envelope[1:] * np.conj(envelope[:-1]))
+    expected = 2.0 * math.pi * 10e3 * lag * world.step
+    assert deviates(float(np.mean(turned**2)), expected, math.sqrt(2.0 / turned.size)) < STRICT
+
+
+def test_linewidth_over_a_slow_delay() -> None:
+    """Over milliseconds, where the path comes from the bridge and not from its steps; 1000 pairs."""
+    world = empty()
+    exact(world, "laser", linewidth=10.0, rin=0.0)
+    pull = world.light_of("laser", "output")
+    turns = np.angle([pull(world.grid(1.0 + 1e-3 * k, 1)).envelope[0] for k in range(1001)])
+    steps = np.angle(np.exp(1j * np.diff(turns)))
+    assert deviates(float(np.mean(steps**2)), 2.0 * math.pi * 10.0 * 1e-3, math.sqrt(2.0 / steps.size)) < STRICT
+    assert abs(np.mean(steps[1:] * steps[:-1])) < STRICT * 2.0 * math.pi * 1e-2 / math.sqrt(steps.size)
+
+
+def test_relative_intensity_noise_is_white_with_its_density() -> None:
+    world = empty()
+    exact(world, "laser", linewidth=1e5, rin=1e-12)
+    power = np.abs(pulled(world, "laser", start=0.2, count=200_000).envelope) ** 2
+    _, density = one_sided(power, world.step)
+    assert deviates(float(density.mean()), 1e-12, 1.0 / math.sqrt(density.size)) < STRICT
+    for band in np.array_split(density, 8):
+        assert deviates(float(band.mean()), 1e-12, 1.0 / math.sqrt(band.size)) < STRICT
+
+
+def test_slow_wander_has_a_lorentzian_spectrum() -> None:
+    time, width = 1e-6, 0.02
+    world = empty(rate=10e6)
+    exact(world, "laser", linewidth=0.0, rin=0.0, wander=width, wander_time=time)
+    power = np.abs(pulled(world, "laser", start=1.0, count=1_000_000).envelope) ** 2
+    frequency, density = one_sided(power, world.step)
+    expected = 4.0 * time * width**2 / (1.0 + (2.0 * math.pi * frequency * time) ** 2)
+    slow = frequency < 0.15 / time
+    ratio = density[slow] / expected[slow]
+    # A sum over ten steps a correlation time stands for the integral: 1 % more than the Lorentzian at its middle.
+    assert abs(ratio.mean() - 1.0) < STRICT / math.sqrt(ratio.size) + 0.012
+    # Normal: relative error of the variance sqrt(2 * integral of the squared correlation / duration) = sqrt(2 time/T).
+    assert deviates(float(power.std() / power.mean()), width, math.sqrt(time / (2 * power.size * world.step))) < STRICT
+
+
+def test_mode_hop_turns_the_phase_against_a_delayed_copy() -> None:
+    world = empty()
+    laser = exact(world, "laser", linewidth=0.0, rin=0.0)
+    exact(world, "fibre", phase=0.0, length=100.0)
+    world.link("laser", "fibre")
+    laser.strike("mode_hop", 2e6, start=1e-3, stop=2e-3)
+    delay = 100.0 * 1.468 / 299_792_458.0
+    for start, turn in ((0.5e-3, 0.0), (1.5e-3, -2.0 * math.pi * 2e6 * delay), (2.5e-3, 0.0)):
+        late, direct = pulled(world, "fibre", start=start), pulled(world, "laser", start=start)
+        turned = late.envelope * np.conj(direct.envelope) / direct.flux
+        np.testing.assert_allclose(turned, np.exp(1j * turn), atol=1e-6)
+
+
+def test_power_drop_and_dark() -> None:
+    world = empty()
+    laser = exact(world, "laser", linewidth=0.0, rin=0.0)
+    before = pulled(world, "laser").flux
+    laser.strike("power_drop_db", 3.0, start=8 * world.step)
+    field = pulled(world, "laser")
+    np.testing.assert_allclose(np.abs(field.envelope[:8]) ** 2, before)
+    np.testing.assert_allclose(np.abs(field.envelope[8:]) ** 2, before * 10**-0.3)
+    laser.strike("off")
+    assert pulled(world, "laser").flux == 0.0
+    laser.mend()
+    assert pulled(world, "laser").flux == before
+
+
+def test_laser_follows_its_instrument() -> None:
+    world = empty()
+    laser = exact(world, "laser", linewidth=0.0, rin=0.0)
+    laser.follow(lambda t: Light(1e-3, 1550e-9) if t < 1e-3 else DARK)
+    assert pulled(world, "laser").flux == pytest.approx(FLUX_OF_A_MILLIWATT, rel=1e-6)
+    assert pulled(world, "laser", start=2e-3).flux == 0.0
+    whole = pulled(world, "laser", start=0.9e-3, count=25_000).envelope
+    piece = pulled(world, "laser", start=0.9e-3 + 12_000 * world.step, count=1000).envelope
+    assert 0 < np.count_nonzero(whole) < whole.size
+    np.testing.assert_array_equal(whole[12_000:13_000], piece)
+
+
+@pytest.mark.parametrize(("small", "ratio"), [(1000.0, 1e-6), (1000.0, 0.01), (10.0, 1.0), (1e6, 0.5), (2.0, 600.0)])
+def test_saturated_gain_solves_its_equation(small: float, ratio: float) -> None:
+    found = brentq(lambda gain: math.log(gain) - math.log(small) + (gain - 1.0) * ratio, 1.0, small, xtol=1e-13)
+    assert saturated_gain(small, ratio) == pytest.approx(found, rel=1e-9)
+
+
+def test_an_amplifier_without_input_emits_n_sp_g_minus_1_photons_a_mode() -> None:
+    world = empty()
+    exact(world, "edfa", gain_db=20.0, n_sp=1.5, loss_in_db=1.0, loss_out_db=2.0)
+    noise = pulled(world, "edfa", count=200_000).envelope
+    expected = 1.5 * (100.0 - 1.0) * 10**-0.2
+    photons = np.abs(noise) ** 2 * world.step
+    assert deviates(float(photons.mean()), expected, 1.0 / math.sqrt(noise.size)) < STRICT
+    for part in (noise.real, noise.imag):
+        share = float(np.mean(part**2)) * world.step
+        assert deviates(share, expected / 2.0, math.sqrt(2.0 / noise.size)) < STRICT
+    assert abs(np.mean(noise.real * noise.imag)) * world.step < STRICT * expected / 2.0 / math.sqrt(noise.size)
+
+
+def test_an_amplifier_amplifies_between_its_losses_and_saturates() -> None:
+    world = empty()
+    power = 1e-4
+    amplitude = math.sqrt(power / 1e-3 * FLUX_OF_A_MILLIWATT)
+    lamp(world, amplitude)
+    exact(world, "edfa", gain_db=20.0, loss_in_db=1.0, loss_out_db=2.0, saturation=5e-3)
+    world.link("lamp", "edfa")
+    entering = power * 10**-0.1
+    gain = brentq(lambda g: math.log(g / 100.0) + (g - 1.0) * entering / 5e-3, 1.0, 100.0)
+    mean = pulled(world, "edfa", start=0.1, count=10_000).envelope.mean()
+    assert abs(mean) / amplitude == pytest.approx(math.sqrt(gain * 10**-0.3), rel=1e-5)
+    assert gain < 60.0
+
+
+def test_light_after_darkness_meets_the_small_signal_gain() -> None:
+    world = empty(rate=10e6)
+    lamp(world, lambda t: np.where(t > 0.05, 1e8, 0.0).astype(np.complex128))
+    amplifier = exact(world, "edfa", gain_db=30.0, loss_in_db=0.0, saturation=1e-4, tau=1e-3)
+    world.link("lamp", "edfa")
+    before, soon, late = (float(amplifier.gain(np.array([t]))[0]) for t in (0.0499, 0.0501, 0.1))
+    assert before == pytest.approx(1000.0)
+    assert 1.0 < late < 0.2 * soon
+    assert late == pytest.approx(saturated_gain(1000.0, 1e16 / FLUX_OF_A_MILLIWATT * 1e-3 / 1e-4), rel=1e-4)
+
+
+def test_a_surge_fades_with_the_time_constant() -> None:
+    world = empty()
+    amplifier = exact(world, "edfa", gain_db=20.0, tau=1e-3)
+    amplifier.strike("surge_db", 6.0, start=0.5)
+    gains = amplifier.gain(np.array([0.4999, 0.5, 0.501, 0.52]))
+    np.testing.assert_allclose(gains, 100.0 * 10.0 ** np.array([0.0, 0.6, 0.6 / math.e, 0.0]), rtol=1e-6)
+
+
+def test_without_pump_erbium_absorbs_and_adds_nothing() -> None:
+    world = empty()
+    lamp(world, 1e4)
+    amplifier = exact(world, "edfa", absorption_db=20.0, loss_in_db=1.0, loss_out_db=1.0)
+    world.link("lamp", "edfa")
+    amplifier.pumped_by(lambda t: 0.0)
+    field = pulled(world, "edfa")
+    np.testing.assert_allclose(field.envelope, 1e4 * 10.0 ** (-22.0 / 20.0), rtol=1e-12)
+
+
+def test_noise_of_an_amplifier_is_the_same_for_everybody() -> None:
+    world = empty()
+    exact(world, "edfa")
+    exact(world, "splitter")
+    world.link("edfa", "splitter")
+    tap = pulled(world, "splitter", "tap", start=0.01, count=500).envelope
+    main = pulled(world, "splitter", "main", start=0.01 + 100 * world.step, count=300).envelope
+    np.testing.assert_allclose(main, tap[100:400], rtol=1e-9)
