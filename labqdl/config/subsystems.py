@@ -102,6 +102,9 @@ _ROLES: Mapping[str, _Role] = {
     "phi": _Role(Filled.CHANNELS, (MZI_INTERFEROMETER,), "Phase shifters before the couplers, in the mesh's order"),
     "inverse_theta": _Role(Filled.CHANNELS, (MZI_INTERFEROMETER,), "The same of the inverse"),
     "inverse_phi": _Role(Filled.CHANNELS, (MZI_INTERFEROMETER,), "The same of the inverse"),
+    "inverse_ret": _Role(
+        Filled.CHANNELS, (MZI_INTERFEROMETER,), "Phase shifters of the ports where light leaves the inverse"
+    ),
     "forward": _Role(
         Filled.COMPONENT, (TIME_BIN_INTERFEROMETER, MZI_INTERFEROMETER), "The interferometer before the tap"
     ),
