@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -336,8 +337,9 @@ class Stand:
         SimVisaLibrary.forget(self.bench)
 
 
+@cache
 def driver_class(name: str) -> type[Driver]:
-    """The driver that an entry point names."""
+    """The driver that an entry point names; kept, for a look through all packages takes as long as a fault."""
     (found,) = (entry for entry in entry_points(group="labqdl.drivers") if entry.name == name)
     loaded: type[Driver] = found.load()
     return loaded
