@@ -70,6 +70,11 @@ def window_sums(record: NDArray[Any], begin: Real, end: Real) -> NDArray[Any]:
     return sums
 
 
+def integrate_windows(record: NDArray[Any], begin: Real, end: Real) -> NDArray[Any]:
+    """Window sums with white noise's variance kept; as `window_sums`, but divided by sqrt(sum w^2)."""
+    return np.asarray(window_sums(record, begin, end) / np.sqrt(_weights_squared(begin, end)))
+
+
 def bin_windows(timing: Timing, layout: FrameLayout, bins: NDArray[np.int64]) -> tuple[Real, Real]:
     """Edges of the windows of bins in samples of the record, sample k covering k to k + 1; shape of `bins` each."""
     begin, end = window_edges(layout, bins)
@@ -108,8 +113,7 @@ def integrate(record: NDArray[Any], timing: Timing, layout: FrameLayout, *, carr
     result = np.empty(places.size, np.complex128 if np.iscomplexobj(record) else np.float64)
     for block in range(0, places.size, _BLOCK):
         begin, end = bin_windows(timing, layout, places[block : block + _BLOCK])
-        sums = window_sums(record, begin, end)
-        result[block : block + begin.size] = sums / np.sqrt(_weights_squared(begin, end))
+        result[block : block + begin.size] = integrate_windows(record, begin, end)
     return result.reshape(shape)
 
 

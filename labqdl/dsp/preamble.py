@@ -39,6 +39,8 @@ _LEAST_BINS = 6
 _WINDOW = 6
 """Samples of a window that suffice for the search; finer records are averaged first."""
 _SMALLEST_FFT = 1 << 15
+RIVAL = 0.7
+"""Share of the best place's log-likelihood that no other place may reach: else nothing stands out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,7 @@ class _Search:
         self.width = max(1, round(window))
         self.trim = (window - self.width) / 2
         self.begin = window_edges(layout, self.bins)[0]
+        self.cells = np.zeros(0)
         self.level = complex(samples.mean()) if samples.size else 0j
 
     @property
@@ -173,7 +176,8 @@ class _Search:
         pieces = np.array_split(np.arange(self.bins.size), segments)
         reach = int(offsets[-1]) + 1
         length = next_fast_len(max(_SMALLEST_FFT, min(4 * reach, reach + high - low)))
-        step = length - reach + 1
+        cell = max(round(self.per_bin), 1)
+        step = max((length - reach + 1) // cell, 1) * cell
         spectra = [_Template(offsets[piece], self.symbols[piece]).spectra(length) for piece in pieces]
         best = _Best(clock=clock, segments=segments)
         loudest = 0.0
@@ -207,10 +211,21 @@ class _Search:
             share = np.clip(np.divide(explained, total, out=np.zeros(count), where=fit), 0.0, 1.0 - 1e-12)
             freedom = np.maximum((lit - 3 * used) if self.real else 2 * (lit - 2 * used), 1.0)
             score = -freedom * np.log1p(-share)
+            padded = np.zeros(-(-count // cell) * cell)
+            padded[:count] = score
+            peaks = padded.reshape(-1, cell).max(axis=1)
+            at = (place - low) // cell
+            self.cells[at : at + peaks.size] = np.maximum(self.cells[at : at + peaks.size], peaks)
             top = int(np.argmax(score))
             if score[top] > best.score:
                 best = _Best(float(score[top]), place + top, clock, float(share[top]), float(freedom[top]), segments)
         return best
+
+    def rival(self, best: _Best, low: int) -> float:
+        """Score of the best place that is more than a bin away from the best one, against its score."""
+        cell = (best.place - low) // max(round(self.per_bin), 1)
+        others = np.concatenate([self.cells[: max(cell - 2, 0)], self.cells[cell + 3 :]])
+        return float(others.max(initial=0.0)) / best.score
 
 
 def find_preamble(
@@ -267,26 +282,26 @@ def find_preamble(
     steps = math.ceil(max(clock_range * length - 0.5, 0.0))
     clocks = [clock + clock_range * k / steps for k in range(-steps, steps + 1)] if steps else [clock]
     tried = 0
-    best = _Best()
-    chance = 1.0
+    chance, rival, best = 1.0, 1.0, _Best()
     for segments in SEGMENTS:
         if high <= low or (segments > 1 and lit < segments * _LEAST_BINS):
             break
-        for hypothesis in clocks:
-            found = looker.run(segments, hypothesis, low, high)
-            tried += high - low
-            best = max(best, found, key=lambda one: one.score / (2 if one.segments == 1 else 2 * one.segments))
-        chance = min(1.0, tried * _tail(best))
-        if chance <= limit:
+        looker.cells = np.zeros((high - low) // max(round(looker.per_bin), 1) + 1)
+        top = max((looker.run(segments, one, low, high) for one in clocks), key=lambda one: one.score)
+        tried += len(clocks) * (high - low)
+        now = min(1.0, tried * _tail(top))
+        if now <= chance and top.score > 0:
+            chance, rival, best = now, looker.rival(top, low), top
+        if chance <= limit and rival <= RIVAL:
             break
-    p = 2.0 * best.segments
-    quality = best.share / (1 - best.share) * best.freedom / p
-    if not chance <= limit:
+    quality = best.share / (1 - best.share) * best.freedom / (2.0 * best.segments)
+    if not (chance <= limit and rival <= RIVAL):
         raise DspError(
             f"no preamble in the record of {record.size} samples: the best place explains {100 * best.share:.2g} % of "
-            f"the variance of its bins (quality {quality:.3g}), as noise does with probability {chance:.2g}",
+            f"the variance of its bins (quality {quality:.3g}), as noise does with probability {chance:.2g}, and "
+            f"another place reaches {100 * rival:.0f} % of its likelihood",
             expected=f"a preamble of {layout.preamble_rows} rows, {lit} bins, at {per_bin:.4g} samples a bin, "
-            f"seen by chance with probability below {limit:.1g}",
+            f"seen by chance with probability below {limit:.1g}, and no rival above {100 * RIVAL:.0f} %",
             hint="Is there light, did the trigger come, is the local oscillator on, do bin rate and record length fit",
         )
     lead = float(looker.begin[0]) * looker.per_bin * (1 + best.clock) + looker.trim

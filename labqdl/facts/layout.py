@@ -34,7 +34,8 @@ def _zadoff_chu(length: int) -> NDArray[np.complex128]:
     """Unit phasors whose cyclic autocorrelation vanishes but at 0; the first is 1; (length,)."""
     k = np.arange(length)
     # Modulo a full turn in whole numbers: the phases of long sequences would lose digits.
-    return np.exp(-1j * np.pi * (k * (k + length % 2) % (2 * length)) / length)
+    sequence: NDArray[np.complex128] = np.exp(-1j * np.pi * (k * (k + length % 2) % (2 * length)) / length)
+    return sequence
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,8 @@ def shot(
     noise = abs(amplitude) * np.sqrt(layout.duty * layout.bin_time / interval / snr)
     if real:
         return np.asarray(clean.real + complex(offset).real + noise * generator.standard_normal(clean.size))
-    return clean + offset + noise * generator.standard_normal((clean.size, 2)).view(np.complex128)[:, 0]
+    quadratures = generator.standard_normal((clean.size, 2)).view(np.complex128)[:, 0]
+    return np.asarray(clean + offset + noise * quadratures)
 
 
 def gaussian_data(layout: FrameLayout, generator: np.random.Generator, scale: float = 0.5) -> NDArray[np.complex128]:

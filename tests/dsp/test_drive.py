@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.dsp.records import light
 
 from labqdl.dsp import DspError, Timing, drive, integrate, phase_drive, window_gain
 from labqdl.facts.layout import FrameLayout
+from tests.dsp.records import light
 
 SMALL = FrameLayout(4, 2, 3, 6.25e6, guard_rows=1, preamble_rows=3, pilot_every=2)
 
