@@ -67,7 +67,7 @@ def simulated(station: str, profile: str | None) -> Iterator[tuple[Any, Clock | 
 
     bench = Bench.from_station(file)
     try:
-        yield SimVisaLibrary.for_bench(bench), bench.clock
+        yield SimVisaLibrary.for_bench(bench), bench.driver_clock
     finally:
         SimVisaLibrary.forget(bench)
 
@@ -105,7 +105,7 @@ def twin_problems(file: StationFile) -> list[InputError]:
     for name, entry in file.instruments.items():
         if entry.simulated:
             try:
-                Bench.from_station(replace(file, instruments={name: entry}))
+                Bench.from_station(replace(file, instruments={name: entry}, rate=None))
             except InputError as error:
                 problems.append(error)
         elif entry.twin != entry.driver:
@@ -114,6 +114,11 @@ def twin_problems(file: StationFile) -> list[InputError]:
             except InputError as error:
                 place = ("instruments", name, "twin")
                 problems.append(file.wrong(place, error.problem, expected=error.expected, hint=error.hint))
+    if not problems and file.rate is not None and any(entry.simulated for entry in file.instruments.values()):
+        try:
+            Bench.from_station(file)
+        except InputError as error:
+            problems.append(error)
     return problems
 
 

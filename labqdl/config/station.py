@@ -45,9 +45,10 @@ COMPONENT_KINDS = (
 """Parts whose figures are those of the table of components and no others."""
 
 WORLD_KINDS = (
-    "splitter", "power-tap", "pad", "loss", "iq-modulator", "phase-modulator", "pbs", "polarisation-controller", "laser",
-    "edfa", "time-bin-tree", "time-bin-tree-inverse", "mzi-mesh", "mzi-mesh-inverse", "feed-forward-tap",
-    "amplifier-tap", "homodyne", "hybrid", "counter-detector", "cable", "interceptor", "passive-tap", "cloner", "spiker",
+    "splitter", "power-tap", "pad", "loss", "iq-modulator", "phase-modulator", "pbs", "polarisation-controller",
+    "laser", "edfa", "time-bin-tree", "time-bin-tree-inverse", "mzi-mesh", "mzi-mesh-inverse", "feed-forward-tap",
+    "amplifier-tap", "homodyne", "hybrid", "counter-detector", "cable", "interceptor", "passive-tap", "cloner",
+    "spiker",
 )  # fmt: skip
 """Further parts, with figures of their own; coupler, fibre and isolator have some as well."""
 
@@ -257,8 +258,8 @@ SCHEMA = Section(
                 Field(
                     "clock",
                     Kind.TEXT,
-                    "Instrument time: as real time goes, or in steps of 200 us a message, so that a run can be repeated "
-                    "to the bit",
+                    "Instrument time: as real time goes, or in steps of 200 us a message, so that a run can be "
+                    "repeated to the bit",
                     choices=CLOCKS,
                 ),
                 Field(

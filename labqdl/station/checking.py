@@ -119,8 +119,10 @@ def _warnings(file: StationFile, built: Built) -> Iterable[str]:
             yield f"nobody confirms that light path {path.name!r} is dark: name a meter"
     sources = {path.source for path in file.paths}
     barriers = {name for path in file.paths for name in path.barriers}
+    cabled = {end[0] for wire in file.wiring if wire.kind == "electric" for end in (wire.source, wire.target)}
+    cabled -= {end[0] for wire in file.wiring if wire.kind == "light" for end in (wire.source, wire.target)}
     for name in emitters:
-        if name not in sources | barriers:
+        if name not in sources | barriers | cabled:  # what has cables and no fibre makes no light
             yield (
                 f"{name} can make light or voltage come out and belongs to no light path"
                 if file.paths

@@ -10,14 +10,15 @@ from typing import Any
 
 from labqdl.clock import Clock, ManualClock, ScaledClock, SystemClock
 from labqdl.config.document import load
-from labqdl.config.station import SIM, InstrumentEntry, StationFile, read_station_file
+from labqdl.config.station import SIM, STEPS, InstrumentEntry, StationFile, read_station_file
 from labqdl.errors import InputError
 from labqdl.rng import Roots
 from labqdl_sim.faults import Rule
+from labqdl_sim.steps import HastyClock, StepClock
 from labqdl_sim.twin import Twin, twin_class
 from labqdl_sim.world import World
 
-CLOCKS = ("real", "scaled", "manual")
+CLOCKS = ("real", "scaled", "manual", "steps")
 
 
 class Bench:
@@ -38,6 +39,8 @@ class Bench:
         self.lock = threading.RLock()
         self.world: World | None = None
         """Of the light and the voltages between the instruments; None where a file says nothing about wiring."""
+        self.driver_clock: Clock = HastyClock() if isinstance(self.clock, StepClock) else self.clock
+        """For drivers in this process: what they wait for is over at once where instrument time goes by messages."""
         self.twins: dict[str, Twin] = {}
         self.routes: dict[str, tuple[str, ...]] = {}
         self._resources: dict[str, tuple[str, Twin]] = {}  # by the name in capitals
@@ -103,7 +106,7 @@ class Bench:
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any], *, source: str | None = None, clock: Clock | None = None) -> Bench:
-        """A bench out of a table: `[bench]` seed, clock (real, scaled, manual), speed; `[instruments.NAME]` twin,
+        """A bench out of a table: `[bench]` seed, clock (real, scaled, manual, steps), speed; `[instruments.NAME]` twin,
         routes, options; `[[faults]]` target and a rule.
 
         Raises
@@ -151,16 +154,20 @@ class Bench:
     def from_station(cls, station: StationFile, *, clock: Clock | None = None) -> Bench:
         """The twins of a station file that was read for the profile sim, at the resources that it names.
 
-        Entries with one resource are one twin, called as the first of them.
+        Entries with one resource are one twin, called as the first of them. Where the file says at which rate, the
+        optical world of its wiring stands behind them.
 
         Raises
         ------
         InputError
             For a twin that does not exist and for options that it has not.
         """
-        if clock is None:
+        if clock is None and station.clock == STEPS:
+            clock = StepClock()
+        elif clock is None:
             clock = SystemClock() if station.speed == 1.0 else ScaledClock(station.speed)
         bench = cls(seed=station.seed, clock=clock)
+        named: dict[str, Twin] = {}
         boxes: dict[str, list[InstrumentEntry]] = {}
         for entry in station.instruments.values():
             if entry.simulated:
@@ -173,12 +180,18 @@ class Bench:
             for entry in entries:
                 options |= entry.twin_options
             try:
-                bench.add(first.twin, first.name, routes=(*routes, *here), **options)
+                made = bench.add(first.twin, first.name, routes=(*routes, *here), **options)
+                named |= {entry.name: made for entry in entries}
             except InputError as error:
                 raise station.wrong(
                     ("instruments", first.name), error.problem, expected=error.expected, hint=error.hint
                 ) from None
             bench.routes[first.name] = routes  # its name in process is no road that could be served
+        if station.rate is not None:
+            from labqdl_sim.world.attach import attach
+
+            bench.world = World(bench.root, station.rate)
+            attach(station, named, bench.world)
         return bench
 
     @classmethod
@@ -214,6 +227,6 @@ def _clock(head: Mapping[str, Any]) -> Clock:
     speed = head.get("speed", 1.0)
     if not isinstance(speed, (int, float)) or isinstance(speed, bool) or not 0 < speed < float("inf"):
         raise InputError(f"the speed is {speed!r}", key="bench.speed", expected="a positive number")
-    if kind == "manual":
-        return ManualClock()
+    if kind in ("manual", "steps"):
+        return ManualClock() if kind == "manual" else StepClock()
     return ScaledClock(float(speed)) if kind == "scaled" else SystemClock()

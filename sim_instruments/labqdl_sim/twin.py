@@ -360,6 +360,9 @@ class Twin:
     def reset(self) -> None:
         """State after power-on and after *RST."""
 
+    def settle(self) -> None:
+        """Take over what came up to now, since something is about to be set in the world: what digitizers override."""
+
     # What a dialect implements
 
     def split(self, session: Session, end: bool) -> bytes | None:

@@ -161,6 +161,11 @@ class TektronixMso(ScpiTwin):
         """Common commands never carry theirs; the reply of a group has its own."""
         return answer if header[0] == "*" or answer[:1] == b":" else super().headed(header, answer)
 
+    def settle(self) -> None:
+        """A trigger that came takes its record."""
+        if self.armed is not None:
+            self.armed.look(self.clock.monotonic())
+
     def cleared(self, session: Session) -> None:
         """A device clear ends what *OPC? waits for; the acquisition stays armed."""
 

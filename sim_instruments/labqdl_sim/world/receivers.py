@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import butter, sosfilt
 
+from labqdl_sim.ports import Edges, Voltages
 from labqdl_sim.world.fields import Field, Grid
 from labqdl_sim.world.noise import White
 from labqdl_sim.world.part import Parameter, Part
@@ -246,8 +247,21 @@ class Cable(Part):
 
     def setup(self) -> None:
         """Open the jitter."""
+        self._edges: Edges | None = None
         self._low_pass = LowPass(self["bandwidth"], self.world.rate)
         self._jitter = White(self.world.root, f"{self.name} jitter")
+
+    def connect_volts(self, port: str, drive: Voltages | None, edges: Edges | None = None) -> None:
+        """Plug a cable in, of which it may be known when its voltage crosses a level; None pulls it out."""
+        self._edges = edges
+        super().connect_volts(port, drive)
+
+    def edges(self, start: float, stop: float, level: float, rising: bool) -> Real | None:
+        """When what comes out crosses a level; None where that is not known, or not to the point."""
+        plain = self["bandwidth"] == self["jitter"] == self.setting["bits"] == 0
+        if self._edges is None or not plain or self["gain"] <= 0.0:
+            return None
+        return moved(self._edges, self["delay"], self["gain"])(start, stop, level - self["offset"], rising)
 
     def volts(self, port: str, instants: Real) -> Real:
         """What comes out at rising instants."""
@@ -273,6 +287,16 @@ class Cable(Part):
             step = 2.0 * self["full_scale"] / (1 << bits)
             volts = np.clip(np.round(volts / step) * step, -self["full_scale"], self["full_scale"] - step)
         return volts
+
+
+def moved(edges: Edges, delay: float, gain: float) -> Edges:
+    """When a voltage crosses a level behind a positive gain and a delay in s."""
+
+    def late(start: float, stop: float, level: float, rising: bool) -> Real | None:
+        found = edges(start - delay, stop - delay, level / gain, rising)
+        return None if found is None else found + delay
+
+    return late
 
 
 PARTS: tuple[type[Part], ...] = (Homodyne, Hybrid, CounterDetector, Cable)
