@@ -22,7 +22,7 @@ def empty(seed: int = 1, rate: float = RATE) -> World:
     return World(Roots.from_seed(seed).world, rate)
 
 
-def exact(world: World, kind: str, name: str | None = None, **given: float) -> Any:
+def exact(world: World, kind: str, name: str | None = None, /, **given: float) -> Any:
     """A part whose truth is its nominal value."""
     found = part_class(kind)
     return world.add(found, name or kind, given, dict.fromkeys(found.parameters, 0.0))

@@ -24,7 +24,8 @@ def one_sided(values: Real, step: float) -> tuple[Real, Real]:
     """Frequencies without 0 and the last, and the one-sided spectral density of values/mean - 1 there."""
     relative = values / values.mean() - 1.0
     density = 2.0 * step / values.size * np.abs(np.fft.rfft(relative)) ** 2
-    return np.fft.rfftfreq(values.size, step)[1:-1], density[1:-1]
+    frequencies = np.arange(1, density.size - 1, dtype=np.float64) / (values.size * step)
+    return frequencies, density[1:-1]
 
 
 def test_power_is_photons() -> None:
