@@ -304,6 +304,8 @@ def happen(world: World, table: Mapping[str, Any]) -> None:
         return
     window = {name: _number(table[name], name) for name in ("start", "stop") if name in table}
     values = {str(what): _number(value, f"set.{what}") for what, value in changes.items()}
+    for what in values:
+        part.check(what, lasting=not window)
     for what, value in values.items():
         part.strike(what, value, **window)
 

@@ -138,17 +138,21 @@ class Part:
         InputError
             For what cannot happen to this part.
         """
+        self.check(what, lasting=(start, stop) == (-math.inf, math.inf))
         if what in self.faults:
             self._strikes.setdefault(what, []).append(Strike(float(value), start, stop))
-        elif what in self.parameters and (start, stop) == (-math.inf, math.inf):
-            self.truth[what] = float(value)
         else:
+            self.truth[what] = float(value)
+        self.world.changed()
+
+    def check(self, what: str, *, lasting: bool) -> None:
+        """InputError for what cannot happen to this part; parameters change for ever only."""
+        if what not in self.faults and not (lasting and what in self.parameters):
             raise InputError(
                 f"{what!r} cannot happen to a {self.kind}" + (" for a while" if what in self.parameters else ""),
                 key=self.name,
                 expected=", ".join([*self.faults, *self.parameters]) or "nothing",
             )
-        self.world.changed()
 
     def mend(self, what: str | None = None) -> None:
         """Nothing happened: to this fault, or to any."""

@@ -1,0 +1,136 @@
+"""What happens to parts of the world: told in process, through the control port, and through a socket."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import Any
+
+import numpy as np
+import pytest
+
+from labqdl.clock import ManualClock
+from labqdl.errors import InputError
+from labqdl_sim.bench import Bench
+from labqdl_sim.control import Control
+from labqdl_sim.faults import happen
+from labqdl_sim.serve import serve
+from labqdl_sim.world import World
+from labqdl_sim.world.kinds import kinds, part_class
+from tests.sim.world.parts import empty, exact, pulled
+
+
+def table() -> tuple[Bench, Control]:
+    """A laser and a fibre, and the control channel of their bench."""
+    bench = Bench(clock=ManualClock())
+    bench.world = world = empty()
+    exact(world, "laser", power=1e-3, rin=0.0, linewidth=0.0)
+    exact(world, "fibre", loss_db=3.0)
+    world.link("laser", "fibre")
+    return bench, Control(bench)
+
+
+@pytest.fixture
+def told() -> Any:
+    """(world, function that sends one request and gives its reply)."""
+    bench, control = table()
+    assert bench.world is not None
+    yield bench.world, control.answer
+    control.close()
+
+
+def test_the_control_channel_names_parts_and_breaks_them(told: Any) -> None:
+    _, answer = told
+    parts = answer({"do": "world"})["parts"]
+    assert parts["fibre"]["kind"] == "fibre"
+    assert "broken" in parts["fibre"]["faults"]
+    lit = answer({"do": "world", "part": "fibre", "light": "output"})
+    assert lit["power"] == pytest.approx(1e-3 * 10**-0.3, rel=1e-9)
+    assert lit["wavelength"] == 1550e-9
+    assert answer({"do": "world", "part": "fibre", "set": {"broken": 1}}) == {"ok": True}
+    assert answer({"do": "world", "part": "fibre", "light": "output"})["power"] == 0.0
+    assert answer({"do": "world", "part": "fibre", "mend": "broken"}) == {"ok": True}
+    assert answer({"do": "world", "part": "fibre", "light": "output"})["power"] == lit["power"]
+    answer({"do": "world", "part": "laser", "set": {"power_drop_db": 10, "mode_hop": 1e9}, "start": -1.0})
+    assert answer({"do": "world", "part": "fibre", "light": "output"})["power"] == pytest.approx(lit["power"] / 10)
+    answer({"do": "world", "part": "laser", "mend": True})
+    assert answer({"do": "world", "part": "fibre", "light": "output"})["power"] == lit["power"]
+    answer({"do": "world", "part": "fibre", "set": {"loss_db": 13.0}})
+    assert answer({"do": "world", "part": "fibre", "light": "output"})["power"] == pytest.approx(lit["power"] / 10)
+
+
+def test_the_truth_stays_where_it_is(told: Any) -> None:
+    world, answer = told
+    said = json.dumps(answer({"do": "world"}))
+    assert all(str(value) not in said for part in world.truth().values() for value in part.values() if value > 1)
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        ({"part": "fiber", "set": {"broken": 1}}, "Did you mean 'fibre'"),
+        ({"part": "fibre", "set": {"brocken": 1}}, "broken"),
+        ({"part": "fibre", "set": {"broken": "yes"}}, "finite number"),
+        ({"part": "fibre", "set": {"broken": float("nan")}}, "finite number"),
+        ({"part": "fibre", "set": {"loss_db": 3.0}, "start": 1.0}, "for a while"),
+        ({"part": "fibre"}, "set or mend"),
+        ({"part": "fibre", "set": {"broken": 1}, "mend": True}, "set or mend"),
+        ({"part": "fibre", "sett": {"broken": 1}}, "sett"),
+        ({"part": "fibre", "light": "input"}, "output"),
+    ],
+)
+def test_what_cannot_happen_is_refused(told: Any, request_: dict[str, Any], words: str) -> None:
+    world, answer = told
+    before = pulled(world, "fibre").envelope
+    reply = answer({"do": "world", **request_})
+    assert not reply["ok"]
+    assert words in reply["error"]
+    np.testing.assert_array_equal(pulled(world, "fibre").envelope, before)
+
+
+def test_nothing_happens_when_a_part_of_it_cannot() -> None:
+    world = empty()
+    laser = exact(world, "laser")
+    with pytest.raises(InputError, match="broken"):
+        happen(world, {"part": "laser", "set": {"off": 1, "broken": 1}})
+    assert laser.struck("off", 0.0) == 0.0
+
+
+def test_a_bench_without_wiring_has_no_world() -> None:
+    control = Control(Bench(clock=ManualClock()))
+    assert "no optical world" in control.answer({"do": "world"})["error"]
+    control.close()
+
+
+def test_over_the_wire() -> None:
+    bench, control = table()
+    control.close()
+    with serve(bench, control=0) as served:
+        assert served.control is not None
+        with socket.create_connection(("127.0.0.1", served.control.port), timeout=5) as line:
+            line.sendall(b'{"do": "world", "part": "fibre", "set": {"broken": 1}, "start": 2.5}\n')
+            assert json.loads(line.makefile().readline()) == {"ok": True}
+    assert isinstance(bench.world, World)
+    assert pulled(bench.world, "fibre", start=2.0).flux > 0.0
+    assert pulled(bench.world, "fibre", start=2.5).flux == 0.0
+
+
+def test_windows_and_which_of_two_counts() -> None:
+    world = empty()
+    laser = exact(world, "laser")
+    laser.strike("power_drop_db", 3.0, start=1.0, stop=2.0)
+    laser.strike("power_drop_db", 6.0, start=1.5, stop=3.0)
+    times = np.array([0.0, 1.0, 1.49, 1.5, 2.5, 3.0])
+    np.testing.assert_array_equal(laser.struck_at("power_drop_db", times), [0.0, 3.0, 3.0, 6.0, 6.0, 0.0])
+    assert [laser.struck("power_drop_db", float(t)) for t in times] == [0.0, 3.0, 3.0, 6.0, 6.0, 0.0]
+
+
+def test_every_kind_says_what_its_numbers_mean() -> None:
+    for kind in kinds():
+        part = part_class(kind)
+        for name, parameter in part.parameters.items():
+            assert parameter.doc, (kind, name)
+            assert not parameter.low > parameter.default
+            assert not parameter.high < parameter.default
+        assert not set(part.faults) & set(part.parameters), kind
+        assert all(part.faults.values()), kind
