@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -34,20 +33,19 @@ def station_options(command: Command) -> Command:
         "--profile", metavar="NAME", help="bench, sim (simulated instruments), or one that the file declares."
     )(command)
     return click.option(
-        "--station", default=DEFAULT, show_default=True, metavar="FILE", help="The station file; see 'labqdl station'."
+        "--station",
+        default=DEFAULT,
+        show_default=True,
+        metavar="FILE",
+        help="The station file, or a station that ships; see 'labqdl station'.",
     )(command)
 
 
 def present(station: str) -> str:
-    """The name of a file that exists; else what to do without one."""
-    if not Path(station).exists():
-        raise InputError(
-            "there is no such file",
-            source=station,
-            expected="a station file",
-            hint="'labqdl init' writes one from what stands on the table, 'labqdl station copy' one to begin with",
-        )
-    return station
+    """The file of a station: a file that exists, or that of a station that ships; else what to do without one."""
+    from labqdl.config.station import find_station_file
+
+    return str(find_station_file(station))
 
 
 @contextmanager

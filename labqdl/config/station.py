@@ -427,6 +427,41 @@ class StationFile:
         return self.document.wrong(path, problem, expected=expected, hint=hint)
 
 
+def shipped_stations() -> tuple[str, ...]:
+    """Names of the stations that ship."""
+    folder = files("labqdl") / "stations"
+    return tuple(sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")))
+
+
+def find_station_file(station: str | Path) -> Path:
+    """The file of a station: a path, or the name of a station that ships.
+
+    Raises
+    ------
+    InputError
+        Where there is no such file and no station of that name.
+    """
+    path = Path(station)
+    if path.is_file():
+        return path
+    names = shipped_stations()
+    if str(station) in names:
+        return Path(str(files("labqdl") / "stations" / f"{station}.toml"))
+    raise InputError(
+        "there is no such file",
+        source=str(station),
+        expected=f"a station file, or a station that ships: {', '.join(names)}",
+        hint=did_you_mean(str(station), names)
+        or "'labqdl init' writes one from what stands on the table, 'labqdl station copy' one to begin with",
+    )
+
+
+def located(station: str | Path) -> Path:
+    """As `find_station_file`; where there is nothing of that name the path as it is: whoever reads it says so."""
+    path = Path(station)
+    return find_station_file(path) if str(station) in shipped_stations() else path
+
+
 def load_station_file(
     path: str | Path, profile: str | None = None, *, problems: list[InputError] | None = None
 ) -> StationFile:
@@ -435,7 +470,7 @@ def load_station_file(
     Parameters
     ----------
     path:
-        The file.
+        The file, or the name of a station that ships.
     profile:
         bench, sim, or one that the file declares; None: the file's own.
     problems:
@@ -446,7 +481,8 @@ def load_station_file(
     InputError
         For a file that cannot be read, and for mistakes in it.
     """
-    return read_station_file(load(path), profile, folder=Path(path).parent, problems=problems)
+    file = located(path)
+    return read_station_file(load(file), profile, folder=file.parent, problems=problems)
 
 
 def read_station_file(

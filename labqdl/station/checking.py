@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from labqdl.config.document import load
-from labqdl.config.station import StationFile, read_station_file
+from labqdl.config.station import StationFile, located, read_station_file
 from labqdl.errors import InputError
 from labqdl.instruments import Instrument, PowerMeter, TemperatureSensor
 from labqdl.station.building import Built, build
@@ -89,9 +89,10 @@ def check_station(
     InputError
         For a file that cannot be read or is no TOML, and for a profile that it does not have.
     """
-    document = load(path)
+    found = located(path)
+    document = load(found)
     problems: list[InputError] = []
-    file = read_station_file(document, profile, folder=Path(path).parent, problems=problems)
+    file = read_station_file(document, profile, folder=found.parent, problems=problems)
     built = build(file, library="@labqdl", problems=problems)
     if twins is not None and any(entry.simulated or entry.twin != entry.driver for entry in file.instruments.values()):
         problems += twins(file)

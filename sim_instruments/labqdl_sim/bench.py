@@ -10,7 +10,7 @@ from typing import Any
 
 from labqdl.clock import Clock, ManualClock, ScaledClock, SystemClock
 from labqdl.config.document import load
-from labqdl.config.station import SIM, STEPS, InstrumentEntry, StationFile, read_station_file
+from labqdl.config.station import SIM, STEPS, InstrumentEntry, StationFile, located, read_station_file
 from labqdl.errors import InputError
 from labqdl.rng import Roots
 from labqdl_sim.faults import Rule
@@ -106,8 +106,8 @@ class Bench:
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any], *, source: str | None = None, clock: Clock | None = None) -> Bench:
-        """A bench out of a table: `[bench]` seed, clock (real, scaled, manual, steps), speed; `[instruments.NAME]` twin,
-        routes, options; `[[faults]]` target and a rule.
+        """A bench out of a table: `[bench]` seed, clock (real, scaled, manual, steps), speed; `[instruments.NAME]`
+        twin, routes, options; `[[faults]]` target and a rule.
 
         Raises
         ------
@@ -196,10 +196,12 @@ class Bench:
 
     @classmethod
     def from_file(cls, path: str | Path, *, clock: Clock | None = None) -> Bench:
-        """A bench out of a TOML file: a station file (see `from_station`), or a table of twins (see `from_table`)."""
-        document = load(path)
+        """A bench out of a TOML file: a station file, or the name of a station that ships (see `from_station`), or a
+        table of twins (see `from_table`)."""
+        found = located(path)
+        document = load(found)
         if "station" in document.table:
-            station = read_station_file(document, SIM, folder=Path(path).parent)
+            station = read_station_file(document, SIM, folder=found.parent)
             return cls.from_station(station, clock=clock)
         return cls.from_table(document.table, source=document.source, clock=clock)
 

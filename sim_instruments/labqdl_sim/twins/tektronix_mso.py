@@ -249,7 +249,7 @@ class TektronixMso(ScpiTwin):
     trigger_source = Param("TRIGger:A:EDGE:SOUrce", Channel("AUX", "LINE"), "CH1")
     slope = Param("TRIGger:A:EDGE:SLOpe", Choice("RISe", "FALL", "EITher", long=True), "RIS")
     level = Param("TRIGger:A:LEVel:CH<ch>", Number("V", (-100.0, 100.0)), 0.0)
-    auxiliary_level = Param("TRIGger:AUXLevel", Number("V", (-5.0, 5.0)), 1.0)
+    auxiliary_level = Param("TRIGger:AUXLevel", Number("V", (-5.0, 5.0)), 0.5)
     trigger_mode = Param("TRIGger:A:MODe", Choice("AUTO", "NORMal", long=True), "AUTO")
     mode = Param("ACQuire:MODe", Choice("SAMple", "HIRes", "AVErage", "ENVelope", "PEAKdetect", long=True), "SAM")
     averages = Param("ACQuire:NUMAVg", Integer((2, 10240)), 16)

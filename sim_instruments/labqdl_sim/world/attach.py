@@ -53,7 +53,9 @@ class TwinPart(Part):
 
     kind = "instrument"
     parameters: ClassVar = {
-        "clock_ppm": Parameter("by how much the clock of a generator or digitizer is too fast, parts in a million", 0.0),
+        "clock_ppm": Parameter(
+            "by how much the clock of a generator or digitizer is too fast, parts in a million", 0.0
+        ),
         "loss_db": Parameter("loss of light beyond what the instrument itself says, dB", 0.0, 0.0, 0.0),
     }
 
@@ -243,7 +245,9 @@ class _Attaching:
         for key, value in (*given.items(), *entry.values.items()):
             if key in kind.parameters and not (isinstance(value, (int, float)) and not isinstance(value, bool)):
                 table = ("simulation", "parts") if key in entry.values else ("components",)
-                raise self.station.wrong((*table, name, key), f"{value!r} is no number", expected="a number or quantity")
+                raise self.station.wrong(
+                    (*table, name, key), f"{value!r} is no number", expected="a number or quantity"
+                )
         try:
             return self.world.add(kind, name, {**given, **entry.values}, entry.spread)
         except InputError as error:
