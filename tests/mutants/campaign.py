@@ -24,7 +24,7 @@ from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[2]
 FAULTS = Path(__file__).with_name("faults.toml")
-_COPIED = ("labqdl", "tests", "benchmarks", "docs", "pyproject.toml", "README.md")
+_COPIED = ("labqdl", "sim_instruments", "tests", "benchmarks", "docs", "pyproject.toml", "README.md")
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 _PATIENCE = 300.0
 """Seconds after which a test that hangs under a fault counts as having noticed it."""
@@ -78,8 +78,9 @@ def copy_project(folder: Path) -> None:
 
 
 def run_tests(folder: Path, tests: Sequence[str]) -> tuple[int, str]:
-    """Exit code and output of pytest in a copy; the copy's package stands before the installed one."""
-    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    """Exit code and output of pytest in a copy; the copy's packages stand before the installed ones."""
+    path = os.pathsep.join([str(folder), str(folder / "sim_instruments")])
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
     environment |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", *tests]
     try:

@@ -211,11 +211,11 @@ class _Tree(_RowInterferometer):
         for coupler in range(2 * self.depth):
             self.draw("coupler_error", coupler)
 
-    def couplers(self, stage: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Earlier and later bins that meet in a stage, rising: last bins of blocks, counted from the row's end."""
+    def couplers(self, stage: int) -> tuple[slice, slice]:
+        """Earlier and later bins that meet in a stage: last bins of blocks, counted from the row's end."""
         delay = 1 << stage
-        early = np.arange(self.n_modes - 1 - delay, -1, -2 * delay, dtype=np.intp)[::-1]
-        return early, early + delay
+        first = (self.n_modes - 1 - delay) % (2 * delay)
+        return slice(first, self.n_modes - delay, 2 * delay), slice(first + delay, self.n_modes, 2 * delay)
 
     def phase(self, instants: Real) -> Complex | None:
         """Factor of the phase modulator, or None where nothing is plugged in."""
@@ -234,7 +234,8 @@ class _Tree(_RowInterferometer):
         cosine, sine = np.cos(angle), np.sin(angle)
         before, behind = (self.truth[f"coupler_error_{2 * stage + side}"] for side in (0, 1))
         first, second = coupled(bins[:, early], bins[:, late], before)
-        difference, carry = cosine * second - sine * first, cosine * first + sine * second
+        carry = cosine * first + sine * second
+        difference = cosine * second - sine * first
         bins[:, early], bins[:, late] = coupled(difference, carry, behind)
 
 

@@ -16,6 +16,7 @@ from labqdl_sim.world.fields import Complex, Field, Grid
 from labqdl_sim.world.interferometers import amplitude
 from labqdl_sim.world.noise import White
 from labqdl_sim.world.part import Parameter, Part
+from labqdl_sim.world.receivers import LowPass, sampled
 
 Real = NDArray[np.float64]
 
@@ -28,31 +29,6 @@ def complex_white(white: White, grid: Grid) -> Complex:
     drawn = white.at(grid.first, grid.count)
     joined: Complex = drawn[0] + 1j * drawn[1]
     return joined
-
-
-def sampled(values: Real, grid: Grid, instants: Real) -> Real:
-    """A voltage known on the raster at other instants: mean over the interval that each of them stands for.
-
-    That is what a converter with a matched anti-alias filter does; a white noise keeps its density. Instants that are
-    closer than the raster get the nearest point.
-    """
-    spacing = (instants[-1] - instants[0]) / (instants.size - 1) if instants.size > 1 else 0.0
-    width = max(round(spacing / grid.step), 1)
-    places = np.rint((instants - grid.start) / grid.step - (width - 1) / 2 + 1e-6).astype(np.intp)
-    if width == 1:
-        return values[places]
-    sums = np.concatenate([[0.0], np.cumsum(values)])
-    result: Real = (sums[places + width] - sums[places]) / width
-    return result
-
-
-def covering(instants: Real, step: float) -> Grid:
-    """A raster that covers rising instants and the interval that each of them stands for."""
-    spacing = (instants[-1] - instants[0]) / (instants.size - 1) if instants.size > 1 else 0.0
-    margin = math.ceil(spacing / step / 2) + 2
-    first = math.floor(instants[0] / step) - margin
-    last = math.ceil(instants[-1] / step) + margin
-    return Grid(first * step, step, last - first + 1)
 
 
 class FeedForwardTap(Part):
@@ -77,84 +53,84 @@ class FeedForwardTap(Part):
         "arm_phase": Parameter("phase of the addressed arm, through the tap, against the other one, rad", 0.0),
         "gain_per_volt": Parameter("gain k for 1 V at the gain input, 1/V", 0.5),
         "delay": Parameter("by how much the displacement comes too late, s", 0.0),
-        "bandwidth": Parameter("of the electronics (one pole), Hz", math.inf, low=1.0),
+        "bandwidth": Parameter(
+            "of the electronics between meter and displacement (one pole), Hz; 0 for no limit", 0.0, low=0.0
+        ),
+        "readout_bandwidth": Parameter(
+            "of the meters' outputs (Butterworth, fourth order), Hz; 0 for no limit", 25e6, low=0.0
+        ),
         "density": Parameter("density of a meter's shot noise at the nominal local oscillator, V/sqrt(Hz)", 1.3e-7),
         "lo_flux": Parameter("nominal local oscillator, photons a second", 7.8e15, low=1.0),
         "loss_db": Parameter("loss of the rest on its way out, dB", 0.0, low=0.0),
     }
 
     def setup(self) -> None:
-        """Address of the noise; what follows from other parameters."""
+        """Open the noise of the two detectors."""
         self._noise = White(self.world.root, f"{self.name} meters", 2)
-
-    def gain(self, instants: Real) -> Complex | complex:
-        """k at these instants."""
-        truth = self.truth
-        error = (1.0 + truth["gain_error"]) * np.exp(1j * truth["phase_error"])
-        if self.plugged("gain"):
-            return np.asarray(self.drive("gain", instants) * (truth["gain_per_volt"] * error))
-        return complex((1.0 - math.sqrt(truth["t"])) / self._pickup * error)
+        self._readout = LowPass(self.truth["readout_bandwidth"], self.world.rate)
 
     @property
     def _pickup(self) -> float:
         """Meter's amplitude per amplitude of the light, at the nominal local oscillator."""
         return math.sqrt(self.truth["efficiency"] * (1.0 - self.truth["t"]) / 2.0)
 
-    def read(self, grid: Grid) -> tuple[Complex, Complex]:
-        """The meter in SNU per raster point, X + i P, and the phasor of its local oscillator."""
-        lag = self._memory(grid.step)
-        wide = grid.widened(lag)
-        light = self.field("input", wide).envelope
+    def gain(self, instants: Real) -> Complex | complex:
+        """k at these instants."""
+        truth = self.truth
+        error = complex((1.0 + truth["gain_error"]) * np.exp(1j * truth["phase_error"]))
+        if self.plugged("gain"):
+            return np.asarray(self.drive("gain", instants) * (truth["gain_per_volt"] * error))
+        return (1.0 - math.sqrt(truth["t"])) / self._pickup * error
+
+    def meter(self, grid: Grid) -> tuple[Complex, Complex]:
+        """What is read, X + i P in SNU per raster point, and the phasor of the local oscillator (or (1,) ones)."""
         strength: Real | float = 1.0
         phasor: Complex = np.ones(1, np.complex128)
         if self.plugged("lo"):
-            oscillator = self.field("lo", wide).envelope
-            modulus: Real = np.abs(oscillator)
-            strength = modulus / math.sqrt(self.truth["lo_flux"])
+            oscillator = self.field("lo", grid).envelope
+            strength = np.abs(oscillator) / math.sqrt(self.truth["lo_flux"])
             phasor = np.exp(1j * np.angle(oscillator))
-        signal = (strength * 2.0 * self._pickup * math.sqrt(grid.step)) * light * np.conj(phasor)
-        noise = np.sqrt(np.square(strength) + self.truth["noise"]) * complex_white(self._noise, wide)
-        meter = self._filtered(signal + noise, lag, grid.step)
-        return meter, phasor[lag:] if phasor.size > 1 else phasor
+        light = self.field("input", grid).envelope * np.conj(phasor)
+        meter: Complex = (strength * 2.0 * self._pickup * math.sqrt(grid.step)) * light
+        meter += np.sqrt(np.square(strength) + self.truth["noise"]) * complex_white(self._noise, grid)
+        return meter, phasor
 
-    def _memory(self, step: float) -> int:
-        decay = 2.0 * math.pi * self.truth["bandwidth"] * step
-        return 0 if decay > _SETTLED else math.ceil(_SETTLED / decay)
-
-    def _filtered(self, values: Complex, lag: int, step: float) -> Complex:
-        if lag == 0:
-            return values
-        decay = math.exp(-2.0 * math.pi * self.truth["bandwidth"] * step)
-        kernel = (1.0 - decay) * decay ** np.arange(lag + 1)
-        result: Complex = np.convolve(values, kernel, mode="valid")
-        return result
+    def displacement(self, grid: Grid) -> Complex:
+        """Amplitude that is added to the rest on a grid of the electronics' own time."""
+        bandwidth = self.truth["bandwidth"]
+        decay = 2.0 * math.pi * bandwidth * grid.step
+        lag = math.ceil(_SETTLED / decay) if 0.0 < decay < _SETTLED else 0
+        meter, phasor = self.meter(grid.widened(lag))
+        if lag:
+            kernel = (1.0 - math.exp(-decay)) * np.exp(-decay * np.arange(lag + 1))
+            meter = np.convolve(meter, kernel, mode="valid")
+            phasor = phasor[lag:] if phasor.size > 1 else phasor
+        added: Complex = self.gain(grid.instants) * meter * phasor / (2.0 * math.sqrt(grid.step))
+        return added
 
     def light(self, port: str, grid: Grid) -> Field:
         """The displaced rest."""
         field = self.field("input", grid)
-        when = grid.delayed(self.truth["delay"])
-        meter, phasor = self.read(when)
-        displacement = self.gain(when.instants) * meter * phasor / (2.0 * math.sqrt(grid.step))
-        out = math.sqrt(self.truth["t"]) * field.envelope + displacement
+        out = math.sqrt(self.truth["t"]) * field.envelope + self.displacement(grid.delayed(self.truth["delay"]))
         arm = amplitude(self.truth["loss_db"]) * np.exp(1j * self.truth["arm_phase"])
         return Field(arm * out, field.jones, field.wavelength)
 
     def volts(self, port: str, instants: Real) -> Real:
         """What a meter gives: `density` volts for a noise of 1 SNU in a band of 1 Hz (two-sided)."""
-        if instants.size == 0:
-            return np.zeros(0)
-        grid = covering(instants, self.world.step)
-        meter, _ = self.read(grid)
-        part = meter.real if port == "meter_x" else meter.imag
-        return sampled(part * (self.truth["density"] / math.sqrt(grid.step)), grid, instants)
+        scale = self.truth["density"] / math.sqrt(self.world.step)
+
+        def on(grid: Grid) -> Real:
+            meter, _ = self.meter(grid)
+            return self._readout((meter.real if port == "meter_x" else meter.imag) * scale)
+
+        return sampled(self.world.grid, self.world.step, instants, self._readout.past, on)
 
 
 class AmplifierTap(Part):
     """Phase-insensitive amplifier, then a splitter; a receiver stands at `tap`.
 
     Its noise is n_sp (G-1) photons a mode of classical light. With a voltage at `gain`, G - 1 is that voltage times
-    `gain_per_volt`. A bright input saturates it: G - 1 falls to (G - 1)/(1 + P/saturation), where P is the input power
-    as the inversion remembers it, over `recovery` seconds.
+    `gain_per_volt`. For an amplifier that saturates, put an `edfa` and a `splitter` in its place.
     """
 
     kind = "amplifier-tap"
@@ -169,8 +145,6 @@ class AmplifierTap(Part):
         "arm_phase": Parameter("phase of the addressed arm, through the tap, against the other one, rad", 0.0),
         "input_loss_db": Parameter("passive loss before the amplifier, dB", 0.0, low=0.0),
         "loss_db": Parameter("passive loss of the output, behind the splitter, dB", 0.0, low=0.0),
-        "saturation": Parameter("input flux that halves G - 1, photons a second", math.inf, low=1.0),
-        "recovery": Parameter("time over which the inversion remembers the input, s", 1e-4, low=1e-9),
     }
 
     def setup(self) -> None:
@@ -181,32 +155,9 @@ class AmplifierTap(Part):
 
     def surplus(self, grid: Grid) -> Real | float:
         """G - 1 on a grid."""
-        truth = self.truth
         if self.plugged("gain"):
-            small: Real | float = np.maximum(self.drive("gain", grid.instants) * truth["gain_per_volt"], 0.0)
-        else:
-            small = truth["gain"] - 1.0
-        if math.isinf(truth["saturation"]):
-            return small
-        return small / (1.0 + self._remembered(grid) / truth["saturation"])
-
-    def _remembered(self, grid: Grid) -> Real:
-        """Input flux, weighted by exp(-age/recovery): from short looks at it on a raster of an eighth of that time."""
-        block = max(round(self.truth["recovery"] / 8 / grid.step), 1)
-        low, high = grid.first // block - 1, (grid.first + grid.count) // block + 1
-        memory = 80
-        look = min(block, 64)
-        seen = np.array(
-            [
-                self.field("input", Grid((index * block + block // 2 - look // 2) * grid.step, grid.step, look)).flux
-                for index in range(low - memory, high + 1)
-            ]
-        )
-        weights = np.exp(-np.arange(memory + 1) / 8.0)
-        smooth = np.convolve(seen, weights / weights.sum(), mode="valid")
-        where = (np.arange(low, high + 1) + 1) * block
-        result: Real = np.interp(grid.first + np.arange(grid.count), where, smooth)
-        return result * float(np.square(amplitude(self.truth["input_loss_db"])))
+            return np.maximum(self.drive("gain", grid.instants) * self.truth["gain_per_volt"], 0.0)
+        return self.truth["gain"] - 1.0
 
     def light(self, port: str, grid: Grid) -> Field:
         """The amplified light's share of this output."""

@@ -39,6 +39,23 @@ class Source(Part):
         return Field(np.asarray(amplitudes * np.sqrt(BIN_RATE), np.complex128), Field.dark(grid).jones)
 
 
+class Oscillator(Part):
+    """A local oscillator with the phase of each bin from an instant on."""
+
+    kind = "oscillator"
+    light_outputs = ("output",)
+    flux: float = 1e16
+    """Photons a second."""
+    start: float = 0.0
+    phases: Real = np.zeros(1)
+
+    def light(self, port: str, grid: Grid) -> Field:
+        """Constant power; the last phase stays."""
+        place = np.floor((grid.instants - self.start) * BIN_RATE + 1e-3).astype(np.int64)
+        phases = self.phases[np.clip(place, 0, self.phases.size - 1)]
+        return Field(np.sqrt(self.flux) * np.exp(1j * phases), Field.dark(grid).jones)
+
+
 def constant(volts: float) -> Callable[[Real], Real]:
     """A voltage that does not change."""
     return lambda instants: np.full(instants.shape, volts)
