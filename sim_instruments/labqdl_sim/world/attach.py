@@ -29,6 +29,7 @@ from labqdl_sim.world.fields import Field, Grid
 from labqdl_sim.world.held import held
 from labqdl_sim.world.kinds import kinds, part_class
 from labqdl_sim.world.part import METER_POINTS, Parameter, Part, Pull
+from labqdl_sim.world.passive import hindered
 from labqdl_sim.world.polarisation import PolarisationController
 from labqdl_sim.world.receivers import Cable, CounterDetector, moved
 from labqdl_sim.world.sources import Edfa, Laser
@@ -57,6 +58,11 @@ class TwinPart(Part):
             "by how much the clock of a generator or digitizer is too fast, parts in a million", 0.0
         ),
         "loss_db": Parameter("loss of light beyond what the instrument itself says, dB", 0.0, 0.0, 0.0),
+    }
+    faults: ClassVar = {
+        "stuck": "a shutter or switch stuck open: this share of the power passes, whatever the instrument says",
+        "blocked": "no light passes: a shutter stuck shut",
+        "excess_db": "so much more loss in dB",
     }
 
     def couple(self, twin: Twin) -> None:
@@ -90,6 +96,8 @@ class TwinPart(Part):
 
     def transmission(self, source: str, output: str, t: float) -> float:
         """Power that leaves at `output` over power that enters at `source`."""
+        if stuck := self.struck("stuck", t):
+            return stuck
         port = self.twin.ports[output]
         assert isinstance(port, LightOut)
         self._probed = source
@@ -112,10 +120,10 @@ class TwinPart(Part):
             return Field.dark(grid)
         strongest = max(fields, key=lambda field: field.flux)
         if len(fields) == 1:
-            return strongest
+            return hindered(self, strongest, grid)
         # Light of several fibres has one polarisation from here on: that of the strongest.
         envelope = sum(field.envelope * complex(np.vdot(strongest.jones, field.jones)) for field in fields)
-        return Field(np.asarray(envelope), strongest.jones, strongest.wavelength)
+        return hindered(self, Field(np.asarray(envelope), strongest.jones, strongest.wavelength), grid)
 
     def volts(self, port: str, instants: Real) -> Real:
         """What its connector gives."""

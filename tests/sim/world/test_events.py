@@ -15,7 +15,9 @@ from labqdl_sim.bench import Bench
 from labqdl_sim.control import Control
 from labqdl_sim.faults import happen
 from labqdl_sim.serve import serve
+from labqdl_sim.twins.thorlabs_osw import ThorlabsOsw
 from labqdl_sim.world import World
+from labqdl_sim.world.attach import TwinPart
 from labqdl_sim.world.kinds import kinds, part_class
 from tests.sim.world.parts import empty, exact, pulled
 
@@ -134,3 +136,24 @@ def test_every_kind_says_what_its_numbers_mean() -> None:
             assert not parameter.high < parameter.default
         assert not set(part.faults) & set(part.parameters), kind
         assert all(part.faults.values()), kind
+
+
+def test_a_stuck_shutter_passes_what_it_is_told_to_block() -> None:
+    bench = Bench(clock=ManualClock())
+    twin = bench.add("thorlabs-osw", "gate")
+    assert isinstance(twin, ThorlabsOsw)
+    world = empty()
+    exact(world, "laser", rin=0.0, linewidth=0.0)
+    gate = world.add(TwinPart, "gate")
+    gate.couple(twin)
+    world.link("laser", "gate", port_in=gate.light_inputs[0])
+    passed, entering = 10**-0.07, pulled(world, "laser").flux
+    assert pulled(world, "gate", "output1", start=1.0).flux == pytest.approx(passed * entering)
+    twin.choose(2)
+    world.changed()
+    assert pulled(world, "gate", "output1", start=1.0).flux < 1e-5 * entering
+    happen(world, {"part": "gate", "set": {"stuck": 0.8}, "start": 1.0})
+    assert pulled(world, "gate", "output1", start=2.0).flux == pytest.approx(0.8 * entering)
+    assert pulled(world, "gate", "output1", start=0.5).flux < 1e-5 * entering
+    happen(world, {"part": "gate", "set": {"blocked": 1}})
+    assert pulled(world, "gate", "output1", start=2.0).flux == 0.0
