@@ -1,0 +1,352 @@
+"""A locked homodyne receiver: digitizer, gate, phase servo and, at the server, the phase of its local oscillator."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labqdl.dsp import Timing, find_shot, integrate
+from labqdl.errors import LabqdlError
+from labqdl.facts.calibration import CalibrationSet
+from labqdl.facts.layout import FrameLayout
+from labqdl.facts.ledger import Owner
+from labqdl.instruments import (
+    Digitizer,
+    Input,
+    LockState,
+    NotACapability,
+    NotConfirmed,
+    Output,
+    PhaseServo,
+    PolarizationController,
+    PowerMeter,
+    Trigger,
+)
+from labqdl.subsystems.errors import ShotInvalid
+from labqdl.subsystems.gate import Gate
+from labqdl.subsystems.player import Player, held
+from labqdl.subsystems.roles import Roles
+from labqdl.transport import TransportTimeout
+
+Real = NDArray[np.float64]
+Complex = NDArray[np.complex128]
+
+_MARGIN = 10e-6
+"""Seconds that are recorded behind what is expected."""
+_PATIENCE = 5.0
+"""Seconds, beyond its length, for which a record is waited for."""
+_LOCKING = 5.0
+"""Seconds that a servo gets to lock."""
+_LOOK = 0.002
+_HALF = 0.5
+"""Share of a record before the trigger, where a digitizer neither tells nor lets it be set."""
+_SHORTEST = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a receiver recorded.
+
+    Attributes
+    ----------
+    volts:
+        (n,); x + i p where both quadratures are recorded.
+    start, interval:
+        Time of the first sample relative to the trigger and time between samples, s.
+    """
+
+    volts: NDArray[Any]
+    start: float
+    interval: float
+
+    @property
+    def x(self) -> Real:
+        """The first quadrature alone."""
+        found: Real = np.ascontiguousarray(self.volts.real)
+        return found
+
+
+class HomodyneReceiver:
+    """A homodyne receiver of one party.
+
+    Voltages of integrated bins become square roots of SNU by the calibration "PARTY.shot-noise": `snu` is the variance
+    of an integrated vacuum bin less that of the electronics, V^2.
+    """
+
+    def __init__(self, roles: Roles, owner: Owner, calibrations: CalibrationSet) -> None:
+        self.name = roles.name
+        self.owner = owner
+        self.calibrations = calibrations
+        self.x = roles.channel("x", Input)
+        self.p = roles.optional_channel("p", Input)
+        self.digitizer = cast(Digitizer, self.x.instrument)
+        if self.p is not None and self.p.instrument is not self.digitizer:
+            raise roles.wrong("p", "stands in another digitizer than x", expected="two inputs of one digitizer")
+        self.gate = Gate.of(roles)
+        self.lock = roles.optional("lock", PhaseServo)
+        self.meter = roles.optional("meter", PowerMeter)
+        self.polarisation = roles.optional("polarisation", PolarizationController)
+        output = roles.optional_channel("lo_phase", Output)
+        self.player = (
+            None if output is None else Player({"lo-phase": output}, {"lo-phase": roles.setting("phase_amplitude")})
+        )
+        self.detector = roles.component("detector")
+        self._range = float(roles.setting("range"))
+        self._impedance = float(roles.setting("impedance"))
+        self._rate = roles.setting("sample_rate")
+        self._configured = False
+        self._before = math.nan
+
+    # --- recording ----------------------------------------------------------------------------------------------------
+
+    @property
+    def sample_rate(self) -> float:
+        """Samples a second."""
+        return self.digitizer.sample_rate if self._rate is None else float(self._rate)
+
+    def configure(self) -> None:
+        """Rate, inputs and trigger, as the station file says."""
+        if self._rate is not None and self.digitizer.sample_rate != self._rate:
+            self.digitizer.sample_rate = self._rate
+        for one in self.inputs:
+            one.enabled = True
+            for name, value in (("impedance", self._impedance), ("range", self._range), ("offset", 0.0)):
+                try:
+                    if getattr(one, name) != value:
+                        setattr(one, name, value)
+                except NotACapability:
+                    continue
+        self.digitizer.trigger_source = Trigger.EXTERNAL
+        self._configured, self._before = True, math.nan
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """x, and p where it is recorded."""
+        return (self.x,) if self.p is None else (self.x, self.p)
+
+    def arm(self, duration: float) -> None:
+        """Record `duration` seconds and a margin behind the trigger; returns when the digitizer waits for it."""
+        if not self._configured:
+            self.configure()
+        wanted = math.ceil((duration + _MARGIN) * self.sample_rate)
+        length = max(math.ceil(wanted / (1.0 - self._before_share())), _SHORTEST)
+        if self.digitizer.record_length != length:
+            self.digitizer.record_length = length
+        self.digitizer.arm()
+
+    def _before_share(self) -> float:
+        """Share of a record that lies before its trigger."""
+        if math.isnan(self._before):
+            quantity = type(self.digitizer).pre_trigger
+            try:
+                if quantity.capable and not quantity.read_only:
+                    self.digitizer.pre_trigger = 0.0
+                found = self.digitizer.pre_trigger * self.sample_rate / self.digitizer.record_length
+                self._before = min(max(found, 0.0), 0.95)
+            except LabqdlError:
+                self._before = _HALF
+        return self._before
+
+    def wait(self, duration: float) -> None:
+        """Return when the record is complete.
+
+        Raises
+        ------
+        ShotInvalid
+            Where the trigger did not come.
+        """
+        try:
+            self.digitizer.wait(duration + _PATIENCE)
+        except (TransportTimeout, NotConfirmed) as error:
+            self.digitizer.stop()
+            raise ShotInvalid(self.digitizer.name, f"was not triggered ({error})") from error
+
+    def fetch(self) -> Recorded:
+        """Transfer what was recorded.
+
+        Raises
+        ------
+        ShotInvalid
+            For a record with overload.
+        """
+        parts = []
+        for one in self.inputs:
+            found = self.digitizer.fetch(one.number)
+            if found.overload:
+                largest = float(np.max(np.abs(found.volts), initial=0.0))
+                raise ShotInvalid(
+                    self.digitizer.name, f"input {one.number} is overloaded at {largest:.3g} V of {self._range:g} V"
+                )
+            parts.append(found)
+        volts = parts[0].volts if len(parts) == 1 else parts[0].volts + 1j * parts[1].volts
+        return Recorded(volts, parts[0].start, parts[0].interval)
+
+    def record(self, duration: float) -> Recorded:
+        """Record now, without a trigger of anybody; needs no calibration."""
+        self.arm(duration)
+        self.digitizer.force_trigger()
+        self.wait(duration)
+        return self.fetch()
+
+    def vacuum(self, duration: float) -> Recorded:
+        """Record with the own gate closed; the servo rests meanwhile and holds again afterwards.
+
+        Raises
+        ------
+        ShotInvalid
+            Where the servo does not lock again.
+        """
+        if self.gate is None:
+            raise ShotInvalid(self.name, "has no gate of its own, so that there is no vacuum to be measured")
+        held = self.lock is not None and self.lock.engaged
+        if held and self.lock is not None:
+            self.lock.engaged = False
+        was_open = self.gate.passing
+        try:
+            if was_open:
+                self.gate.block()
+            found = self.record(duration)
+        finally:
+            if was_open:
+                self.gate.open()
+        if held:
+            self.hold()
+        return found
+
+    # --- phase --------------------------------------------------------------------------------------------------------
+
+    def hold(self, set_point: float | None = None) -> None:
+        """Close the servo's loop and wait until it holds; nothing without a servo.
+
+        Parameters
+        ----------
+        set_point:
+            Error signal to be held, V; None: as calibrated in "PARTY.lock" (`set_point`), or as it is.
+
+        Raises
+        ------
+        ShotInvalid
+            Where it does not lock.
+        """
+        if self.lock is None:
+            return
+        name = f"{self.owner.value}.lock"
+        if set_point is None and name in self.calibrations:
+            set_point = self.calibrations.result(name).values.get("set_point")
+        if set_point is not None and self.lock.set_point != set_point:
+            self.lock.set_point = set_point
+        if self.lock.engaged and self.lock.state is LockState.SLIPPED:
+            self.lock.engaged = False
+        if not self.lock.engaged:
+            self.lock.engaged = True
+        clock = self.lock.clock
+        deadline = clock.monotonic() + _LOCKING
+        while (state := self.lock.state) is not LockState.LOCKED:
+            if clock.monotonic() > deadline:
+                raise ShotInvalid(self.lock.name, f"does not lock, it is {state.value}")
+            clock.sleep(_LOOK)
+
+    def demand_lock(self) -> None:
+        """ShotInvalid unless the servo holds; nothing without a servo."""
+        if self.lock is not None and (state := self.lock.state) is not LockState.LOCKED:
+            raise ShotInvalid(self.lock.name, f"is {state.value}")
+
+    def release(self) -> None:
+        """Open the servo's loop and switch the phase output off."""
+        if self.lock is not None and self.lock.is_open:
+            self.lock.engaged = False
+        if self.player is not None:
+            self.player.dark()
+        self._configured = False
+
+    def load_pattern(self, turned: NDArray[np.bool_], layout: FrameLayout, rate: float) -> None:
+        """Turn the local oscillator to P where `turned` says so, (total_rows, n_modes), at the times of the light.
+
+        The returned light comes later than it was sent, by the calibrated delay of "PARTY.timing" less that of the
+        phase modulator itself (`delay` of "PARTY.lo-phase").
+
+        Parameters
+        ----------
+        rate:
+            Samples a second of the generator.
+        """
+        if self.player is None:
+            if turned.any():
+                raise ShotInvalid(self.name, "no output turns its local oscillator, and P is to be measured")
+            return
+        party = self.owner.value
+        lo = self.calibrations.result(f"{party}.lo-phase")
+        delay = self.calibrations.value(f"{party}.timing", "delay") - lo.values.get("delay", 0.0)
+        volts = 0.5 * lo.value("v_pi") * lo.values.get("sign", 1.0)
+        wave = held(np.where(turned, volts, 0.0), layout, rate, delay)
+        self.player.ready()
+        self.player.load({"lo-phase": wave})
+
+    def arm_pattern(self) -> None:
+        """The phase output on; its generator is armed with the transmitter's."""
+        if self.player is not None:
+            self.player.switch(True)
+
+    # --- figures ------------------------------------------------------------------------------------------------------
+
+    @property
+    def snu(self) -> float:
+        """Variance of an integrated vacuum bin less that of the electronics, V^2."""
+        return self.calibrations.value(f"{self.owner.value}.shot-noise", "snu")
+
+    def timing(self, found: Recorded, layout: FrameLayout) -> Timing:
+        """Where a shot lies in a record by calibration alone."""
+        result = self.calibrations.result(f"{self.owner.value}.timing")
+        return Timing.known(result.value("delay") - found.start, found.interval, result.values.get("clock_ppm", 0.0))
+
+    def find(self, found: Recorded, layout: FrameLayout, *, carry_only: bool, reach: float | None = None) -> Timing:
+        """Where a shot lies in a record, by its preamble; DspError where none is found.
+
+        Parameters
+        ----------
+        reach:
+            Seconds around the calibrated place in which it is looked for; None: anywhere.
+        """
+        name = f"{self.owner.value}.timing"
+        if name not in self.calibrations:
+            return find_shot(found.volts, found.interval, None, layout, carry_only=carry_only)
+        result = self.calibrations.result(name)
+        place = result.value("delay") - found.start
+        return find_shot(
+            found.volts,
+            found.interval,
+            None,
+            layout,
+            carry_only=carry_only,
+            clock_ppm=result.values.get("clock_ppm", 0.0),
+            search=None if reach is None else (place - reach, place + reach),
+        )
+
+    def bins(
+        self, found: Recorded, timing: Timing, layout: FrameLayout, offset: complex = 0.0, *, carry_only: bool = False
+    ) -> NDArray[Any]:
+        """Quadratures of the bins in square roots of SNU, less an offset in volts of an integrated bin."""
+        values = integrate(found.volts, timing, layout, carry_only=carry_only)
+        values -= offset if np.iscomplexobj(values) else np.real(offset)
+        values /= math.sqrt(self.snu)
+        return values
+
+    def dark_bins(self, found: Recorded, layout: FrameLayout) -> NDArray[Any]:
+        """All bins of a record without light as `integrate` makes them, in volts; (bins,)."""
+        bins = math.floor(found.volts.size * found.interval / layout.bin_time)
+        dark = FrameLayout(
+            n_modes=1,
+            images=1,
+            rows=max(bins - 1, 1),
+            bin_rate=layout.bin_rate,
+            duty=layout.duty,
+            guard_rows=0,
+            preamble_rows=1,
+            pilot_every=0,
+        )
+        values = integrate(found.volts, Timing.known(-found.interval / 2, found.interval), dark).ravel()
+        return values[np.isfinite(values)]
