@@ -185,7 +185,7 @@ def measured(setting: Setting, made: World, layout: FrameLayout, u: Complex, gen
     turned = generator.integers(0, 2, (layout.total_rows, n)).astype(np.bool_)
     oscillator = made.parts["server lo"]
     assert isinstance(oscillator, Oscillator)
-    oscillator.start, oscillator.phases = 2 * late, turned.ravel() * (np.pi / 2)
+    oscillator.start, oscillator.phases = 2 * late, np.where(turned.ravel(), np.pi / 2, 0.0)
     turned = turned[rows]
     expected = 2.0 * math.sqrt(setting.server_efficiency) * np.where(turned, sent.imag, sent.real)
     residual = homodyned(made, "server", 2 * late, shape)[rows] - expected
