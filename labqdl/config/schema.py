@@ -93,7 +93,7 @@ class Field:
             return self._text(value, place)
         if self.kind is Kind.TEXTS:
             return self._texts(value, place)
-        if self.kind is Kind.VALUE and isinstance(value, str | bool):
+        if self.kind is Kind.VALUE and isinstance(value, str | bool | int):
             return value
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise InputError(f"{_shown(value)} is {_type(value)}", **place, expected=self.expected)
