@@ -23,7 +23,7 @@ VERSION = 1
 
 def benchmarks() -> dict[str, Benchmark]:
     """All benchmarks by name, in the order in which they run."""
-    from benchmarks import depths, end_to_end, passes, scaling, simulators, torch_peer, transport, twins
+    from benchmarks import depths, end_to_end, passes, scaling, simulators, torch_peer, transport, twins, world
 
     every = (
         passes.GENERATOR,
@@ -33,6 +33,7 @@ def benchmarks() -> dict[str, Benchmark]:
         simulators.GAUSSIAN,
         twins.IN_PROCESS,
         twins.HISLIP,
+        world.WORLD,
         scaling.SCALING,
         end_to_end.MEMORY,
         end_to_end.RUN,

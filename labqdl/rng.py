@@ -54,7 +54,7 @@ class Root:
     def generator(self, purpose: str, *key: int) -> np.random.Generator:
         """A generator for one purpose and key; the same address always gives the same stream."""
         words = np.frombuffer(self._digest(b"gen", purpose, key, 4 * _GENERATOR_WORDS), dtype="<u4")
-        return np.random.Generator(np.random.SFC64(np.random.SeedSequence([int(w) for w in words])))
+        return np.random.Generator(np.random.SFC64(np.random.SeedSequence(words)))
 
     def bits(self, purpose: str, *key: int, count: int) -> NDArray[np.bool_]:
         """`count` fair bits that nobody without the entropy can predict; shape (count,)."""
