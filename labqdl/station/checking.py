@@ -10,7 +10,7 @@ from typing import Any
 from labqdl.config.document import load
 from labqdl.config.station import StationFile, located, read_station_file
 from labqdl.errors import InputError
-from labqdl.instruments import Instrument, PowerMeter, TemperatureSensor
+from labqdl.instruments import Instrument, PhaseServo, PowerMeter, TemperatureSensor
 from labqdl.station.building import Built, build
 from labqdl.transport import parse
 from labqdl.units import counted
@@ -123,6 +123,8 @@ def _warnings(file: StationFile, built: Built) -> Iterable[str]:
     cabled = {end[0] for wire in file.wiring if wire.kind == "electric" for end in (wire.source, wire.target)}
     cabled -= {end[0] for wire in file.wiring if wire.kind == "light" for end in (wire.source, wire.target)}
     for name in emitters:
+        if isinstance(built.instruments[name], PhaseServo):
+            continue  # its voltage stays inside, and its light is another's
         if name not in sources | barriers | cabled:  # what has cables and no fibre makes no light
             yield (
                 f"{name} can make light or voltage come out and belongs to no light path"

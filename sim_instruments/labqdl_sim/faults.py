@@ -59,10 +59,13 @@ EFFECTS: dict[str, str] = {
     "interlock": "the interlock is open",
     "lockout": "the front panel has the instrument: it refuses remote settings",
     "stay-on": "outputs do not go off when they are told to",
+    "slip": "a phase lock loses its phase",
 }
 """Every effect and what it does."""
 
-_STATES = frozenset({"stuck", "masked", "busy", "interlock", "lockout", "stay-on", "refuse", "sessions", "vanish"})
+_STATES = frozenset(
+    {"stuck", "masked", "busy", "interlock", "lockout", "stay-on", "slip", "refuse", "sessions", "vanish"}
+)
 _NUMBER = re.compile(rb"[+-]?\d+\.?\d*(?:[eE][+-]?\d+)?")
 
 

@@ -23,11 +23,13 @@ from labqdl.units import LIGHT_SPEED, photon_energy
 from labqdl_sim.ports import DARK, Edges, Light, LightIn, LightOut, PulseIn, VoltageIn, VoltageOut, Voltages
 from labqdl_sim.twin import Twin
 from labqdl_sim.twins.amonics_edfa import AmonicsEdfa
+from labqdl_sim.twins.labqdl_lockbox import LockBox
 from labqdl_sim.twins.thorlabs_mpc320 import ThorlabsMpc320
-from labqdl_sim.world.fibre import GROUP_INDEX
+from labqdl_sim.world.fibre import GROUP_INDEX, Fibre
 from labqdl_sim.world.fields import Field, Grid
 from labqdl_sim.world.held import held
 from labqdl_sim.world.kinds import kinds, part_class
+from labqdl_sim.world.noise import Drift
 from labqdl_sim.world.part import METER_POINTS, Parameter, Part, Pull
 from labqdl_sim.world.passive import hindered
 from labqdl_sim.world.polarisation import PolarisationController
@@ -140,6 +142,70 @@ class TwinPart(Part):
         self.world.changed()
 
 
+class LockPart(TwinPart):
+    """A lock box: while it holds, the local oscillator follows the light that it meets, but for the set point.
+
+    It makes good the phases of all fibres from the laser to the receiver, of the signal and of the oscillator. What
+    its own noise leaves is `residual`, with a Lorentzian spectrum; the angle at set point 0 is unknown, and constant.
+    """
+
+    kind = "lock"
+    parameters: ClassVar = {
+        "residual": Parameter("phase that the loop leaves, rad rms", 0.02, low=0.0),
+        "band": Parameter("band of the loop, Hz", 10e3, low=1.0),
+        "angle": Parameter("of the oscillator against the signal at set point 0, rad", 0.0, spread=1.0),
+        "angle_per_volt": Parameter("of the set point, rad/V", math.pi / 2, spread=0.02),
+        "loss_db": TwinPart.parameters["loss_db"],
+        "clock_ppm": TwinPart.parameters["clock_ppm"],
+    }
+
+    def setup(self) -> None:
+        """What the loop leaves."""
+        self._residual = Drift(self.world.root, f"residual {self.name}", 1.0 / (2.0 * math.pi * self["band"]))
+        self.signal: tuple[Part, ...] = ()
+        self.oscillator: tuple[Part, ...] = ()
+
+    def couple(self, twin: Twin) -> None:
+        """Take a lock box's ports, and tell it when its light goes away."""
+        super().couple(twin)
+        assert isinstance(twin, LockBox)
+        self.box = twin
+        twin.lost_at = self.lost_at
+
+    def between(self, signal: tuple[Part, ...], oscillator: tuple[Part, ...]) -> None:
+        """Name the parts that the light passes on both sides, from the laser on."""
+        self.signal, self.oscillator = signal, oscillator
+
+    def lost_at(self, since: float, until: float) -> float | None:
+        """When the light of either side first broke off or hopped in (since, until]."""
+        found = [
+            max(strike.start, since)
+            for part in (*self.signal, *self.oscillator)
+            for what in ("broken", "blocked", "mode_hop", "off")
+            for strike in part.strikes(what)
+            if strike.value and strike.start <= until and strike.stop > since
+        ]
+        return min(found, default=None)
+
+    def light(self, port: str, grid: Grid) -> Field:
+        """The oscillator with the phase that the loop gives it."""
+        field = super().light(port, grid)
+        begin, end = self.box.holds(grid.start + grid.step * grid.count)
+        instants = grid.instants
+        holds = (instants >= begin) & (instants < end)
+        if not np.any(holds):
+            return field
+        angle = self["angle"] + self["angle_per_volt"] * self.box.set_point
+        phasor = np.exp(1j * (angle + self["residual"] * self._residual.at(instants)))
+        for part in self.signal:
+            if isinstance(part, Fibre):
+                phasor = phasor * part.phasor(grid)
+        for part in self.oscillator:
+            if isinstance(part, Fibre):
+                phasor = phasor * np.conj(part.phasor(grid))
+        return field.scaled(np.where(holds, phasor, 1.0))
+
+
 class Watch:
     """Stands beside all instruments of a world: what was seen before a setting changes is not seen through it."""
 
@@ -182,6 +248,8 @@ class _Attaching:
         self.station, self.twins, self.world = station, twins, world
         self.parts: dict[str, Part] = {}
         self.outlets: dict[tuple[str, str], int] = {}
+        self.before: dict[tuple[str, str], Part] = {}
+        self.behind: dict[str, tuple[Part, str]] = {}
 
     def attach(self) -> None:
         for name in self.station.components:
@@ -195,9 +263,36 @@ class _Attaching:
             self.parts[name] = made_of[id(twin)]
         for index, wire in enumerate(self.station.wiring):
             self.wire(index, wire)
+        for part in {id(part): part for part in self.parts.values()}.values():
+            if isinstance(part, LockPart):
+                self.lock(part)
         watch = Watch(self.world, {str(id(twin)): twin for twin in self.twins.values()})
         for twin in self.twins.values():
             twin.watcher = watch
+
+    # Locks
+
+    def lock(self, lock: LockPart) -> None:
+        """Find what a lock box holds together: the ways to the receiver behind it."""
+        here: Part | None = lock
+        while here is not None:
+            target = self.behind.get(here.name)
+            if target is None:
+                return  # its light goes nowhere: it holds nothing
+            here, port = target
+            if port == "lo":
+                signal = "signal" if "signal" in here.light_inputs else "input"
+                lock.between(self.way(here, signal), self.way(here, "lo"))
+                return
+
+    def way(self, part: Part, port: str) -> tuple[Part, ...]:
+        """Parts on the way of the light into a port, the last one first; where ways meet, the first input counts."""
+        found: list[Part] = []
+        while (part.name, port) in self.before:
+            part = self.before[part.name, port]
+            found.append(part)
+            port = next((one for one in part.light_inputs if one != "lo" and (part.name, one) in self.before), "")
+        return tuple(found)
 
     # Parts
 
@@ -237,7 +332,7 @@ class _Attaching:
             laser = self.put(Laser, name, {})
             laser.follow(outputs[0].at)
             return laser
-        part = self.put(TwinPart, name, {})
+        part = self.put(LockPart if isinstance(twin, LockBox) else TwinPart, name, {})
         try:
             part.couple(twin)
         except InputError as error:
@@ -287,6 +382,9 @@ class _Attaching:
                 problem = f"{source}.{out} goes into the fibre on line {line} already"
                 raise self.station.wrong(("wiring", index, "from"), problem, expected="a splitter behind it")
             self.outlets[leaving.name, out] = index
+            self.before[entering.name, into] = leaving
+            if out != "back":
+                self.behind.setdefault(leaving.name, (entering, into))
             entering.connect_light(into, _fibre(self.world.light_of(leaving.name, out), wire))
             return
         pulses = getattr(leaving, "pulse_outputs", ())

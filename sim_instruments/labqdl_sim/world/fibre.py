@@ -73,12 +73,13 @@ class Fibre(Part):
 
     def _passed(self, grid: Grid) -> Field:
         field = self.field("input", grid.delayed(self.delay))
-        field = field.scaled(transmission(self["loss_db"]) * self._phasor(grid))
+        field = field.scaled(transmission(self["loss_db"]) * self.phasor(grid))
         if self.strikes("broken"):
             field = field.scaled(np.where(self.struck_at("broken", grid.instants) > 0.0, 0.0, 1.0))
         return turned(hindered(self, field, grid), self.jones(grid.start))
 
-    def _phasor(self, grid: Grid) -> complex | NDArray[np.complex128]:
+    def phasor(self, grid: Grid) -> complex | NDArray[np.complex128]:
+        """Factor of its slow phase, and of what jumps it; one number or (count,)."""
         if self["phase_drift"] == 0.0 and not self.strikes("phase_jump"):
             return complex(np.exp(1j * self["phase"]))
         instants = grid.instants
