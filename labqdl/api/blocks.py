@@ -195,7 +195,7 @@ def load_statistics(folder: RunFolder, frame: FrameDescription, block: int) -> d
         )
     layers = unpack_statistics(table)
     for layer, statistics in layers.items():
-        if not 0 <= layer < len(frame.layers) or statistics.counted.size != frame.layers[layer].rows:
+        if not 0 <= layer < len(frame.layers) or statistics.counted.size != frame.layers[layer].streamed_rows:
             raise RecordError(f"{folder.path}/server/{name}.npy: layer {layer} does not fit the run's frame")
     return layers
 
@@ -204,7 +204,7 @@ def load_light(folder: RunFolder, frame: FrameDescription, block: int) -> dict[i
     """All that the server measured of a finished block, as the plan asked for it. Errors as `load_statistics`."""
     server, plan, found = folder.party(Party.SERVER), frame.plan, {}
     for layer, statistics in load_statistics(folder, frame, block).items():
-        n_modes = frame.layers[layer].n_modes
+        n_modes = frame.layers[layer].tile_modes
         uses: UseSums | None = None
         sample: ResidualSample | None = None
         measured = bool(statistics.residuals.any() or statistics.slots.any())

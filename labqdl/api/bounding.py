@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from labqdl.api.results import BoundResult
@@ -53,6 +54,7 @@ def bound(
     tap_transmissivity: float | None = None,
     modes: Sequence[int] = DEFAULT_MODES,
     rows: Sequence[int] = DEFAULT_ROWS,
+    tile: int | None = None,
     link: str | Path | None = None,
     transmissivity: float | None = None,
     excess: float | None = None,
@@ -70,6 +72,8 @@ def bound(
         Gain-and-tap stage; the link's own by default.
     modes, rows:
         Complex modes and rows of each layer; 784-784-10 by default.
+    tile:
+        Modes that the client's interferometer takes at once, longer rows being cut into tiles; None for whole rows.
     link:
         Shipped link or link file; `ideal` by default.
     transmissivity, excess:
@@ -90,7 +94,7 @@ def bound(
     """
     chosen, point = point_on(link or "ideal", mu, amplifier_gain, tap, tap_transmissivity)
     ledger = with_untrusted(chosen.ledger, transmissivity, excess)
-    layers = layer_frames(modes, rows, point.mu)
+    layers = tiled(layer_frames(modes, rows, point.mu), tile)
     if not 0.5 < confidence < 1:
         raise InputError(f"confidence {confidence!r}", source="--confidence", expected="a number between 0.5 and 1")
     if uses < 1:
@@ -141,13 +145,13 @@ def expected_certificate(
     isotropic, like those of the asymptotic figures.
     """
     frame = FrameDescription("expected", layers, 1, 1, point.tap, ledger, VerificationPlan(delta=delta), Budgets())
-    isotropic = tuple(LayerLight(alignment=1 / (2 * layer.n_modes)) for layer in layers)
+    isotropic = tuple(LayerLight(alignment=1 / (2 * layer.tile_modes)) for layer in layers)
     laws = honest_layers(frame, isotropic)
     totals = []
     for layer, law in zip(layers, laws, strict=True):
-        symbols = samples * layer.rows * layer.n_modes // frame.symbols_per_image
-        rows = max(1, round(symbols / layer.n_modes))
-        energy = rows * 2 * layer.n_modes * 2 * layer.mu
+        symbols = samples * layer.streamed_slots // frame.symbols_per_image
+        rows = max(1, round(symbols / layer.tile_modes))
+        energy = rows * law.energy / law.rows
         size = Totals(qq=energy / 2, energy=energy, residuals=max(symbols, 1), homodyned=rows, images=1)
         totals.append(law.expected(size))
     return certified_bounds(frame, laws, totals, uses=uses)
@@ -167,6 +171,13 @@ def layer_frames(modes: Sequence[int], rows: Sequence[int], mu: float) -> tuple[
     return tuple(
         LayerFrame(count, 2 * width, False, mu, None, Activation()) for width, count in zip(modes, rows, strict=True)
     )
+
+
+def tiled(layers: Sequence[LayerFrame], tile: int | None) -> tuple[LayerFrame, ...]:
+    """The layers for an interferometer of so many modes; None for one that takes whole rows."""
+    if tile is not None and tile < 1:
+        raise InputError(f"{tile} modes", source="--tile", expected="1 or more")
+    return tuple(replace(layer, tile=tile) for layer in layers)
 
 
 def with_untrusted(ledger: Ledger, transmissivity: float | None, excess: float | None) -> Ledger:

@@ -74,7 +74,7 @@ class Experiment:
         The light path that is really there.
     client, channel, server:
         Behaviours by their words.
-    vacuum_slots, check_vectors:
+    tile, vacuum_slots, check_vectors:
         As in the frame.
     monitor_fraction:
         Share of the arriving light that the client's power meter takes; part of the ledger where it is not 0.
@@ -100,6 +100,7 @@ class Experiment:
     accounts: Path | None
     depth: Depth
     block: int
+    tile: int | None
     plan: VerificationPlan
     budgets: Budgets
     vacuum_slots: int
@@ -110,7 +111,7 @@ class Experiment:
         """The frame that the server proposes."""
         return FrameDescription(
             session=session,
-            layers=self.network.frame_layers(self.light),
+            layers=self.network.frame_layers(self.light, self.tile),
             images=len(self.prepared),
             block=self.block,
             tap=self.point.tap,
@@ -155,6 +156,7 @@ class Experiment:
             "channel": self.channel,
             "server": self.server,
             "monitor_fraction": self.monitor_fraction,
+            "tile": self.tile,
             "seed": self.seed,
             "depth": self.depth.value,
             "accounts": None if self.accounts is None else str(self.accounts),
@@ -292,6 +294,7 @@ def _resolved(config: ExperimentConfig) -> Experiment:
         accounts=None if config.accounts is None else Path(config.accounts).absolute(),
         depth=depth,
         block=block,
+        tile=None if config.tile is None else _checked(config, "tile"),
         plan=plan,
         budgets=budgets,
         vacuum_slots=_vacuum_slots(config, plan.shot_noise),

@@ -195,13 +195,13 @@ class _Table:
         for index, layer in enumerate(self._frame.layers):
             name, words = f"layer{index + 1}", f"of layer {index + 1}"
             row, mode, sample = (f"{name}_{axis}" for axis in ("row", "mode", "sample"))
-            self._axis(row, range(layer.rows), f"row {words}")
+            self._axis(row, range(layer.streamed_rows), f"row {words}" if layer.tiles == 1 else f"tile and row {words}")
             for column, (units, long_name) in _STATISTICS.items():
                 self._grown(f"{name}_{column}", ("block", row), STATISTICS_DTYPE[column], units, long_name)
             for column, (units, long_name) in _BLOCK_STATISTICS.items():
                 self._grown(f"{name}_{column}", ("block",), STATISTICS_DTYPE[column], units, long_name)
             if self._frame.plan.cross_use or sampled[index]:
-                self._axis(mode, range(layer.n_modes), f"mode {words}")
+                self._axis(mode, range(layer.tile_modes), f"mode {words}")
             if self._frame.plan.cross_use:
                 long_name = "residuals of each weight, summed over the block's uses; NaN where the row was counted"
                 self._grown(f"{name}_use_sum", ("block", row, mode), _SINGLE, "SNU^(1/2)", long_name)
@@ -242,7 +242,7 @@ class _Table:
                 yield f"{name}_use_sum", here, sums[None]
             if light.sample is not None:
                 start = self._samples_before[layer, block]
-                shape = (light.sample.images.size, statistics.counted.size, self._frame.layers[layer].n_modes)
+                shape = (light.sample.images.size, statistics.counted.size, self._frame.layers[layer].tile_modes)
                 whole = np.full(shape, np.nan, np.float32)
                 whole[:, light.sample.rows] = light.sample.residuals
                 yield f"{name}_sample_residual", slice(start, start + len(whole)), whole

@@ -58,6 +58,7 @@ def write_experiment(result: PlanResult, path: str | Path) -> tuple[Path, ...]:
         "link": link,
         **point_values(OperatingPoint(point.mu, point.setting)),
         "last_layer_db": best.last_layer_db or None,
+        "tile": point.layers[0].tile,
         **_limits(result),
     }
     files.insert(0, write_text(target, experiment_text(values, comments)))

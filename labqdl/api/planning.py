@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labqdl.api.bounding import DEFAULT_MODES, DEFAULT_ROWS, layer_frames
+from labqdl.api.bounding import DEFAULT_MODES, DEFAULT_ROWS, layer_frames, tiled
 from labqdl.api.bounding import f2_db as f2_db_of
 from labqdl.api.curves import curve_of, published_curve
 from labqdl.api.results import Printable
@@ -247,6 +247,7 @@ def plan(
     curve: str | Path | None = None,
     modes: Sequence[int] = (),
     rows: Sequence[int] = (),
+    tile: int | None = None,
     symbol_rate: float = DEFAULT_SYMBOL_RATE,
     alpha: float | None = None,
     delta: float | None = None,
@@ -282,6 +283,8 @@ def plan(
         File of the model's accuracy against F²; the one that ships by default.
     modes, rows:
         Sizes of the layers where only F² is the target; 784-784-10 by default.
+    tile:
+        Modes that the client's interferometer takes at once, longer rows being cut into tiles; None for whole rows.
     symbol_rate, alpha, delta:
         Symbols a second; false-alarm rate of the tests and 1 - confidence of the certificate.
     squeezing:
@@ -319,6 +322,7 @@ def plan(
         curve=curve,
         modes=modes,
         rows=rows,
+        tile=tile,
     )
     found = answer(question, explain=details)
     best = found.best
@@ -424,6 +428,7 @@ def _question(
     curve: str | Path | None,
     modes: Sequence[int],
     rows: Sequence[int],
+    tile: int | None,
 ) -> tuple[Question, Network | None]:
     positive("--bits-per-weight", bits_per_weight)
     positive("--bits-per-feature", bits_per_feature)
@@ -442,6 +447,7 @@ def _question(
     stages = _stages(tap, build)
     # what takes long, reading a model and its directions, comes after all that can be said without it
     subject, network = _subject(model, curve, f2_db, tuple(modes), tuple(rows))
+    subject = replace(subject, layers=tiled(subject.layers, tile))
     split = _split(last_layer_db, subject)
     if subject.curve is None and (f2_db is None or split is None):
         raise InputError("there is no curve of accuracy against F²", source="--curve", expected="'labqdl curve'")

@@ -110,7 +110,12 @@ def _completed(frame: Any) -> Any:
     """A recorded frame with the keys that are younger than it."""
     if not (isinstance(frame, Mapping) and isinstance(frame.get("plan"), Mapping)):
         return frame
-    return {**_ABSENT, **frame, "plan": {**_ABSENT_PLAN, **frame["plan"]}}
+    completed = {**_ABSENT, **frame, "plan": {**_ABSENT_PLAN, **frame["plan"]}}
+    if isinstance(frame.get("layers"), list):
+        completed["layers"] = [
+            {"tile": None, **each} if isinstance(each, Mapping) else each for each in frame["layers"]
+        ]
+    return completed
 
 
 def recorded(folder: RunFolder, key: str) -> Any:

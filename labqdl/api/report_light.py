@@ -107,7 +107,7 @@ def gather_outcomes(
 def layer_lights(network: Network, frame: FrameDescription) -> tuple[LayerLight, ...]:
     """What the server's own weights say about its light, layer by layer, as the server itself computes it."""
     return tuple(
-        layer_light(layer_amplitudes(layer.weights, layer.bias, setting.mu)[0])
+        layer_light(layer_amplitudes(layer.weights, layer.bias, setting.mu)[0], setting.tiles)
         for layer, setting in zip(network.layers, frame.layers, strict=True)
     )
 

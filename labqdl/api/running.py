@@ -81,7 +81,7 @@ def run(
         The run folder itself; by default a new one with the time and the names in it, in the folder `out`.
     settings:
         Keys of the experiment file, which win over it: model, data, labels, images, link, mu, amplifier_gain, tap,
-        tap_transmissivity, last_layer_db, client, server, channel, seed, out, accounts, depth, block,
+        tap_transmissivity, last_layer_db, client, server, channel, seed, out, accounts, tile, depth, block,
         counting_fraction, alpha, delta, cross_use, residual_share, bits_per_weight, bits_per_feature,
         cumulative_bits_per_weight, cumulative_bits_per_feature.
 
@@ -223,6 +223,7 @@ def _recorded_config(settings: Mapping[str, Any], frame: Mapping[str, Any]) -> E
         channel=settings["channel"],
         server=settings["server"],
         seed=settings["seed"],
+        tile=settings.get("tile"),
         depth=settings["depth"],
         block=frame["block"],
         vacuum_slots=frame["vacuum_slots"],

@@ -16,6 +16,7 @@ from labqdl.cli.output import Output
 @click.option(
     "--modes", type=int, multiple=True, help="Complex modes of a row; once for each layer. [default: 392 392]"
 )
+@click.option("--tile", type=int, metavar="MODES", help="Modes of the client's interferometer, if rows have more.")
 @click.option("--rows", type=int, multiple=True, help="Rows of a layer; once for each layer. [default: 784 10]")
 @click.option("--transmissivity", type=float, help="Further untrusted power transmissivity, both ways together.")
 @click.option("--excess", type=float, help="Further technical noise, SNU per quadrature and mode at the server.")
@@ -32,6 +33,7 @@ def command(
     tap_transmissivity: float | None,
     link: str | None,
     modes: tuple[int, ...],
+    tile: int | None,
     rows: tuple[int, ...],
     transmissivity: float | None,
     excess: float | None,
@@ -46,6 +48,7 @@ def command(
     Examples:
       labqdl bound --mu 4 --amplifier-gain 2
       labqdl bound --mu 4 --amplifier-gain 2 --modes 392 --rows 784 --transmissivity 0.999
+      labqdl bound --mu 4 --amplifier-gain 2 --tile 32
       labqdl bound --link lab-bench --samples 311248 --uses 1000
     """
     from labqdl.api import bound
@@ -58,6 +61,7 @@ def command(
         tap_transmissivity=tap_transmissivity,
         modes=modes or DEFAULT_MODES,
         rows=rows or DEFAULT_ROWS,
+        tile=tile,
         link=link,
         transmissivity=transmissivity,
         excess=excess,

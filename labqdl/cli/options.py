@@ -47,6 +47,12 @@ def run_options(command: Command) -> Command:
             "--depth", metavar="DEPTH", help="What is drawn of the returned light: outcomes, statistics, residuals."
         ),
         click.option(
+            "--tile",
+            type=int,
+            metavar="MODES",
+            help="Modes that the client's interferometer takes at once; longer rows are cut into tiles.",
+        ),
+        click.option(
             "--cross-use/--no-cross-use",
             default=None,
             help="Test for noise that repeats in every use of a weight. [default: on]",

@@ -33,6 +33,7 @@ from labqdl.cli.output import Output
 @click.option("--curve", metavar="FILE", help="Accuracy against F², from 'labqdl curve'. [default: the shipped one]")
 @click.option("--modes", type=int, multiple=True, help="With --f2-db alone: modes of a row, once for each layer.")
 @click.option("--rows", type=int, multiple=True, help="With --f2-db alone: rows of a layer, once for each layer.")
+@click.option("--tile", type=int, metavar="MODES", help="Modes of the client's interferometer, if rows have more.")
 @click.option("--symbol-rate", type=float, default=100e6, help="Symbols a second. [default: 1e8]")
 @click.option("--alpha", type=float, help="False-alarm rate of the tests. [default: 1e-6]")
 @click.option("--delta", type=float, help="1 - confidence of the certificate. [default: 1e-6]")

@@ -63,6 +63,14 @@ SCHEMA = Section(
             "Folder of the accounts, which follow weights and data over runs and refuse what a cumulative budget does "
             "not allow; by default 'accounts' beside the run where such a budget is set, else none",
         ),
+        Field(
+            "tile",
+            Kind.INTEGER,
+            "Modes that the client's interferometer takes at once; longer rows are cut into tiles. By default whole "
+            "rows, and with a station what its interferometer has",
+            minimum=1,
+            maximum=1_000_000,
+        ),
         Field("depth", Kind.TEXT, "How much of the returned light is sampled", choices=DEPTHS),
         Field("block", Kind.INTEGER, "Images per block of work", minimum=1, maximum=65536),
     ),
@@ -168,6 +176,7 @@ class ExperimentConfig:
     seed: int | None = None
     out: str | None = None
     accounts: str | None = None
+    tile: int | None = None
     depth: str | None = None
     block: int | None = None
     counting_fraction: float | None = None

@@ -64,6 +64,10 @@ class LayerFrame:
     centred:
         Whether the client subtracts from each data vector that vector's own mean before it appends the 1 and
         normalises. It needs no public number; what all features share would only use up the unit norm.
+    tile:
+        Modes that the client's interferometer takes at once; a row of more is cut into tiles of almost equal length,
+        which are streamed one after the other. None: whole rows. Each tile is a row of its own to the light, so that
+        the tap's noise comes once for each (docs/physics.md, "Tiles").
     """
 
     rows: int
@@ -73,8 +77,11 @@ class LayerFrame:
     published_scale: float | None
     activation: Activation
     centred: bool = False
+    tile: int | None = None
 
     def __post_init__(self) -> None:
+        if self.tile is not None and self.tile < 1:
+            raise ValueError(f"a tile has at least one mode, got {self.tile}")
         if self.rows < 1 or self.n_features < 1:
             raise ValueError(f"a layer needs rows and features, got {self.rows} x {self.n_features}")
         if not (math.isfinite(self.mu) and self.mu > 0):
@@ -90,6 +97,31 @@ class LayerFrame:
     def n_modes(self) -> int:
         """Complex modes of a row."""
         return self.n_weights // 2
+
+    @property
+    def tiles(self) -> int:
+        """Into how many tiles a row is cut; 1 for whole rows."""
+        return 1 if self.tile is None else -(-self.n_modes // self.tile)
+
+    @property
+    def tile_modes(self) -> int:
+        """Mode slots of a tile as it is streamed; tiles with one mode less end in vacuum."""
+        return -(-self.n_modes // self.tiles)
+
+    @property
+    def least_modes(self) -> int:
+        """Modes that carry weights in the shortest tile: what its noise is spread over."""
+        return self.n_modes // self.tiles
+
+    @property
+    def streamed_rows(self) -> int:
+        """Rows that are streamed for one data vector: every tile of every row, tile by tile."""
+        return self.rows * self.tiles
+
+    @property
+    def streamed_slots(self) -> int:
+        """Mode slots that are streamed for one data vector."""
+        return self.streamed_rows * self.tile_modes
 
 
 class ShotNoise(StrEnum):
@@ -213,6 +245,8 @@ class FrameDescription:
             raise ValueError(f"shot noise that is {self.plan.shot_noise} needs vacuum_slots, got {self.vacuum_slots}")
         if self.images < 1 or self.block < 1:
             raise ValueError(f"images and block must be at least 1, got {self.images} and {self.block}")
+        if len({layer.tile for layer in self.layers}) > 1:
+            raise ValueError("all layers pass the same interferometer: they have the same tile")
         for index, (first, second) in enumerate(zip(self.layers, self.layers[1:], strict=False)):
             if first.rows != second.n_features:
                 raise ValueError(
@@ -237,11 +271,20 @@ class FrameDescription:
     @property
     def symbols_per_image(self) -> int:
         """Mode slots that one image costs, one way."""
-        return sum(layer.rows * layer.n_modes for layer in self.layers)
+        return sum(layer.streamed_slots for layer in self.layers)
+
+    @property
+    def tile(self) -> int | None:
+        """Modes that the client's interferometer takes at once, None where it takes whole rows."""
+        return self.layers[0].tile
 
     def to_json(self) -> dict[str, Any]:
-        """Plain object with every field; keys as the attributes are called."""
-        return asdict(self)
+        """Plain object with every field; keys as the attributes are called. Whole rows have no key `tile`."""
+        described = asdict(self)
+        for layer in described["layers"]:
+            if layer["tile"] is None:
+                del layer["tile"]
+        return described
 
     @property
     def digest(self) -> str:

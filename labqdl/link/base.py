@@ -29,6 +29,7 @@ class ServerPort(ABC):
         ----------
         quadratures:
             q in square roots of SNU at the server's output, interleaved X and P of each mode; (rows, n_weights).
+            Where the layer is cut into tiles: (streamed_rows, 2 tile_modes), all rows of the first tile first.
         images:
             How often the rows are streamed.
         """
@@ -50,9 +51,9 @@ class ServerPort(ABC):
         Parameters
         ----------
         pattern:
-            Quadrature to homodyne in each mode, True for P; (n_modes,).
+            Quadrature to homodyne in each mode, True for P; (n_modes,), with tiles (tile_modes,) for all of them.
         counted:
-            Rows that are displaced and counted instead; (rows,).
+            Rows that are displaced and counted instead; (rows,), with tiles (streamed_rows,).
         expected_amplitude:
             Honest amplitude transmission of q to the receiver, which is subtracted or nulled.
         use_sums:
@@ -71,11 +72,15 @@ class ClientPort(ABC):
 
     @abstractmethod
     def set_data(self, layer: int, block: int, directions: NDArray[Real]) -> None:
-        """Set the interferometer to unit vectors, one an image; (images, n_weights)."""
+        """Set the interferometer to unit vectors, one an image; (images, n_weights).
+
+        Where the layer is cut into tiles: (images, tiles * 2 tile_modes), one unit vector for each tile, which all
+        rows of that tile meet.
+        """
 
     @abstractmethod
     def outcomes(self, layer: int, block: int) -> NDArray[Real]:
-        """Homodyne outcomes in SNU as the receiver gives them, after `Link.transmit`; (images, rows)."""
+        """Homodyne outcomes in SNU as the receiver gives them, after `Link.transmit`; (images, streamed rows)."""
 
     @abstractmethod
     def monitor(self, layer: int, block: int) -> MonitorReading | None:

@@ -210,7 +210,7 @@ def parse_client(word: str) -> ClientBehaviour:
 
     def offset_variance(frame: FrameDescription, ledger: Ledger, layer: int) -> float:
         if name == "coherent" and value is None:
-            return _allowance(frame, ledger, frame.layers[layer].n_modes)
+            return _allowance(frame, ledger, frame.layers[layer].tile_modes)
         return value if name in ("estimate", "coherent") and value is not None else 0.0
 
     spike = value if name == "spiking" and value is not None else 0.0

@@ -8,14 +8,25 @@ purpose, layer and block: results depend neither on threads nor on what ran befo
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labqdl.facts import FrameDescription, Ledger, MonitorReading, Place, ReturnedLight, RowStatistics, ShotNoise
+from labqdl.facts import (
+    FrameDescription,
+    Ledger,
+    MonitorReading,
+    Place,
+    ResidualSample,
+    ReturnedLight,
+    RowStatistics,
+    ShotNoise,
+    UseSums,
+)
 from labqdl.facts.monitor import POWER_MONITOR, WATCHDOG_DARK_COUNTS
 from labqdl.link.base import ClientPort, Link, ServerPort
 from labqdl.link.behaviours import (
@@ -200,39 +211,68 @@ class EmulatedLink(Link):
             raise RuntimeError(f"the server streams for {shot.images} images, the client set {len(x)} vectors")
         law, slope = self._laws[layer]
         law = replace(law, expected_amplitude=shot.expected_amplitude)
+        setting = self._frame.layers[layer]
+        outcomes, light = [], []
+        for tile in range(setting.tiles):
+            rows = slice(tile * setting.rows, (tile + 1) * setting.rows)
+            modes = slice(2 * tile * setting.tile_modes, 2 * (tile + 1) * setting.tile_modes)
+            key = (layer, block) if setting.tiles == 1 else (layer, block, tile)
+            drawn, returned = self._draw(shot, law, q[rows], x[:, modes], shot.counted[rows], rows, key)
+            outcomes.append(drawn)
+            light.append(returned)
+        shot.outcomes = outcomes[0] if len(outcomes) == 1 else np.concatenate(outcomes, axis=1)
+        shot.light = _joined(light)
+        if self._depth is not Depth.OUTCOMES:
+            shot.light = self._with_vacuum(shot.light, lambda purpose: self._root.generator(purpose, layer, block))
+        if slope != 1.0:
+            shot.outcomes = shot.outcomes * shot.outcomes.dtype.type(slope)
+        photons = self._root.generator("monitor", layer, block)
+        shot.monitor = self._monitor(q, setting.tiles, shot.images, setting.mu, photons)
+        self._rows_sent += q.shape[0] * shot.images
+
+    def _draw(
+        self,
+        shot: _Shot,
+        law: LinkLaw,
+        q: NDArray[Real],
+        x: NDArray[Real],
+        counted: NDArray[np.bool_],
+        rows: slice,
+        key: tuple[int, ...],
+    ) -> tuple[NDArray[Real], ReturnedLight]:
+        """What the receivers measure of one tile, (vectors, rows) and the returned light of its rows."""
+        assert self._frame is not None
+        assert shot.pattern is not None
+        assert shot.quadratures is not None
+        offset: NDArray[Real] | None = None
+        if self._depth is not Depth.OUTCOMES:
+            offset = self._offset(key[0], shot.quadratures)
+            offset = None if offset is None else offset[rows]
 
         def streams(purpose: str) -> np.random.Generator:
-            return self._root.generator(purpose, layer, block)
+            return self._root.generator(purpose, *key)
 
         if self._depth is Depth.OUTCOMES:
-            shot.outcomes = sample_outcomes(law, q, x, streams)
-            shot.light = ReturnedLight(_nothing(q.shape[0], shot.images))
+            outcomes = sample_outcomes(law, q, x, streams)
+            light = ReturnedLight(_nothing(q.shape[0], shot.images))
         elif self._depth is Depth.STATISTICS:
-            shot.outcomes, shot.light = sample_statistics(
+            outcomes, light = sample_statistics(
                 law,
                 q,
                 x,
                 shot.pattern,
-                shot.counted,
+                counted,
                 streams,
                 use_sums=shot.use_sums,
                 sampled=shot.sampled,
-                offset=self._offset(layer, q),
+                offset=offset,
             )
         else:
-            offset = self._offset(layer, q)
-            drawn = sample_residuals(law, q, x, shot.pattern, shot.counted, streams, offset=offset)
-            shot.outcomes = drawn.outcomes
-            shot.light = drawn.light(use_sums=shot.use_sums, sampled=shot.sampled)
-        if self._depth is not Depth.OUTCOMES:
-            shot.light = self._with_vacuum(shot.light, streams)
-        mu = self._frame.layers[layer].mu
+            drawn = sample_residuals(law, q, x, shot.pattern, counted, streams, offset=offset)
+            outcomes, light = drawn.outcomes, drawn.light(use_sums=shot.use_sums, sampled=shot.sampled)
         if not self._server.honest:
-            shot.outcomes = self._dishonest(law, q, x, mu, streams)
-        if slope != 1.0:
-            shot.outcomes = shot.outcomes * shot.outcomes.dtype.type(slope)
-        shot.monitor = self._monitor(q, shot.images, mu, streams("monitor"))
-        self._rows_sent += q.shape[0] * shot.images
+            outcomes = self._dishonest(law, q, x, self._frame.layers[key[0]].mu, streams)
+        return outcomes, light
 
     def _offset(self, layer: int, q: NDArray[Real]) -> NDArray[Real] | None:
         """What the client's box adds to every use of a weight in the same way, (rows, n_weights); None if nothing."""
@@ -268,16 +308,22 @@ class EmulatedLink(Link):
         sent = replace(law, forward_excess=law.forward_excess + noise)
         return sample_outcomes(sent, q * q.dtype.type(math.sqrt(self._server.energy(mu))), x, streams)
 
-    def _monitor(self, q: NDArray[Real], images: int, mu: float, generator: np.random.Generator) -> MonitorReading:
-        """The client's power meter and its detector of out-of-band light, both Poisson of the mean energy."""
+    def _monitor(
+        self, q: NDArray[Real], tiles: int, images: int, mu: float, generator: np.random.Generator
+    ) -> MonitorReading:
+        """The client's power meter and its detector of out-of-band light, both Poisson of the mean energy.
+
+        The meter reads whole rows, all tiles of each.
+        """
         ledger, server = self._world, self._server
         taken = [part for part in ledger.at(Place.CLIENT_IN) if part.name == POWER_MONITOR]
         fraction = 1.0 - taken[0].transmissivity if taken else 0.0
-        rows, n_modes = q.shape[0], q.shape[1] // 2
+        rows, n_modes = q.shape[0] // tiles, tiles * q.shape[1] // 2
         arriving = ledger.transmissivity(Place.FORWARD)
         photons = np.zeros(rows)
         if fraction or server.out_of_band:
-            photons += 0.25 * images * arriving * np.square(q, dtype=np.float64).sum(axis=1)
+            energy = np.square(q, dtype=np.float64).sum(axis=1).reshape(tiles, rows).sum(axis=0)
+            photons += 0.25 * images * arriving * energy
         noise = images * n_modes * (arriving * server.thermal_photons + 0.5 * ledger.forward_excess)
         darks = WATCHDOG_DARK_COUNTS * rows * n_modes * images
         return MonitorReading(
@@ -295,6 +341,31 @@ class EmulatedLink(Link):
         if self._current != (layer, block):
             self._current, self._open = (layer, block), _Shot()
         return self._open
+
+
+def _joined(parts: Sequence[ReturnedLight]) -> ReturnedLight:
+    """The returned light of all tiles, whose rows follow each other."""
+    if len(parts) == 1:
+        return parts[0]
+    first = parts[0]
+    columns: dict[str, Any] = {
+        field.name: np.concatenate([getattr(part.statistics, field.name) for part in parts])
+        for field in fields(RowStatistics)
+        if isinstance(getattr(first.statistics, field.name), np.ndarray)
+    }
+    uses = [part.use_sums for part in parts if part.use_sums is not None]
+    samples = [part.sample for part in parts if part.sample is not None]
+    sample: ResidualSample | None = None
+    if samples:
+        starts = np.cumsum([0, *(part.statistics.counted.size for part in parts[:-1])])
+        rows = np.concatenate([each.rows + start for each, start in zip(samples, starts, strict=True)])
+        residuals = np.concatenate([each.residuals for each in samples], axis=1)
+        sample = ResidualSample(samples[0].images, rows, residuals)
+    return ReturnedLight(
+        replace(first.statistics, **columns),
+        UseSums(np.concatenate([each.sums for each in uses]), uses[0].images) if uses else None,
+        sample,
+    )
 
 
 def _nothing(rows: int, images: int) -> RowStatistics:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -214,14 +214,14 @@ class Network:
         """
         return self.pipeline.apply(data, source=source)
 
-    def frame_layers(self, mu: float | tuple[float, ...]) -> tuple[LayerFrame, ...]:
+    def frame_layers(self, mu: float | tuple[float, ...], tile: int | None = None) -> tuple[LayerFrame, ...]:
         """The layers' share of a frame: photons per mode at the operating point, of which each layer gets its
-        `light`, or a tuple with each layer's own.
+        `light`, or a tuple with each layer's own; `tile` as in `LayerFrame`.
         """
         each = mu if isinstance(mu, tuple) else tuple(mu * layer.light for layer in self.layers)
         if len(each) != len(self.layers):
             raise ValueError(f"{len(each)} values of mu for {len(self.layers)} layers")
-        return tuple(layer.frame(value) for layer, value in zip(self.layers, each, strict=True))
+        return tuple(replace(layer.frame(value), tile=tile) for layer, value in zip(self.layers, each, strict=True))
 
     def forward_exact(self, vectors: Floats) -> Floats:
         """Outputs without noise of prepared vectors (vectors, features): shape (vectors, outputs)."""

@@ -56,7 +56,7 @@ def demands(
     layer = max(point.layers, key=lambda each: each.mu)
     law = tap_law(point.setting, point.ledger)
     arriving = layer.mu * client_input(point.ledger)
-    n = layer.n_modes
+    n = layer.least_modes
     own = law.added_noise / n  # mean excess of the tap per quadrature and mode, at the tap
     charged = honest_channel(mu=layer.mu, n_modes=n, setting=point.setting, ledger=point.ledger)
     efficiency, electronic = point.ledger.server_efficiency, point.ledger.server_noise

@@ -19,7 +19,7 @@ from labqdl.security.channel import client_input, client_output, trusted_parts
 from labqdl.security.data import data_leakage
 from labqdl.security.holevo import weight_leakage
 
-Sizes = tuple[tuple[int, int], ...]
+Sizes = tuple[tuple[int, int, int], ...]
 """(rows, modes) of every layer."""
 
 
@@ -127,8 +127,8 @@ class Path:
 
 
 def sizes_of(layers: tuple[LayerFrame, ...]) -> Sizes:
-    """Rows and modes of each layer."""
-    return tuple((layer.rows, layer.n_modes) for layer in layers)
+    """Rows, modes of a tile and tiles of each layer."""
+    return tuple((layer.rows, layer.tile_modes, layer.tiles) for layer in layers)
 
 
 @functools.lru_cache(maxsize=16)
@@ -145,10 +145,11 @@ def _data_bits(photons: float, sizes: Sizes, uses: int, stray: tuple[float, ...]
     # hidden vectors differ from use to use: what they tell is added (security.engines.network_data_leakage)
     return math.fsum(
         (1 if index == 0 else uses)
+        * tiles
         * data_leakage(
             photons_per_row=photons, rows=rows * (uses if index == 0 else 1), n_modes=n, gain_mismatch_photons=more
         )
-        for index, ((rows, n), more) in enumerate(zip(sizes, extra, strict=True))
+        for index, ((rows, n, tiles), more) in enumerate(zip(sizes, extra, strict=True))
     )
 
 

@@ -115,7 +115,7 @@ class Search:
                 path.weight_bits(
                     mu * layer.mu,
                     disturbance,
-                    layer.n_modes,
+                    layer.least_modes,
                     uses=question.weight_uses,
                     symmetric_noise=question.symmetric_noise,
                 )
@@ -203,7 +203,7 @@ def exact_point(
     """An operating point judged by the functions that a run's bounds come from."""
     equal, steered = [], []
     for layer, spectrum in zip(layers, question.subject.spectra, strict=True):
-        charged = honest_channel(mu=layer.mu, n_modes=layer.n_modes, setting=setting, ledger=ledger)
+        charged = honest_channel(mu=layer.mu, n_modes=layer.least_modes, setting=setting, ledger=ledger)
         light, noise = question.weight_uses * charged.mu, question.symmetric_noise * charged.excess
         bits = weight_leakage(mu=light, transmissivity=charged.transmissivity, excess=noise)
         equal.append(bits / 2.0)

@@ -77,7 +77,7 @@ class Detection:
 
 def symbols_per_image(point: Point) -> int:
     """Mode slots that one image costs, one way."""
-    return sum(layer.rows * layer.n_modes for layer in point.layers)
+    return sum(layer.streamed_slots for layer in point.layers)
 
 
 def certification(
@@ -87,7 +87,7 @@ def certification(
     plan = VerificationPlan(counting_fraction=counting_fraction, delta=delta)
     frame = FrameDescription("plan", point.layers, 1, 1, point.setting, point.ledger, plan, Budgets())
     light = [
-        LayerLight(alignment=1.0 / (2.0 * layer.n_modes), spectrum=spectrum)
+        LayerLight(alignment=1.0 / (2.0 * layer.tile_modes), spectrum=spectrum)
         for layer, spectrum in zip(point.layers, question.subject.spectra, strict=True)
     ]
     laws = honest_layers(frame, light)
@@ -179,12 +179,12 @@ def detections(point: Point, *, alpha: float, counting_fraction: float) -> tuple
 
 
 def _detection(name: str, cheat: ClientLaw, point: Point, alpha: float, counted: float) -> Detection:
-    layer = max(point.layers, key=lambda each: each.rows * each.n_modes)
-    scene = Scene(layer.mu, point.setting, point.ledger, layer.n_modes)
+    layer = max(point.layers, key=lambda each: each.streamed_slots)
+    scene = Scene(layer.mu, point.setting, point.ledger, layer.tile_modes)
     law = LinkLaw.from_ledger(point.ledger, cheat)
     # shares of alpha as `security.checks.session_checks` deals them out, two-sided
     share = (1.0 - E_PROCESS_SHARE) * alpha / len(TESTS) / (1.0 if len(point.layers) == 1 else 2.0)
-    slots = layer.rows * layer.n_modes
+    slots = layer.streamed_slots
     # each row is either homodyned or counted
     tests = {Test.GAIN: 1.0 - counted, Test.NOISE: 1.0 - counted, Test.COUNT: counted}
     found = {

@@ -282,7 +282,7 @@ class InferenceHandlers:
 
     def _measure(self, command: Measure) -> bool:
         port = self._link.client_port
-        values = port.outcomes(command.layer, command.block)
+        values = self._client.combine(command.layer, command.block, port.outcomes(command.layer, command.block))
         data, checks = self._client.separate(command.layer, command.block, values)
         self._outcomes[command.layer], self._checks[command.layer] = data, checks
         monitor = port.monitor(command.layer, command.block)

@@ -23,6 +23,7 @@ from labqdl.network.activations import apply_activation, centre
 from labqdl.network.model import predictions
 from labqdl.optics.gain_tap import TapLaw, tap_law
 from labqdl.optics.modes import directions
+from labqdl.optics.tiling import aim, join
 from labqdl.protocol.guard import Guard, GuardRecord, GuardSettings, complaint
 from labqdl.protocol.intents import Outcomes, SetData, frozen
 from labqdl.protocol.messages import (
@@ -112,6 +113,7 @@ class _Prepared:
 
     intent: SetData
     norms: Floats
+    tile_norms: NDArray[np.float64]
 
 
 class Client:
@@ -236,6 +238,22 @@ class Client:
     def check_records(self, block: int) -> tuple[GuardRecord, ...]:
         """Sums behind the client's own tests of one block, layer by layer."""
         return () if self._guard is None else tuple(one for one in self._guard.records if one.block == block)
+
+    def combine(self, layer: int, block: int, values: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+        """Outcomes of whole rows (vectors, rows) from those of their tiles (vectors, streamed rows), as received.
+
+        Raises
+        ------
+        ProtocolError
+            For another layer or block than was set, and for another shape.
+        """
+        if self._frame is None or self._hidden is None or (layer, block) != self._position:
+            raise ProtocolError(f"client: outcomes of layer {layer}, block {block} were not asked for")
+        norms = self._hidden.tile_norms
+        expected = (len(norms), self._frame.layers[layer].streamed_rows)
+        if values.shape != expected:
+            raise ProtocolError(f"client: outcomes have shape {values.shape}, expected {expected}")
+        return join(values, norms)
 
     def separate(
         self, layer: int, block: int, values: NDArray[np.floating[Any]]
@@ -476,8 +494,9 @@ class Client:
         generator = self._root.generator("empty-direction", layer, block)
         x, norms, _ = directions(vectors, setting.bias, generator)
         # The norm of an empty vector is 0, which discards its outcome.
-        whole = _owned(self._guard.with_checks(layer, block, x))
-        return _Prepared(SetData(layer, block, whole), norms.astype(np.float32, copy=False))
+        whole = self._guard.with_checks(layer, block, x)
+        tiles, tile_norms = aim(whole, setting.tiles, self._root.generator("empty-tile", layer, block))
+        return _Prepared(SetData(layer, block, _owned(tiles)), norms.astype(np.float32, copy=False), tile_norms)
 
     def _activate(self, layer: int, block: int, outcomes: NDArray[np.floating[Any]]) -> Floats:
         assert self._frame is not None

@@ -236,9 +236,9 @@ class Guard:
         exposure = 0.0
         if monitor is not None:
             light = setting.mu * setting.rows * entries / 2 * self._arriving
-            noise = self._frame.ledger.forward_excess * setting.rows * setting.n_modes / 2
+            noise = self._frame.ledger.forward_excess * setting.streamed_slots / 2
             exposure = monitor.fraction * vectors * (light + noise)
-        slots = setting.rows * setting.n_modes * vectors
+        slots = setting.streamed_slots * vectors
         return GuardRecord(
             layer=layer,
             block=block,
@@ -276,7 +276,7 @@ class Guard:
         def add(name: str, statistic: float, expected: float, unit: str, z: float, p: float, samples: int) -> None:
             results.append(TestResult(name + suffix, statistic, expected, unit, z, min(p, 1.0), self._share, samples))
 
-        slots = sums.vectors * setting.rows * setting.n_modes
+        slots = sums.vectors * setting.streamed_slots
         if sums.exposure > 0:
             agreed = sums.exposure * (1 + self._settings.power_tolerance)
             z = (sums.photons - sums.exposure) / math.sqrt(sums.exposure)

@@ -73,7 +73,8 @@ class SendRows(_Addressed):
     """Server: stream these rows once for each image of the block.
 
     `quadratures` is q in square roots of SNU at the server's output, interleaved (X1, P1, X2, P2, ...);
-    (rows, n_weights).
+    (rows, n_weights). Rows that are longer than the client's interferometer are cut into tiles: (streamed_rows,
+    2 tile_modes) of the frame's layer, tile by tile.
     """
 
     quadratures: NDArray[Real]
@@ -117,7 +118,10 @@ class SetReceiver(_Addressed):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class SetData(_Addressed):
-    """Client: set the interferometer to these unit vectors, one an image; (images, n_weights)."""
+    """Client: set the interferometer to these unit vectors, one an image; (images, n_weights).
+
+    With tiles one for each tile of an image, (images, tiles * 2 tile_modes).
+    """
 
     directions: NDArray[Real]
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from labqdl.errors import ProtocolError
 from labqdl.facts import Activation, FrameDescription, ReturnedLight, ShotNoise, Verdict, VerdictKind
 from labqdl.optics.modes import layer_amplitudes
+from labqdl.optics.tiling import stream
 from labqdl.protocol.intents import Returned, SendRows, SetReceiver
 from labqdl.protocol.messages import (
     Abort,
@@ -98,9 +99,11 @@ class Server:
         self._digest = frame.digest
         self._root = root
         self._session = Session("server")
-        self._quadratures = tuple(_encode(network, frame, index) for index in range(len(frame.layers)))
+        whole = [_encode(network, frame, index) for index in range(len(frame.layers))]
+        tiles = [layer.tiles for layer in frame.layers]
+        self._quadratures = tuple(_streamed(q, count) for q, count in zip(whole, tiles, strict=True))
         self._expected_amplitude = math.sqrt(frame.ledger.total * frame.ledger.server_efficiency)
-        self._light = tuple(layer_light(q) for q in self._quadratures)
+        self._light = tuple(layer_light(q, count) for q, count in zip(whole, tiles, strict=True))
         self._verifier = Verifier(frame, self._light)
         self._verdict: Verdict | None = None
         self._records: dict[tuple[int, int], bytes] = {}
@@ -396,10 +399,11 @@ class Server:
         return next(((0, block) for block in range(self._frame.n_blocks) if block not in self._finished), None)
 
     def _choices(self, layer: int, block: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Quadratures (n_modes,) and counted rows (rows,) of one layer and block, unpredictable to the client."""
+        """Quadratures (tile_modes,) and counted rows (streamed_rows,) of one layer and block, unpredictable to the
+        client."""
         setting = self._frame.layers[layer]
-        pattern = self._root.bits("quadrature", layer, block, count=setting.n_modes)
-        chances = self._root.uniforms("counted", layer, block, count=setting.rows)
+        pattern = self._root.bits("quadrature", layer, block, count=setting.tile_modes)
+        chances = self._root.uniforms("counted", layer, block, count=setting.streamed_rows)
         return pattern, chances < self._frame.plan.counting_fraction
 
     def _setting(self, layer: int, block: int) -> Setting:
@@ -430,7 +434,7 @@ class Server:
 
 
 def _encode(network: NetworkLike, frame: FrameDescription, index: int) -> NDArray[np.floating[Any]]:
-    """Quadratures (rows, n_weights) of one layer, read-only; checks network against frame."""
+    """Quadratures (rows, n_weights) of one layer; checks network against frame."""
     layer, setting = network.layers[index], frame.layers[index]
     if layer.weights.shape != (setting.rows, setting.n_features):
         raise ValueError(
@@ -443,7 +447,12 @@ def _encode(network: NetworkLike, frame: FrameDescription, index: int) -> NDArra
     published = setting.published_scale
     if published is not None and not math.isclose(published, scale, rel_tol=_SCALE_TOLERANCE):
         raise ValueError(f"layer {index} has scale {scale:g}, the frame publishes {published:g}")
-    # Every block takes the columns of one quadrature a mode; in this order they are contiguous.
-    quadratures = np.asfortranarray(quadratures)
-    quadratures.setflags(write=False)
     return quadratures
+
+
+def _streamed(quadratures: NDArray[np.floating[Any]], tiles: int) -> NDArray[np.floating[Any]]:
+    """Rows as they are streamed, tile by tile, read-only."""
+    # Every block takes the columns of one quadrature a mode; in this order they are contiguous.
+    streamed = np.asfortranarray(stream(quadratures, tiles))
+    streamed.setflags(write=False)
+    return streamed

@@ -108,7 +108,7 @@ def cost_of(frame: FrameDescription, images: int, symbol_rate: float = SYMBOL_RA
         LayerCost(
             layer=index,
             macs=layer.rows * (layer.n_features + int(layer.bias)),
-            symbols=layer.rows * (layer.n_modes + extra),
+            symbols=layer.streamed_rows * (layer.tile_modes + extra),
             # mu is the mean over pairs of real entries; the zero that pads an odd row carries no light.
             photons=layer.rows * (layer.n_features + int(layer.bias)) / 2 * layer.mu,
         )

@@ -68,7 +68,7 @@ class WeightsAccountant:
         self._frame = frame
         self._spectra = [None] * len(frame.layers) if light is None else [entry.spectrum for entry in light]
         self._channels = [
-            honest_channel(mu=layer.mu, n_modes=layer.n_modes, setting=frame.tap, ledger=frame.ledger)
+            honest_channel(mu=layer.mu, n_modes=layer.least_modes, setting=frame.tap, ledger=frame.ledger)
             for layer in frame.layers
         ]
         self._measured = (1.0 - frame.plan.counting_fraction) / 2.0 if frame.plan.cross_use else None
@@ -183,8 +183,8 @@ class DataAccountant:
         if total not in self._memo:
             bits = total.bits
             if total.photons > 0.0:
-                bits += data_leakage(
-                    photons_per_row=total.photons / total.uses, rows=total.uses, n_modes=self._first.n_modes
+                bits += self._first.tiles * data_leakage(
+                    photons_per_row=total.photons / total.uses, rows=total.uses, n_modes=self._first.tile_modes
                 )
             self._memo[total] = bits
         return self._memo[total]
@@ -225,5 +225,5 @@ def mismatch_bits(frame: FrameDescription, layer: LayerFrame) -> float:
     if stray * layer.mu * client_input(frame.ledger) * client_output(frame.ledger) == 0.0:
         return 0.0
     photons = data_photons(tap_law(frame.tap, frame.ledger), frame.ledger)
-    at_unit_gain = data_leakage(photons_per_row=photons, rows=layer.rows, n_modes=layer.n_modes)
+    at_unit_gain = layer.tiles * data_leakage(photons_per_row=photons, rows=layer.rows, n_modes=layer.tile_modes)
     return layer_data_leakage(layer, frame.tap, frame.ledger) - at_unit_gain

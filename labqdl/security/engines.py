@@ -79,7 +79,7 @@ def weights_bound(
     _check(layers, uses)
     if engine == "labqdl":
         per_layer = [
-            honest_channel(mu=layer.mu, n_modes=layer.n_modes, setting=setting, ledger=ledger).leakage(
+            honest_channel(mu=layer.mu, n_modes=layer.least_modes, setting=setting, ledger=ledger).leakage(
                 uses, cross_use_tested=cross_use_tested
             )
             for layer in layers
@@ -87,7 +87,9 @@ def weights_bound(
         assumptions = _weight_assumptions(layers, per_layer, ledger, uses, cross_use_tested)
     elif _published(engine, setting, uses):
         added = published_added_noise(setting.amplifier_gain)
-        per_layer = [weight_leakage(mu=layer.mu, transmissivity=1.0, excess=added / layer.n_modes) for layer in layers]
+        per_layer = [
+            weight_leakage(mu=layer.mu, transmissivity=1.0, excess=added / layer.least_modes) for layer in layers
+        ]
         assumptions = _published_weight_assumptions(engine, layers, per_layer, setting)
     else:
         return None
@@ -121,13 +123,14 @@ def anisotropic_bound(
         raise ValueError(f"{len(spectra)} spectra for {len(layers)} layers")
     per_layer = []
     for layer, spectrum in zip(layers, spectra, strict=True):
-        charged = honest_channel(mu=layer.mu, n_modes=layer.n_modes, setting=setting, ledger=ledger)
+        charged = honest_channel(mu=layer.mu, n_modes=layer.least_modes, setting=setting, ledger=ledger)
         noise = charged.excess if cross_use_tested else uses * charged.excess
         per_layer.append(spectrum.leakage(mu=uses * charged.mu, transmissivity=charged.transmissivity, excess=noise))
     bits = max(per_layer)
     words = (
         "collective Gaussian attack at the honest path's transmissivity and noise, both taken as known",
         *directions_in_words(spectra),
+        *_tiles(layers),
         *_repetition(uses, cross_use_tested),
         *_which(layers, per_layer),
     )
@@ -176,14 +179,14 @@ def data_bound(
     elif not _published(engine, setting, uses):
         return None
     elif engine == "prx-2025":
-        bits = prx_2025_data(setting.amplifier_gain, n_modes=first.n_modes, rows=rows)
+        bits = prx_2025_data(setting.amplifier_gain, n_modes=first.tile_modes, rows=rows)
         assumptions = (
             "homodyne Cramér-Rao figure of one parameter: not a bound on a server with better detectors",
             f"all {rows} rows counted as if they probed the first layer's data",
             *_ignored(setting),
         )
     else:
-        bits = arxiv_2024_data(setting.amplifier_gain, n_modes=first.n_modes)
+        bits = arxiv_2024_data(setting.amplifier_gain, n_modes=first.tile_modes)
         assumptions = (
             "published formula of 2024: marginal variance of each mode, fourth power of the variance, as many"
             " measurements as modes whatever the number of rows: not a bound",
@@ -206,22 +209,26 @@ def network_data_leakage(layers: Sequence[LayerFrame], setting: TapSetting, ledg
 def layer_best_overlap(layer: LayerFrame, setting: TapSetting, ledger: Ledger, *, uses: int = 1) -> float | None:
     """Largest mean squared overlap of any guess with one layer's data vector, from its own rows (security.data).
 
-    None at a net gain off 1, where displaced light is no number of copies.
+    None at a net gain off 1, where displaced light is no number of copies. With tiles: of a server that knows their
+    norms and the phases between them.
     """
     law = tap_law(setting, ledger)
     if abs(law.net_gain - 1.0) > 1e-12:
         return None
-    return best_overlap(photons_per_row=data_photons(law, ledger), rows=layer.rows * uses, n_modes=layer.n_modes)
+    return best_overlap(photons_per_row=data_photons(law, ledger), rows=layer.rows * uses, n_modes=layer.least_modes)
 
 
 def layer_data_leakage(layer: LayerFrame, setting: TapSetting, ledger: Ledger, *, uses: int = 1) -> float:
-    """Exact Holevo bound on the data vector of one layer after `uses` uses, bits in total (security.data)."""
+    """Exact Holevo bound on the data vector of one layer after `uses` uses, bits in total (security.data).
+
+    Every tile of the vector is probed by all rows, and the sum is over tiles; their norms stay with the client.
+    """
     law = tap_law(setting, ledger)
     stray = abs(law.net_gain - 1.0) ** 2 * layer.mu * client_input(ledger) * client_output(ledger)
-    return data_leakage(
+    return layer.tiles * data_leakage(
         photons_per_row=data_photons(law, ledger),
         rows=layer.rows * uses,
-        n_modes=layer.n_modes,
+        n_modes=layer.tile_modes,
         gain_mismatch_photons=stray,
     )
 
@@ -314,8 +321,19 @@ def _weight_assumptions(
     aside = [c.name for c in (*parts.forward, *parts.back) if c.transmissivity < 1 or c.excess or c.electronic_noise]
     if aside:
         words.append(f"set aside as trusted: {', '.join(aside)}")
-    words += _repetition(uses, cross_use_tested)
+    words += [*_tiles(layers), *_repetition(uses, cross_use_tested)]
     return (*words, *_which(layers, per_layer))
+
+
+def _tiles(layers: Sequence[LayerFrame]) -> tuple[str, ...]:
+    """What it means that rows are cut into tiles."""
+    cut = [layer.tiles for layer in layers if layer.tiles > 1]
+    if not cut:
+        return ()
+    return (
+        f"rows cut into tiles ({', '.join(map(str, cut))} a row): the tap's noise once a tile, and the client learns "
+        "every partial sum",
+    )
 
 
 def _repetition(uses: int, cross_use_tested: bool) -> tuple[str, ...]:
@@ -342,6 +360,8 @@ def _data_assumptions(layers: Sequence[LayerFrame], setting: TapSetting, ledger:
         words.append("net gain off 1 discloses photons in proportion to the mean energy of isotropic weights")
     if len(layers) > 1:
         words.append(f"summed over {len(layers)} layers, hidden vectors charged to the data")
+    if any(layer.tiles > 1 for layer in layers):
+        words.append("summed over the tiles of each vector, whose norms stay with the client")
     if uses > 1:
         words.append(f"{uses:,} uses of the same data vector")
     return tuple(words)

@@ -25,6 +25,7 @@ from scipy.linalg import eigh
 
 from labqdl.facts import FrameDescription, Ledger, Place, RowStatistics
 from labqdl.optics.gain_tap import tap_law
+from labqdl.optics.tiling import stream
 from labqdl.security.quadratic import QuadraticLaw
 from labqdl.security.spectrum import Spectrum, layer_spectrum
 
@@ -66,18 +67,25 @@ class LayerLight:
             raise ValueError(f"alignment must lie in (0, 1], got {self.alignment!r}")
 
 
-def layer_light(q: NDArray[np.floating[Any]]) -> LayerLight:
-    """Figures of one layer's quadratures q of shape (rows, n_weights), interleaved (X1, P1, X2, P2, ...), SNU."""
-    light = np.asarray(q, dtype=np.float64)
-    if light.ndim != 2 or light.shape[1] % 2:
-        raise ValueError(f"q must have shape (rows, n_weights even), got {light.shape}")
+def layer_light(q: NDArray[np.floating[Any]], tiles: int = 1) -> LayerLight:
+    """Figures of one layer's quadratures q of shape (rows, n_weights), interleaved (X1, P1, X2, P2, ...), SNU.
+
+    With tiles they are those of the rows as streamed, each tile of which meets a direction of its own; the spectrum is
+    that of whole rows, where a client may put its noise.
+    """
+    whole = np.asarray(q, dtype=np.float64)
+    if whole.ndim != 2 or whole.shape[1] % 2:
+        raise ValueError(f"q must have shape (rows, n_weights even), got {whole.shape}")
+    light = np.asarray(stream(whole, tiles), dtype=np.float64)
     energy = np.einsum("ij,ij->i", light, light)
     number = max(1, min(PRINCIPAL, light.shape[1] // 8, light.shape[0]))
     largest, principal = _strongest(light, number)
+    if tiles > 1:
+        largest = math.fsum(_strongest(part, 1)[0] for part in np.split(light, tiles))
     products = light[:, 0::2] * light[:, 1::2]
     cross = products.shape[1] * _strongest(products, 1)[0] * _ROUNDED_UP
     alignment = min(1.0, largest * _ROUNDED_UP / float(energy.sum()))
-    return LayerLight(alignment, energy, cross, principal, layer_spectrum(light))
+    return LayerLight(alignment, energy, cross, principal, layer_spectrum(whole))
 
 
 def _strongest(rows: NDArray[np.float64], number: int) -> tuple[float, NDArray[np.float64]]:
@@ -225,7 +233,7 @@ class HonestLayer:
     Attributes
     ----------
     n_modes, rows, mu:
-        As agreed in the frame.
+        As agreed in the frame: mode slots and rows as they are streamed, tile by tile.
     energy:
         Sum of |q|^2 over the layer, one image, SNU at the server's output.
     row_energy:
@@ -234,6 +242,10 @@ class HonestLayer:
         See `LayerLight`.
     amplitude:
         sqrt(T eta_s): expected amplitude factor.
+    tiles:
+        Tiles of a row, each with a direction of its own.
+    crowding:
+        Mode slots over those that carry weights: a client need not put noise into the others.
     floor, floor_least:
         s2, variance of every homodyned quadrature without the client's spike: an upper and, where the shot-noise unit
         is measured and so not quite known, a lower limit (None: the same).
@@ -287,6 +299,8 @@ class HonestLayer:
     counter_amplitude: float
     spectrum: Spectrum | None = None
     floor_least: float | None = None
+    tiles: int = 1
+    crowding: float = 1.0
 
     @property
     def lowest_floor(self) -> float:
@@ -455,17 +469,18 @@ def honest_layers(frame: FrameDescription, light: Sequence[LayerLight] | None = 
     for index, layer in enumerate(frame.layers):
         own = LayerLight() if light is None else light[index]
         energy = 2 * layer.mu * layer.rows * (layer.n_features + int(layer.bias))
-        rows = np.full(layer.rows, energy / layer.rows) if own.row_energy is None else own.row_energy
-        if rows.shape != (layer.rows,):
-            raise ValueError(f"layer {index}: row_energy has shape {rows.shape}, expected ({layer.rows},)")
+        streamed = layer.streamed_rows
+        rows = np.full(streamed, energy / streamed) if own.row_energy is None else own.row_energy
+        if rows.shape != (streamed,):
+            raise ValueError(f"layer {index}: row_energy has shape {rows.shape}, expected ({streamed},)")
         if abs(float(rows.sum()) / energy - 1) > 1e-3:
             raise ValueError(f"layer {index}: the light's energy is {float(rows.sum()):g}, the frame says {energy:g}")
         # |q . Jq| restricted is at most |q|^2 / 2 because the two restrictions are complementary.
         cross = float(np.sum(rows**2)) / 4 if own.cross is None else own.cross
         result.append(
             HonestLayer(
-                n_modes=layer.n_modes,
-                rows=layer.rows,
+                n_modes=layer.tile_modes,
+                rows=streamed,
                 mu=layer.mu,
                 energy=float(rows.sum()),
                 row_energy=rows,
@@ -489,6 +504,8 @@ def honest_layers(frame: FrameDescription, light: Sequence[LayerLight] | None = 
                 photons_dark=ledger.dark_counts,
                 counter_amplitude=ledger.total * counter,
                 spectrum=own.spectrum,
+                tiles=layer.tiles,
+                crowding=layer.tiles * layer.tile_modes / layer.n_modes,
             )
         )
     return tuple(result)

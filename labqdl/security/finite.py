@@ -330,6 +330,7 @@ def weight_bits_per_mode(
         noise = uses * _charged(limits.excess * share, behind, back, ahead * rest)
         if uses > 1 and limits.symmetric_excess is not None:
             noise = min(noise, _charged(limits.symmetric_excess * share, behind, back, ahead * rest))
+        noise *= layer.crowding
         leak = layer.spectrum.leakage if steered and layer.spectrum is not None else weight_leakage
         result.append(leak(mu=uses * layer.mu * forward, transmissivity=rest, excess=noise))
     return tuple(result)

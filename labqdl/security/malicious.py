@@ -75,9 +75,10 @@ def any_probe_bound(
     if math.isinf(photons):
         return Refusal(Quantity.DATA, ANY_PROBE, NO_ATTENUATOR)
     first = layers[0]
-    bits = data_leakage(photons_per_row=photons, rows=first.rows * uses, n_modes=first.n_modes)
+    bits = first.tiles * data_leakage(photons_per_row=photons, rows=first.rows * uses, n_modes=first.tile_modes)
     bits += uses * math.fsum(
-        data_leakage(photons_per_row=photons, rows=layer.rows, n_modes=layer.n_modes) for layer in layers[1:]
+        layer.tiles * data_leakage(photons_per_row=photons, rows=layer.rows, n_modes=layer.tile_modes)
+        for layer in layers[1:]
     )
     before, behind = client_attenuator(ledger), client_output(ledger)
     words = [
@@ -100,7 +101,7 @@ def any_probe_bound(
         0,
         tuple(words),
         ledger.calibrations,
-        best_overlap(photons_per_row=photons, rows=first.rows * uses, n_modes=first.n_modes),
+        best_overlap(photons_per_row=photons, rows=first.rows * uses, n_modes=first.least_modes),
     )
 
 

@@ -68,7 +68,7 @@ class SampledTotals:
         Upper limit on the sum over these images of the light's own energy along the directions, and of the turned
         light's, SNU at the server's output.
     spectra:
-        One for each image, in the order of sending.
+        One for each image and tile, in the order of sending.
     """
 
     energy: float = 0.0
@@ -124,9 +124,12 @@ def inspect(
         directions = axes.shape[1]
         energy = math.fsum(float(np.square(image @ axes).sum()) for image in _matrices(sample))
         light = images * min(directions * layer.alignment, 1.0) * layer.energy
-    spectra: tuple[ImageSpectrum, ...] = ()
-    if min(rows, n_modes) >= _LEAST_SIDE:
-        spectra = tuple(_spectrum(layer, image) for image in _matrices(sample))
+    spectra = tuple(
+        _spectrum(layer, part)
+        for image in _matrices(sample)
+        for part in _tiles(layer, sample, image)
+        if min(part.shape) >= _LEAST_SIDE
+    )
     return SampledTotals(energy, images * rows * directions, images * rows, images, light, spectra)
 
 
@@ -158,6 +161,14 @@ def combined_p_value(p_values: Sequence[float]) -> float:
 
 def _matrices(sample: ResidualSample) -> Iterable[NDArray[np.float64]]:
     return (image.astype(np.float64) for image in sample.residuals)
+
+
+def _tiles(layer: HonestLayer, sample: ResidualSample, image: NDArray[np.float64]) -> Iterable[NDArray[np.float64]]:
+    """The residuals of every tile of an image: each has a direction of its own."""
+    if layer.tiles == 1:
+        return (image,)
+    edges = np.searchsorted(sample.rows, np.arange(1, layer.tiles) * (layer.rows // layer.tiles))
+    return np.split(image, edges)
 
 
 def _restricted(principal: NDArray[np.float64], pattern: NDArray[np.bool_]) -> NDArray[np.float64]:
