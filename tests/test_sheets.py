@@ -35,6 +35,7 @@ FAMILIES = {
     "thorlabs-pm100",
     "keysight-infiniivision",
     "tektronix-mso",
+    "labqdl-lockbox",
     "qontrol",
     "thorlabs-mpc320",
     "thorlabs-osw",
@@ -100,6 +101,16 @@ def test_frames_carry_right_checksums() -> None:
 
 # --- against the sheets, where they stand beside the project ----------------------------------------------------------
 
+OWN = Path(__file__).parents[1] / "docs" / "instruments"
+"""Sheets of instruments that are the project's own."""
+
+
+def sheet_text(sheet: Sheet) -> str:
+    """The fact sheet."""
+    own = OWN / sheet.sheet
+    return (own if own.is_file() else SHARED / sheet.sheet).read_text(encoding="utf-8")
+
+
 needs_sheets = pytest.mark.skipif(not SHARED.is_dir(), reason="the fact sheets are not beside the project")
 
 
@@ -143,7 +154,7 @@ def check_binary(data: bytes, quoted: str, place: str) -> None:
 @pytest.mark.parametrize("name", names())
 def test_quoted_lines_hold_the_examples(name: str) -> None:
     sheet = load(name)
-    lines = (SHARED / sheet.sheet).read_text(encoding="utf-8").splitlines()
+    lines = sheet_text(sheet).splitlines()
     for example in sheet.examples:
         quoted = "\n".join(lines[number - 1] for number in example.lines)
         for exchange in example.exchanges:
@@ -178,7 +189,7 @@ def missing(sheet: Sheet, text: str) -> list[str]:
 @pytest.mark.parametrize("name", names())
 def test_commands_stand_in_the_sheet(name: str) -> None:
     sheet = load(name)
-    assert missing(sheet, (SHARED / sheet.sheet).read_text(encoding="utf-8")) == []
+    assert missing(sheet, sheet_text(sheet)) == []
 
 
 # --- the helpers themselves -------------------------------------------------------------------------------------------

@@ -99,6 +99,7 @@ PROBES: dict[str, Probe] = {
     "thorlabs-mpc320": Probe("speed", 0.7),
     "thorlabs-osw": Probe("port", 2),
     "thorlabs-pm100": Probe("wavelength", 1310e-9),
+    "labqdl-lockbox": Probe("set_point", 0.5, _on("engaged")),
     "qontrol": Probe("output 0.current_limit", 0.012, _shifters, "output 0.voltage"),
     "redpitaya": Probe("decimation", 8),
     "redpitaya-generator": Probe("channel 1.frequency", 2e3, _generator),

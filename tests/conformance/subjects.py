@@ -233,6 +233,7 @@ MAKERS: dict[str, Make] = {
         couples=frozenset({"samples", "averaging", "range", "auto_range"}),
         plausible={"reference": (0.0, 0.02), "beam_diameter": (1e-4, 1e-2)},
     ),
+    "labqdl-lockbox": Make("labqdl-lockbox", SOCKET, outputs=frozenset({"actuator"})),
     "qontrol": Make(
         "qontrol",
         SERIAL,

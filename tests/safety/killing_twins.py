@@ -69,6 +69,7 @@ KINDS: dict[str, Kind] = {
     "awg": Kind("tektronix-awg", "hislip"),
     "k2400": Kind("keithley-2400", "pty"),
     "qontrol": Kind("qontrol", "pty", options={"load": 100.0, "noise": 0.0}),
+    "lock": Kind("labqdl-lockbox", "socket", outputs=frozenset({"actuator"})),
     "pitaya": Kind("redpitaya", "socket", "redpitaya-generator"),
     "pitaya-source": Kind("redpitaya", "socket", "redpitaya-source", blind="the board does not tell its slow outputs"),
     "pitaya-io": Kind("redpitaya", "socket", "redpitaya-io"),

@@ -60,7 +60,8 @@ class LockBox(ScpiInstrument, PhaseServo):
 
     def safe_state(self) -> None:
         """Open the loop, and see that the actuator is at 0 V."""
-        self.engaged = False
-        volts = self.actuator
+        with self.unconditionally():
+            self.engaged = False
+            volts = self.actuator
         if abs(volts) > 1e-3:
             raise NotConfirmed(f"{self.name}: the loop is open and its actuator stands at {volts:g} V")

@@ -37,8 +37,8 @@ class LockBox(ScpiTwin):
     model = "LOCKBOX"
     serial = "L0001"
     firmware = "1.0"
-    baud = 115200
     roads = ("socket",)
+    error_format = '{code:d},"{text}"'
 
     def setup(self) -> None:
         """Open the fibres and the actuator."""
@@ -51,7 +51,7 @@ class LockBox(ScpiTwin):
         self.voltage_out("actuator", lambda instants: np.full(instants.shape, self.volts(float(instants.max()))))
         self.lost_at: Callable[[float, float], float | None] = lambda since, until: None
         """When between two instants, at the earliest, the loop lost its light; None: it did not."""
-        self.drift: Callable[[float], float] = lambda t: math.sin(2 * math.pi * t / 60.0)
+        self.drift: Callable[[float], float] = lambda t: 0.5 + 0.3 * math.sin(2 * math.pi * t / 60.0)
         """The phase that the actuator makes good, by its rms."""
 
     def reset(self) -> None:

@@ -63,6 +63,10 @@ def shifters(array: Any) -> None:
     array.set_voltages(np.full(array.outputs, 2.0))
 
 
+def lock(box: Any) -> None:
+    box.engaged = True
+
+
 def shutter(attenuator: Any) -> None:
     attenuator.open_shutter = True
 
@@ -81,6 +85,7 @@ ENERGISE: dict[str, Callable[[Any], None]] = {
     "tektronix-awg": player,
     "keithley-2400": source,
     "qontrol": shifters,
+    "labqdl-lockbox": lock,
     "redpitaya-generator": generator,
     "redpitaya-source": source,
     "redpitaya-io": line,
