@@ -9,7 +9,17 @@ from importlib import import_module
 from labqdl.errors import InputError
 from labqdl_sim.world.part import Part
 
-MODULES = ("sources", "modulators", "passive", "fibre", "polarisation", "receivers", "interferometers", "taps")
+MODULES = (
+    "sources",
+    "modulators",
+    "passive",
+    "fibre",
+    "polarisation",
+    "receivers",
+    "interferometers",
+    "taps",
+    "adversaries",
+)
 """Modules of this package that have parts; each names them in its `PARTS`."""
 
 

@@ -78,8 +78,11 @@ class Setting:
 
     Attributes
     ----------
-    tap:
-        Kind of the tap, and its parameters; for an amplifier, efficiency and noise are those of the receiver behind it.
+    kind, tap:
+        "feed-forward" or "amplifier" and its parameters; for an amplifier, efficiency and noise are those of the
+        receiver behind it. "none": the light goes from `before` to the server, there is no client.
+    last:
+        Name of the part whose output goes to the server, where `kind` is "none" and it is not the one of `before`.
     before, behind:
         Parts in front of the interferometer and behind its inverse: what adds them to a world, and the name of the
         added part.
@@ -96,6 +99,7 @@ class Setting:
     behind: Callable[[World], Part] | None = None
     server_efficiency: float = 1.0
     server_noise: float = 0.0
+    last: str = ""
 
 
 def client(setting: Setting, seed: int, u: Complex, layout: FrameLayout, symbols: Complex) -> World:
@@ -103,6 +107,13 @@ def client(setting: Setting, seed: int, u: Complex, layout: FrameLayout, symbols
     made = world(POINTS, seed)
     source = made.add(Source, "source")
     source.symbols = symbols.ravel()
+    if setting.kind == "none":
+        assert setting.before is not None
+        first = setting.before(made).name
+        made.link("source", first)
+        last = setting.last or first
+        receiver(made, "server", setting.server_efficiency, setting.server_noise, last, "output")
+        return made
     late = setting.n_modes / BIN_RATE
     given = {"n_modes": setting.n_modes, "bin_rate": BIN_RATE, **(setting.tree or {})}
     tree, back = made.add(TimeBinTree, "tree", given), made.add(TimeBinTreeInverse, "back", given)
@@ -178,10 +189,12 @@ def measured(setting: Setting, made: World, layout: FrameLayout, u: Complex, gen
         volts: Real = made.volts_of("tap", "meter_x")(instants).reshape(shape)[rows, -1]
         units = volts.sum(axis=1) * (math.sqrt(made.step / POINTS) / made.parts["tap"]["density"])
         outcome: Real = np.asarray(units) * math.sqrt(2.0 / (setting.efficiency * (1.0 - setting.tap["t"])))
-    else:
+    elif setting.kind == "amplifier":
         outcome = homodyned(made, "client", late, shape)[rows, -1]
-    last = "back" if setting.behind is None else list(made.parts)[-3]  # then come the receiver's two parts
-    returned = modes(made.light_of(last, "output")(made.grid(2 * late, layout.bins * POINTS)), shape, made.step)[rows]
+    else:
+        late, outcome = 0.0, np.zeros(rows.size)
+    back = made.parts["server"].field("signal", made.grid(2 * late, layout.bins * POINTS))
+    returned = modes(back, shape, made.step)[rows]
     turned = generator.integers(0, 2, (layout.total_rows, n)).astype(np.bool_)
     oscillator = made.parts["server lo"]
     assert isinstance(oscillator, Oscillator)

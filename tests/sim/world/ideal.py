@@ -28,7 +28,7 @@ class Source(Part):
 
     kind = "symbols"
     light_outputs = ("output",)
-    symbols: Complex = np.zeros(0, np.complex128)
+    symbols: Complex = np.zeros(1, np.complex128)
     """Amplitudes of the bins in square roots of photons."""
 
     def light(self, port: str, grid: Grid) -> Field:
