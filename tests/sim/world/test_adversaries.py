@@ -2,8 +2,8 @@
 
 A trial is a session of some rows; a cheat's test is run one-sided at `ALPHA`. How many of the trials are found is
 binomial with the predicted power; the band of `_BAND` is missed by a right one with less than 4e-7 for all cheats of a
-run together. The mean effect, over all trials, is held to 5.6 standard errors as well (2e-8 each); in a soak an error of
-5 % of it exceeds that for all cheats but the substitution, which is found in a single row.
+run together. The mean effect, over all trials, is held to 5.6 standard errors as well (2e-8 each); in a soak an error
+of 5 % of it exceeds that for all cheats but the substitution, which is found in a single row.
 """
 
 from __future__ import annotations
