@@ -82,6 +82,12 @@ class Fit:
         return replace(self, covariance=self.covariance * factor)
 
 
+def scaled(fit: Fit) -> Fit:
+    """With the covariance multiplied by chi square over freedom: the deviations are those that the residuals show."""
+    factor = fit.chi_square / fit.freedom if fit.freedom > 0 else 1.0
+    return replace(fit, covariance=fit.covariance * factor)
+
+
 def wrapped(angle: ArrayLike) -> Real:
     """Angles in (-pi, pi]; shape in = shape out."""
     turned = np.asarray(angle, dtype=np.float64)

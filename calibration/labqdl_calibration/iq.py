@@ -101,8 +101,15 @@ def fit(
     deviation: Real,
     sheet: Mapping[str, float],
     phases: tuple[float, float] = (0.0, 0.0),
+    *,
+    nodes: int = 0,
+    wander: float = 5e-3,
 ) -> Fit:
     """All parameters from all powers at once.
+
+    The laser's power may wander while the scans last: straight lines between `nodes` places in the order of the
+    readings, each relative to the first one with the standard deviation `wander` beforehand, are fitted as well
+    (parameters "wander_1" and so on); 0 for none.
 
     Parameters
     ----------
@@ -128,8 +135,28 @@ def fit(
         start[0], start[1] = max(rough["power"], 0.1 * top), rough["zero"]
         costs.append(rough.chi_square)
     order = np.argsort(costs)[:2]
+    more = max(nodes - 1, 0)
+    keys = (*KEYS, *(f"wander_{node}" for node in range(1, nodes)))
+    knots = np.linspace(0, seen.size - 1, nodes) if nodes else np.zeros(0)
+    hats = np.array([np.interp(np.arange(seen.size), knots, np.eye(nodes)[node]) for node in range(1, nodes)])
+
+    def model(p: Real) -> Real:
+        shape = power(p[: len(KEYS)], settings)
+        if not more:
+            return shape
+        zero = p[_PLACE["zero"]]
+        return np.asarray(zero + (shape - zero) * (1 + p[len(KEYS) :] @ hats))
+
+    size = np.concatenate([scale, np.full(more, wander)])
+    prior = np.zeros(size.size), np.concatenate([np.full(len(KEYS), np.inf), np.full(more, wander)])
     found = least_squares(
-        lambda p: power(p, settings), KEYS, [starts[index] for index in order], seen, deviation, scale=scale
+        model,
+        keys,
+        [np.concatenate([starts[index], np.zeros(more)]) for index in order],
+        seen,
+        deviation,
+        scale=size,
+        prior=prior if more else None,
     )
     return _nearest_branch(found)
 
@@ -146,15 +173,46 @@ def _nearest_branch(found: Fit) -> Fit:
 
 @dataclass(frozen=True, slots=True)
 class WorkingPoint:
-    """Bias voltages at which there is no light at 0 V of drive, and 90 degrees between what I and Q add.
+    """Bias voltages at which there is no light, and 90 degrees between what I and Q add.
 
-    `values` are bias_i, bias_q, bias_p in V with their `covariance`; `quadrature` is the standard deviation of the
-    angle between the arms, rad.
+    `values` are bias_i, bias_q, bias_p in V with their `covariance`.
     """
 
     values: Real
     covariance: Real
-    quadrature: float
+
+
+@dataclass(frozen=True, slots=True)
+class Remainder:
+    """What is left at bias voltages that a source can really give.
+
+    `values` are the drive voltages of I and Q at which there is no light (V) and the angle between what they add, less
+    90 degrees (rad), with their `covariance`.
+    """
+
+    values: Real
+    covariance: Real
+
+
+def remainder(found: Fit, biases: Real) -> Remainder:
+    """Drive voltages that take the last light away at given biases, and the angle between the arms there."""
+
+    def left(p: Real) -> Real:
+        def field_at(volts: Real) -> complex:
+            row = np.array([[*biases, volts[0], volts[1]]])
+            return complex(amplitude(p, Settings.of(row))[0])
+
+        def misses(volts: Real) -> list[float]:
+            field = field_at(volts)
+            return [field.real, field.imag]
+
+        null = np.asarray(optimize.root(misses, [0.0, 0.0]).x)
+        steps = 1e-5 * np.array([[p[_PLACE["v_pi_i"]], 0.0], [0.0, p[_PLACE["v_pi_q"]]]])
+        along, across = (field_at(null + step) - field_at(null - step) for step in steps)
+        return np.array([*null, float(wrapped(np.angle(across / along) - math.pi / 2))])
+
+    values, covariance = propagated(left, found.values, found.covariance)
+    return Remainder(values, covariance)
 
 
 def _point(p: Real, turns: tuple[int, int], between_turns: int) -> Real:
@@ -209,5 +267,4 @@ def working_point(found: Fit, reach: Mapping[str, tuple[float, float]]) -> Worki
         return None
     _, turns, between = best
     values, covariance = propagated(lambda p: _point(p, turns, between), found.values, found.covariance)
-    slope = math.pi / found["v_pi_bias_p"]
-    return WorkingPoint(values, covariance, slope * math.sqrt(covariance[2, 2]))
+    return WorkingPoint(values, covariance)

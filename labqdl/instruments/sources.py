@@ -17,6 +17,8 @@ class VoltageSource(Instrument):
     """
 
     safe_order: ClassVar[int] = 50
+    step: ClassVar[float] = 0.0
+    """Smallest change of the voltage in V, by the data sheet; 0 where it is finer than what anybody would notice."""
 
     output = required(bool, doc="Whether the output is on.", settable=True, energises=True)
     voltage = required(float, unit="V", doc="Set point of the voltage.", settable=True)

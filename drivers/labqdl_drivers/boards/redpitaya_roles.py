@@ -36,6 +36,8 @@ class RedPitayaSource(RedPitayaBoard, VoltageSource):
         | {ACQUISITION: "driver redpitaya", GENERATION: "driver redpitaya-generator", DIGITAL: "driver redpitaya-io"}
     )
 
+    step: ClassVar[float] = 1.8 / 255  # 8 bits of pulse width
+
     def __init__(
         self,
         resource: str | Transport,

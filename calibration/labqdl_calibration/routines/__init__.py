@@ -1,0 +1,23 @@
+"""The calibrations that ship, in the order in which a bench is brought up."""
+
+from __future__ import annotations
+
+from labqdl.facts import Owner
+from labqdl_calibration.graph import Graph
+from labqdl_calibration.routines.modulator import Modulator
+from labqdl_calibration.routines.noise import ShotNoise
+from labqdl_calibration.routines.power import Meters, WarmUp
+
+
+def all_routines() -> Graph:
+    """Every routine, whether or not it applies to a given bench."""
+    return Graph(
+        [
+            WarmUp(),
+            Meters(Owner.SERVER),
+            Meters(Owner.CLIENT),
+            Modulator(),
+            ShotNoise(Owner.SERVER),
+            ShotNoise(Owner.CLIENT),
+        ]
+    )
