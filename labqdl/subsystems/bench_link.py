@@ -345,7 +345,7 @@ class BenchLink(Link):
         if not self._awake or largest > self._wanted:
             brightness = server.transmitter.brightness(largest)
             server.transmitter.prepare(brightness)
-            self._brightness, self._wanted = brightness, max(largest, brightness.amplitude * 0.5)
+            self._brightness, self._wanted = brightness, max(largest, brightness.known)
         if not self._awake:
             if server.transmitter.gate is not None:
                 server.transmitter.gate.open()
@@ -410,7 +410,7 @@ class BenchLink(Link):
         pattern = np.zeros((layout.total_rows, layout.n_modes), np.bool_)
         pattern[layout.data_rows] = turned
         data = np.broadcast_to(symbols, (len(u), *symbols.shape))
-        sent = layout.symbols(np.ascontiguousarray(data), self._brightness.amplitude)
+        sent = layout.symbols(np.ascontiguousarray(data), self._brightness.known)
         tail = self._delay(server) + layout.n_modes * layout.bin_time
         # Nothing moves but voltages yet: both parties load what is their own.
         server.transmitter.load(sent, layout, self._brightness, tail)

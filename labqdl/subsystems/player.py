@@ -37,6 +37,7 @@ class Player:
     ) -> None:
         self.outputs = dict(outputs)
         self.amplitudes = dict(amplitudes)
+        self._offsets = dict.fromkeys(outputs, 0.0)
         self._rate = sample_rate
         self._ready = False
 
@@ -56,6 +57,12 @@ class Player:
         """Greatest voltage of each output."""
         return {name: volts / 2 for name, volts in self.amplitudes.items()}
 
+    def shift(self, **offsets: float) -> None:
+        """Voltages of 0 of these outputs from the next start on, V: what the waveforms are added to."""
+        if any(self._offsets[name] != value for name, value in offsets.items()):
+            self._offsets |= offsets
+            self._ready = False
+
     def prepare(self, source: Trigger = Trigger.EXTERNAL, rate: float | None = None) -> None:
         """Rate, amplitudes and trigger; outputs stay as they are switched.
 
@@ -73,7 +80,7 @@ class Player:
             generator.trigger_source = source
         for name, output in self.outputs.items():
             output.amplitude = self.amplitudes[name]
-            output.offset = 0.0
+            output.offset = self._offsets[name]
         self._ready = source is Trigger.EXTERNAL and rate is None
 
     @staticmethod

@@ -349,4 +349,5 @@ class HomodyneReceiver:
             pilot_every=0,
         )
         values = integrate(found.volts, Timing.known(-found.interval / 2, found.interval), dark).ravel()
-        return values[np.isfinite(values)]
+        dark_values: NDArray[Any] = values[np.isfinite(values)]
+        return dark_values

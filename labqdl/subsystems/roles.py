@@ -106,7 +106,7 @@ class Roles:
 
     def _channel(self, role: str, filling: Filling, kind: type[C]) -> C:
         channels = self._instruments[filling.name].channels()
-        if filling.channel not in channels:
+        if filling.channel is None or filling.channel not in channels:
             expected = f"one of {', '.join(map(str, channels))}" if channels else "an instrument with channels"
             raise self.wrong(role, f"{filling.name} has no channel {filling.channel}", expected=expected)
         channel = channels[filling.channel]

@@ -52,6 +52,8 @@ class Brightness:
 
     amplitude: float
     attenuation: float
+    known: float
+    """Modulus that is reached at every phase, square roots of photons: that of preamble and pilots."""
 
 
 class Transmitter:
@@ -100,6 +102,15 @@ class Transmitter:
     def drive(self) -> float:
         """Peak voltage of I and Q, V."""
         return self.player.peak["i"]
+
+    def bright_time(self, layout: FrameLayout) -> float:
+        """Seconds of steady light at full scale that have as many photons as one full-scale bin.
+
+        A little less than the duty of a bin: samples that a pulse fills partly have a part of its amplitude.
+        """
+        symbols = np.zeros((layout.total_rows, layout.n_modes), np.complex128)
+        symbols[layout.data_rows[0, 0], 0] = 1.0
+        return float(np.sum(np.abs(drive(symbols, layout, self.sample_rate)) ** 2)) / self.sample_rate
 
     def emit(self, on: bool) -> None:
         """Switch the laser's light on or off, and wait for it."""
@@ -180,8 +191,12 @@ class Transmitter:
         )
 
     def set_working_point(self) -> None:
-        """Bias voltages of the calibration: all arms dark at 0 V, 90 degrees between them."""
+        """Biases of the calibration: both arms dark at a waveform of 0, 90 degrees between them.
+
+        What the bias sources cannot resolve, `offset_i` and `offset_q` of the calibration add at the generator, V.
+        """
         found = self.calibrations.result(MODULATOR)
+        self.player.shift(i=found.values.get("offset_i", 0.0), q=found.values.get("offset_q", 0.0))
         self.bias(**{arm: found.value(f"bias_{arm}") for arm in self.biases})
 
     def brightness(self, largest: float = 0.0) -> Brightness:
@@ -200,7 +215,7 @@ class Transmitter:
         attenuation = light.values.get("attenuation_db", 0.0)
         reach = full * self.map.reach()
         if largest <= reach:
-            return Brightness(full, attenuation)
+            return Brightness(full, attenuation, reach)
         if self.attenuator is None:
             raise self._too_bright(largest, reach, "there is no attenuator to open further")
         slope = 1.0
@@ -212,7 +227,7 @@ class Transmitter:
             type(self.attenuator).attenuation.checked(self.attenuator, wanted)
         except LimitError as error:
             raise self._too_bright(largest, reach, f"the attenuator would have to stand at {wanted:.2f} dB") from error
-        return Brightness(full * 10 ** (more / 20), wanted)
+        return Brightness(full * 10 ** (more / 20), wanted, reach * 10 ** (more / 20))
 
     def _too_bright(self, largest: float, reach: float, why: str) -> InputError:
         return InputError(
@@ -258,8 +273,7 @@ class Transmitter:
     def prepare(self, brightness: Brightness) -> None:
         """Light on, biases and attenuator as calibrated, outputs on at 0 V; the gate stays as it is."""
         self.emit(True)
-        if self.biases:
-            self.set_working_point()
+        self.set_working_point()
         if self.attenuator is not None:
             self.attenuate(brightness.attenuation)
         self.player.ready()
