@@ -103,6 +103,14 @@ def test_drift_forgets_exponentially(lag: float) -> None:
     assert abs(np.mean(here * there) - math.exp(-lag)) < STRICT * error
 
 
+def test_drift_has_the_memory_that_it_says() -> None:
+    """Its weights alone, without chance: their correlation over k tenths of the time is e^(-k/10)."""
+    weights = Drift(ROOT, "memory", 1.0)._weights
+    for tenths in (0, 1, 10, 30):
+        kept = float(np.sum(weights[tenths:] * weights[: weights.size - tenths]))
+        assert kept == pytest.approx(math.exp(-tenths / 10), abs=1e-4)
+
+
 def test_drift_is_the_same_from_another_beginning() -> None:
     drift = Drift(ROOT, "drift", 2.0)
     instants: Real = np.linspace(-30.0, 30.0, 500)

@@ -96,6 +96,17 @@ def test_mode_hop_turns_the_phase_against_a_delayed_copy() -> None:
         np.testing.assert_allclose(turned, np.exp(1j * turn), atol=1e-6)
 
 
+def test_mode_hop_begins_without_a_jump_of_the_phase() -> None:
+    world = empty()
+    laser = exact(world, "laser", linewidth=0.0, rin=0.0)
+    laser.strike("mode_hop", 1.3e6, start=0.25 + 0.2 * world.step, stop=0.25 + 100 * world.step)
+    phase = np.unwrap(np.angle(pulled(world, "laser", start=0.25 - 20 * world.step, count=200).envelope))
+    steps = np.diff(phase) / (2.0 * math.pi * world.step)
+    np.testing.assert_allclose(phase[:20], 0.0, atol=1e-9)
+    np.testing.assert_allclose(steps[21:119], 1.3e6, rtol=1e-5)
+    np.testing.assert_allclose(steps[121:], 0.0, atol=1.0)
+
+
 def test_power_drop_and_dark() -> None:
     world = empty()
     laser = exact(world, "laser", linewidth=0.0, rin=0.0)
@@ -117,9 +128,10 @@ def test_laser_follows_its_instrument() -> None:
     assert pulled(world, "laser").flux == pytest.approx(FLUX_OF_A_MILLIWATT, rel=1e-6)
     assert pulled(world, "laser", start=2e-3).flux == 0.0
     whole = pulled(world, "laser", start=0.9e-3, count=25_000).envelope
-    piece = pulled(world, "laser", start=0.9e-3 + 12_000 * world.step, count=1000).envelope
+    piece = pulled(world, "laser", start=0.9e-3 + 13_000 * world.step, count=1000).envelope
     assert 0 < np.count_nonzero(whole) < whole.size
-    np.testing.assert_array_equal(whole[12_000:13_000], piece)
+    np.testing.assert_array_equal(whole[13_000:14_000], piece)
+    assert 0 < np.count_nonzero(piece) < piece.size
 
 
 @pytest.mark.parametrize(("small", "ratio"), [(1000.0, 1e-6), (1000.0, 0.01), (10.0, 1.0), (1e6, 0.5), (2.0, 600.0)])
