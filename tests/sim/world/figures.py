@@ -174,7 +174,6 @@ class Sums:
             "outcome variance": spread,
             "net gain, real": Figure(1 + gain[0], law.net_gain.real, math.sqrt(covariance[0, 0])),
             "net gain, imaginary": Figure(gain[1], law.net_gain.imag, math.sqrt(covariance[1, 1])),
-            "D, all modes": Figure(excess / scale, law.added_noise, excess_error / scale),
             "added noise along u": Figure(
                 total["rm"] / total["mm"] / scale, law.added_noise, math.sqrt(total["rm_var"]) / total["mm"] / scale
             ),
@@ -183,7 +182,7 @@ class Sums:
                 total["er"] / total["aa"] / self.amplitude, law.covariance_x,
                 math.sqrt(total["er_var"]) / total["aa"] / self.amplitude,
             ),
-            "eps": Figure(excess / n, self.spike / n, excess_error / n),
+            "eps": Figure(excess / n / scale, law.added_noise / n, excess_error / n / scale),
             "S": Figure(2 * self.mu * slope.value**2 / spread.value, signal, signal * math.hypot(
                 2 * slope.error / g, spread.error / variance)),
         }  # fmt: skip
