@@ -342,7 +342,7 @@ def test_an_aborted_run_does_not_blame_the_labels(labqdl_command: Any) -> None:
 
 
 def test_a_reader_that_goes_away_changes_nothing(tmp_path: Path) -> None:
-    for arguments in (["bound"], ["bound", "--json"], ["run", *SMALL, "--link", "paper"]):
+    for arguments in (["bound", "--json"], ["run", *SMALL, "--link", "paper"]):
         command = [sys.executable, "-m", "labqdl.cli", *arguments]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) as process:
             assert process.stdout is not None

@@ -86,7 +86,9 @@ def test_biases_publish_scales_and_layers_have_unit_rms() -> None:
     assert accuracy_exact(network, digits.data, digits.labels) > 0.3
 
 
-@pytest.mark.parametrize("kind", [ActivationKind.LEAKY_RELU, ActivationKind.SQUARE])
+@pytest.mark.parametrize(
+    "kind", [ActivationKind.LEAKY_RELU, pytest.param(ActivationKind.SQUARE, marks=pytest.mark.soak)]
+)
 def test_what_is_trained_is_what_is_run(kind: ActivationKind) -> None:
     """The finished network is right about as often as the loss says: the two forward passes agree."""
     plan = dataclasses.replace(SHORT, epochs=10, hidden=(32,), activation=Activation(kind), f2_db=20.0, averaging=0.0)

@@ -42,7 +42,18 @@ def scripts(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("empty")
     venv.create(home, with_pip=True)
     folder = home / ("Scripts" if sys.platform == "win32" else "bin")
-    _run(folder / "python", "-m", "pip", "install", "--quiet", "-c", TOP / "constraints.txt", wheel, cwd=home)
+    _run(
+        folder / "python",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-compile",
+        "-c",
+        TOP / "constraints.txt",
+        wheel,
+        cwd=home,
+    )
     return folder
 
 

@@ -66,6 +66,9 @@ def test_an_honest_session_ends_done(
     assert [result.logits.shape for result in run.results] == [(16, 4), (16, 4), (8, 4)]
     assert server.ending is None
     assert server.evidence is None
+    assert len(server.light) == len(frame.layers)
+    assert server.verifier.samples > 0
+    assert server.verifier.verdict().kind is kind
 
 
 def test_the_whole_session_over_json() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from labqdl.facts import ResidualSample, RowStatistics, UseSums
+from labqdl.facts import MonitorReading, ResidualSample, RowStatistics, UseSums
 from labqdl.protocol import Outcomes, Returned, SendRows, SetData, SetReceiver
 
 SECRET = 0.123456789
@@ -23,6 +23,7 @@ def _all() -> list[Any]:
         SetReceiver(0, 1, np.array([True, False]), np.array([True, False, False]), 0.5),
         SetData(0, 1, array),
         Outcomes(0, 1, array.astype(np.float32)),
+        Outcomes(0, 1, array.astype(np.float32), MonitorReading(np.array([123456, 0]), 0.1, 7)),
         Returned(0, 1, _statistics()),
         Returned(
             0,
@@ -39,6 +40,7 @@ def test_repr_shows_shapes_and_no_secret(item: Any) -> None:
     assert repr(item).startswith(f"{type(item).__name__}(layer=0, block=1")
     assert "0.12345" not in repr(item)
     assert "True" not in repr(item)
+    assert "123456" not in repr(item)
 
 
 def test_arrays_are_read_only_and_do_not_follow_their_owner() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -297,15 +298,24 @@ def drive_quietly(server: Server, client: Client, link: ToyLink) -> None:
                 client.receive(message)
 
 
+def at_length(examples: int, *, derandomize: bool) -> settings:
+    return settings(
+        max_examples=examples,
+        stateful_step_count=30,
+        deadline=None,
+        derandomize=derandomize,
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+    )
+
+
 TestSessions = Sessions.TestCase
-TestSessions.settings = settings(
-    max_examples=80,
-    stateful_step_count=30,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
+TestSessions.settings = at_length(25, derandomize=True)
+
+
+@pytest.mark.soak
+class TestManySessions(Sessions.TestCase):
+    settings = at_length(1000, derandomize=False)
 
 
 def test_the_toys_themselves_reach_the_end() -> None:

@@ -103,6 +103,16 @@ def test_the_edges_close_in_as_light_comes_in() -> None:
         assert (few[1] - few[0]) / (many[1] - many[0]) == pytest.approx(4.0, rel=0.2)
 
 
+def test_a_handful_of_photons_may_be_none() -> None:
+    """Where no photon at all is commoner than the alarm, the lower edge of the count is 0."""
+    layer, _ = setting(IDEAL)
+    few = layer.expected(Totals(signal=1e-3, slots=40, counted=2))
+    edges = accepted_range("count", [layer], [few], SHARE)
+    assert edges is not None
+    assert edges[0] == 0.0
+    assert edges[1] > 0.0
+
+
 def test_without_data_there_are_no_edges() -> None:
     layer, _ = setting(IDEAL)
     for name in ("gain", "phase", "noise", "count", "cross-use", "direction", "spectral"):

@@ -54,6 +54,11 @@ def test_bound_for_any_probe() -> None:
     assert bound.best_overlap == pytest.approx(best_overlap(photons_per_row=photons, rows=784, n_modes=392))
     assert (bound.engine, bound.uses, bound.confidence) == ("labqdl-any-probe", 1, None)
     assert any("entangled probes" in words for words in bound.assumptions)
+    assert any("2 layers" in words for words in bound.assumptions)
+    alone = any_probe_bound(LAYERS[:1], GAIN_TWO, ledger)
+    assert isinstance(alone, Bound)
+    assert alone.bits < bound.bits
+    assert not any("layers" in words for words in alone.assumptions)
     several = any_probe_bound(LAYERS, GAIN_TWO, ledger, uses=3)
     assert isinstance(several, Bound)
     assert several.bits > bound.bits

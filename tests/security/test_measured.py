@@ -125,3 +125,17 @@ def test_passive_tap_of_one_row() -> None:
     assert weight_leakage(mu=4.0, transmissivity=1.0, excess=1.0) == pytest.approx(2.778, abs=6e-4)
     with pytest.raises(ValueError, match="transmissivity"):
         passive_tap_row_bits(mu=4.0, transmissivity=1.2)
+
+
+def test_noise_too_broad_to_sum_gives_an_upper_bound() -> None:
+    """Where the law of N is too broad to sum, the bound goes on, a little above: doubled light by its own bits."""
+
+    def bits(photons: float) -> float:
+        return phase_sensitive_data_leakage(photons_x=0.0, photons_p=photons, rows=1, n_modes=4)
+
+    summed, broad, broader = bits(1e4), bits(1e6), bits(1e8)
+    # Three modes to share N among, and the entropy of N: four bits for each doubling. The step between the two is what
+    # Jensen's inequality gives away for the logarithm of a chi-squared intensity, 3 (ln E - E ln) = 5.5 bits, and the
+    # Gaussian entropy, which is less than two.
+    assert broader - broad == pytest.approx(4 * math.log2(100.0), abs=1e-3)
+    assert 5.0 < broad - summed - 4 * math.log2(100.0) < 7.5

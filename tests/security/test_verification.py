@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -83,6 +84,13 @@ def test_an_honest_session_within_budget_is_accepted() -> None:
     assert single.bits == verdict.certificate.bits_per_weight >= equal.bits
     assert cumulative.uses == IMAGES
     json.dumps(verdict.to_json())
+    assert verifier.log10_abort > -math.log10(frame.plan.alpha)
+    seen = 0
+    for test in verifier.consistency().tests:
+        if (edges := verifier.accepted(test)) is not None:
+            assert edges[0] < test.statistic < edges[1]
+            seen += 1
+    assert seen >= 3
 
 
 def test_without_knowledge_of_the_weights_the_worst_case_is_assumed() -> None:
