@@ -158,7 +158,9 @@ class Transmitter:
             Over and over, from now on. Else once, with the marker high, when `start` is called.
         """
         self.player.prepare(Trigger.FREE if repeat else Trigger.EXTERNAL, rate)
-        self.player.load({"i": np.asarray(i, np.float64), "q": np.asarray(q, np.float64)}, ("i", self.marker))
+        # What goes on without end starts nobody: its marker would tell the time of every round.
+        marker = None if repeat else ("i", self.marker)
+        self.player.load({"i": np.asarray(i, np.float64), "q": np.asarray(q, np.float64)}, marker)
         self.player.switch(True)
         self.player.arm()
 
