@@ -33,6 +33,7 @@ _END = 0.1
 """Standard deviation of the last bin's place, in windows, that is still good for integration."""
 _GROUP_SNR = 25.0
 """Signal to noise that a group of pilots collects before it has a say."""
+_FINER = (4, 16)
 _CELLS = 1 << 20
 
 
@@ -205,6 +206,12 @@ def fit_clock(
     head = preamble_bins(reference, layout)
     symbols = reference.reshape(-1)[head]
     amplitude, offset, noise = preamble_fit(tool.real, tool.mean(head, first, clock), symbols, segments)
+    for more_segments in _FINER:
+        # Light whose phase wanders is one amplitude to the search, but more than one to a fit that sees its noise.
+        if more_segments > segments and head.size >= 8 * more_segments:
+            finer = preamble_fit(tool.real, tool.mean(head, first, clock), symbols, more_segments)
+            if finer[2] ** 2 < noise**2 * (1 - 6 * math.sqrt(2 / head.size)):
+                segments, (amplitude, offset, noise) = more_segments, finer
     known = _grouped(reference, layout, segments, abs(amplitude) ** 2 / max(noise, 1e-30) ** 2)
     middle = float(np.mean(head)) * per_bin
     centre = np.bincount(known.group, known.bins) / np.bincount(known.group) * per_bin - middle

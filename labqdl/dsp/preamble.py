@@ -32,8 +32,9 @@ Real = NDArray[np.float64]
 
 FALSE_ALARM = 1e-9
 """Probability, anywhere in the search, with which noise may be taken for a preamble."""
-SEGMENTS = (1, 4, 16)
-"""Into how many pieces the preamble is cut, one after the other, until it is found."""
+_SEGMENTS = 16
+_SEGMENT_ROWS = 3
+"""Rows that a piece of the preamble has at least: fewer, with an amplitude each, would fit other rows too."""
 _LEAST_BINS = 6
 """Bins that a segment must have: three are used up by its own fit."""
 _WINDOW = 6
@@ -41,6 +42,9 @@ _WINDOW = 6
 _SMALLEST_FFT = 1 << 15
 RIVAL = 0.7
 """Share of the best place's log-likelihood that no other place may reach: else nothing stands out."""
+
+STRANGE = 0.5
+"""Light that the reference does not explain, against what it explains, at which something else was found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +225,25 @@ class _Search:
                 best = _Best(float(score[top]), place + top, clock, float(share[top]), float(freedom[top]), segments)
         return best
 
+    def unexplained(self, best: _Best) -> float:
+        """Light that the fit at a place leaves unexplained against what it explains; 0 where it cannot be told.
+
+        The noise is known from the two halves of each window, in whose difference flat pulses cancel.
+        """
+        half = self.width // 2
+        if not half:
+            return 0.0
+        offsets = np.round((self.begin - self.begin[0]) * self.per_bin * (1 + best.clock)).astype(np.int64)
+        begin = best.place + offsets
+        begin = begin[(begin >= 0) & (begin < self.places)]
+        cells = self.samples[begin[:, None] + np.arange(self.width)]
+        difference = cells[:, :half].sum(axis=1) - cells[:, self.width - half :].sum(axis=1)
+        whole = cells.sum(axis=1)
+        noise = float(np.mean(np.abs(difference) ** 2)) * self.width / (2 * half)
+        total = float(np.mean(np.abs(whole - whole.mean()) ** 2))
+        explained = best.share * total
+        return max(total - explained - noise, 0.0) / max(explained, 1e-300)
+
     def rival(self, best: _Best, low: int) -> float:
         """Score of the best place that is more than a bin away from the best one, against its score."""
         cell = (best.place - low) // max(round(self.per_bin), 1)
@@ -282,26 +305,28 @@ def find_preamble(
     steps = math.ceil(max(clock_range * length - 0.5, 0.0))
     clocks = [clock + clock_range * k / steps for k in range(-steps, steps + 1)] if steps else [clock]
     tried = 0
-    chance, rival, best = 1.0, 1.0, _Best()
-    for segments in SEGMENTS:
-        if high <= low or (segments > 1 and lit < segments * _LEAST_BINS):
-            break
+    chance, rival, strange, best = 1.0, 1.0, math.inf, _Best()
+    # Into how many pieces the preamble is cut, one after the other, until it is found.
+    finest = min(_SEGMENTS, layout.preamble_rows // _SEGMENT_ROWS, lit // _LEAST_BINS)
+    for segments in sorted({1, min(4, finest), finest} - {0}) if high > low else ():
         looker.cells = np.zeros((high - low) // max(round(looker.per_bin), 1) + 1)
         top = max((looker.run(segments, one, low, high) for one in clocks), key=lambda one: one.score)
         tried += len(clocks) * (high - low)
         now = min(1.0, tried * _tail(top))
         if now <= chance and top.score > 0:
-            chance, rival, best = now, looker.rival(top, low), top
-        if chance <= limit and rival <= RIVAL:
+            chance, rival, strange, best = now, looker.rival(top, low), looker.unexplained(top), top
+        if chance <= limit and rival <= RIVAL and strange <= STRANGE:
             break
     quality = best.share / (1 - best.share) * best.freedom / (2.0 * best.segments)
-    if not (chance <= limit and rival <= RIVAL):
+    if not (chance <= limit and rival <= RIVAL and strange <= STRANGE):
         raise DspError(
             f"no preamble in the record of {record.size} samples: the best place explains {100 * best.share:.2g} % of "
             f"the variance of its bins (quality {quality:.3g}), as noise does with probability {chance:.2g}, and "
-            f"another place reaches {100 * rival:.0f} % of its likelihood",
+            f"another place reaches {100 * rival:.0f} % of its likelihood; it leaves {strange:.2g} times as "
+            "much light unexplained",
             expected=f"a preamble of {layout.preamble_rows} rows, {lit} bins, at {per_bin:.4g} samples a bin, "
-            f"seen by chance with probability below {limit:.1g}, and no rival above {100 * RIVAL:.0f} %",
+            f"seen by chance with probability below {limit:.1g}, no rival above {100 * RIVAL:.0f} %, and at "
+            f"most {STRANGE:g} times as much other light",
             hint="Is there light, did the trigger come, is the local oscillator on, do bin rate and record length fit",
         )
     lead = float(looker.begin[0]) * looker.per_bin * (1 + best.clock) + looker.trim

@@ -23,7 +23,7 @@ class RowKind(IntEnum):
     GUARD = 0
     """No light."""
     PREAMBLE = 1
-    """Full-scale light with the phases of a Zadoff-Chu sequence: where the shot begins."""
+    """Full-scale light with phases that resemble no shifted or turning copy of themselves: where the shot begins."""
     PILOT = 2
     """Full-scale light of alternating phase, 0 and 90 degrees: gain and phase while the shot lasts."""
     DATA = 3
@@ -35,6 +35,21 @@ def _zadoff_chu(length: int) -> NDArray[np.complex128]:
     k = np.arange(length)
     # Modulo a full turn in whole numbers: the phases of long sequences would lose digits.
     sequence: NDArray[np.complex128] = np.exp(-1j * np.pi * (k * (k + length % 2) % (2 * length)) / length)
+    return sequence
+
+
+def _alltop(length: int) -> NDArray[np.complex128]:
+    """Unit phasors of cubic phase (Alltop 1980): no shift, at no frequency offset, resembles the sequence; (length,).
+
+    Of a prime length p >= 5 the cyclic ambiguity is 1/sqrt(p) everywhere but at zero shift; other lengths are cut from
+    the next prime. (A Zadoff-Chu sequence that turns slowly looks like a shifted one: a laser's wandering phase would
+    move the beginning of a shot.)
+    """
+    prime = max(length, 5)
+    while any(prime % divisor == 0 for divisor in range(2, math.isqrt(prime) + 1)):
+        prime += 1
+    k = np.arange(length)
+    sequence: NDArray[np.complex128] = np.exp(2j * np.pi * (k * k % prime * k % prime) / prime)
     return sequence
 
 
@@ -122,12 +137,12 @@ class FrameLayout:
 
     @property
     def preamble(self) -> NDArray[np.complex128]:
-        """Unit phasors of the preamble's bins: a Zadoff-Chu sequence over its rows times one over each row's bins.
+        """Unit phasors of the preamble's bins: a cubic phase over its rows, times a Zadoff-Chu sequence over each row.
 
         The latter ends with 1, so that the client, who sees the last bin of each row, meets the former; who sees all
         bins can tell each from its neighbours. (preamble_rows, n_modes)
         """
-        return np.outer(_zadoff_chu(self.preamble_rows), _zadoff_chu(self.n_modes)[::-1])
+        return np.outer(_alltop(self.preamble_rows), _zadoff_chu(self.n_modes)[::-1])
 
     def symbols(self, data: NDArray[np.complex128], full_scale: float) -> NDArray[np.complex128]:
         """Amplitudes of all bins of the shot.
