@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from enum import Enum
 from typing import Any
 
 from labqdl.config.quantities import BY_UNIT, parse_quantity, quantity_text
 from labqdl.errors import InputError
-from labqdl.instruments import Instrument, LimitError, NotACapability, Part, Quantity
+from labqdl.instruments import Channel, Instrument, LimitError, NotACapability, Part, Quantity
 
 _SWITCH = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
+_ANY_CHANNEL = re.compile(r"channel(\d+)\.(\w+)")
 
 
 def quantity_paths(instrument: Instrument) -> dict[str, tuple[Part, Quantity[Any]]]:
@@ -25,7 +27,10 @@ def quantity_paths(instrument: Instrument) -> dict[str, tuple[Part, Quantity[Any
 
 
 def find_quantity(instrument: Instrument, path: str) -> tuple[Part, Quantity[Any]]:
-    """Part and declaration of a path; `channel2.amplitude` is understood as well.
+    """Part and declaration of a path.
+
+    Each class calls its parts as its front panels do: channel, output, input. "channel 2.amplitude" means part 2 of
+    any of them; `channel2.amplitude` is understood as well.
 
     Raises
     ------
@@ -41,6 +46,9 @@ def find_quantity(instrument: Instrument, path: str) -> tuple[Part, Quantity[Any
     plain = path.replace(" ", "").replace("-", "_").lower()
     if plain in folded:
         return known[folded[plain]]
+    path = _own_path(instrument, plain) or path
+    if path in known:
+        return known[path]
     for part in instrument.parts():
         for name, quantity in part.quantities().items():
             if part.path(name) == path:
@@ -57,6 +65,20 @@ def find_quantity(instrument: Instrument, path: str) -> tuple[Part, Quantity[Any
         expected=f"one of {', '.join(known)}" if len(known) <= 24 else f"one of {len(known)}: see 'labqdl get'",
         hint=f"Did you mean '{folded[close[0]]}'?" if close else None,
     )
+
+
+def _own_path(instrument: Instrument, plain: str) -> str | None:
+    """The instrument's own name for a quantity of "channel2"; None where no part, or more than one, has it."""
+    found = _ANY_CHANNEL.fullmatch(plain)
+    if found is None:
+        return None
+    number, name = int(found[1]), found[2]
+    own = [
+        part.path(name)
+        for part in instrument.parts()
+        if isinstance(part, Channel) and part.number == number and name in part.quantities()
+    ]
+    return own[0] if len(own) == 1 else None
 
 
 def parse_value(quantity: Quantity[Any], value: object, *, source: str | None = None) -> Any:

@@ -16,7 +16,7 @@ from labqdl.instruments import LimitError, NotACapability, Refused
 from labqdl.instruments.quantity import UNITS
 from labqdl.station import Station, driver_class, driver_names, find_quantity, list_drivers, load_station, parse_value
 from labqdl.station.building import build
-from tests.station.fakes import Fake, FakeAmplifier, FakeAttenuator, FakeLaser, FakeMeter
+from tests.station.fakes import Fake, FakeAmplifier, FakeAttenuator, FakeLaser, FakeMeter, Input
 
 FAKES = "tests.station.fakes"
 HEAD = '[station]\nname = "table"\n'
@@ -330,6 +330,26 @@ def test_quantities_by_name() -> None:
         part, quantity = find_quantity(meter, path)
         assert (part.label, quantity.name) == ("channel 2", "power")
     assert find_quantity(meter, "auto-range")[1].name == "auto_range"
+
+
+def test_channel_means_a_part_by_whatever_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One word for outputs, inputs and stages; what is listed and said is the instrument's own."""
+    monkeypatch.setattr(Input, "kind", "input")
+    meter = FakeMeter("R", name="meter")
+    meter.open()
+    for path in ("channel 2.power", "channel2.power", "Channel 2.Power", "input 2.power"):
+        part, quantity = find_quantity(meter, path)
+        assert part.path(quantity.name) == "input 2.power"
+    with pytest.raises(InputError, match=r"no quantity 'channel 3\.power'.*Did you mean 'input \d\.power'"):
+        find_quantity(meter, "channel 3.power")
+    limited = station(entry("meter", FakeMeter, 'limits."channel 2.power" = { max = "1 mW" }\n'))
+    limited.open()
+    assert limited["meter"].station_limits("input 2.power")[0].high == 1e-3
+
+
+def test_mistaken_quantities() -> None:
+    meter = FakeMeter("R", name="meter")
+    meter.open()
     with pytest.raises(InputError, match=r"meter: there is no quantity 'powr'.*Did you mean 'power'"):
         find_quantity(meter, "powr")
     with pytest.raises(NotACapability, match="it has no such mode"):
