@@ -38,6 +38,8 @@ _log = logging.getLogger(__name__)
 
 FORWARD = "path.forward"
 """Name of the way to the client, where light that was sent did not arrive."""
+BACK = "path.return"
+"""Name of the way back to the server."""
 _OFFSET_BINS = 8192
 """Vacuum bins from which a receiver's offset is known to 0.01 of a standard deviation."""
 _REACH_BINS = 4.0
@@ -258,8 +260,9 @@ class BenchLink(Link):
         try:
             self._transmit(layer, block, shot, q, x, pattern, tiles)
         except ShotInvalid as error:
+            found = self._diagnosed(error)
             self._stop_dark()
-            raise BenchStopped(error.part, error.problem) from error
+            raise BenchStopped(found.part, found.problem) from error
         except BaseException:
             self._stop_dark()
             raise
@@ -405,33 +408,40 @@ class BenchLink(Link):
     def _once(
         self, symbols: Complex, u: Complex, turned: NDArray[np.bool_]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        server, client = self._server, self._client
-        layout = server.frame.layout(len(u), len(symbols))
+        layout = self._server.frame.layout(len(u), len(symbols))
         pattern = np.zeros((layout.total_rows, layout.n_modes), np.bool_)
         pattern[layout.data_rows] = turned
-        data = np.broadcast_to(symbols, (len(u), *symbols.shape))
-        sent = layout.symbols(np.ascontiguousarray(data), self._brightness.known)
+        data = np.ascontiguousarray(np.broadcast_to(symbols, (len(u), *symbols.shape)))
+        there, back = self._played(data, u, pattern, layout, locked=True)
+        return self._outcomes(there, layout, u), self._returned(back, layout, pattern)
+
+    def _played(
+        self, data: Complex, u: Complex, pattern: NDArray[np.bool_], layout: FrameLayout, *, locked: bool
+    ) -> tuple[Recorded, Recorded]:
+        """What the client's and the server's receiver recorded of one shot."""
+        server, client = self._server, self._client
+        sent = layout.symbols(data, self._brightness.known)
         tail = self._delay(server) + layout.n_modes * layout.bin_time
         # Nothing moves but voltages yet: both parties load what is their own.
         server.transmitter.load(sent, layout, self._brightness, tail)
         server.receiver.load_pattern(pattern, layout, server.transmitter.sample_rate)
         client.interferometer.load(u, layout)
-        for party in (server, client):
-            party.receiver.hold()
+        if locked:
+            server.receiver.hold()
+            client.receiver.hold()
         for party in (server, client):
             party.receiver.arm(layout.duration + self._delay(party))
         client.interferometer.arm()
         server.receiver.arm_pattern()
         server.transmitter.arm()
-        self._rows_sent += symbols.shape[0] * len(u)
+        if locked:
+            self._rows_sent += layout.images * layout.rows
         server.transmitter.start()
-        records = {}
+        records = []
         for party in (client, server):
             party.receiver.wait(layout.duration + self._delay(party))
-            records[party.owner.value] = party.receiver.fetch()
-        carry = self._outcomes(records[client.owner.value], layout, u)
-        back = self._returned(records[server.owner.value], layout, pattern)
-        return carry, back
+            records.append(party.receiver.fetch())
+        return records[0], records[1]
 
     @staticmethod
     def _delay(party: ServerBench | ClientBench) -> float:
@@ -450,7 +460,7 @@ class BenchLink(Link):
         offset = self._offsets[receiver.owner.value]
         values = receiver.bins(found, timing, layout, offset, carry_only=True)
         if not np.all(np.isfinite(values[layout.data_rows])):
-            raise ShotInvalid(receiver.digitizer.name, "its record ends before the shot")
+            raise ShotInvalid(receiver.digitizer.name, "its record ends before the shot does")
         reference = None
         if fixed:
             reference = np.zeros((layout.total_rows, layout.n_modes), np.complex128)
@@ -478,7 +488,7 @@ class BenchLink(Link):
             timing, arrived = receiver.timing(found, layout), False
         values = receiver.bins(found, timing, layout, self._offsets[receiver.owner.value])
         if not np.all(np.isfinite(values[layout.data_rows])):
-            raise ShotInvalid(receiver.digitizer.name, "its record ends before the shot")
+            raise ShotInvalid(receiver.digitizer.name, "its record ends before the shot does")
         if arrived:
             track = pilot_track(values, layout, offset=0.0)
             if np.iscomplexobj(values):
@@ -494,6 +504,29 @@ class BenchLink(Link):
         return np.asarray(values[layout.data_rows], np.float64)
 
     # --- where things go wrong ----------------------------------------------------------------------------------------
+
+    def _diagnosed(self, error: ShotInvalid) -> ShotInvalid:
+        """What known light, without any row of weights, says of a shot that could not be used."""
+        layout = self._server.frame.layout(1, 1)
+        data = np.zeros((1, 1, layout.n_modes), np.complex128)
+        u = np.zeros((1, layout.n_modes), np.complex128)
+        u[0, -1] = 1.0
+        none = np.zeros((layout.total_rows, layout.n_modes), np.bool_)
+        try:
+            there, back = self._played(data, u, none, layout, locked=False)
+        except LabqdlError:
+            return error
+        reach = _REACH_BINS * layout.bin_time
+        try:
+            self._client.receiver.find(there, layout, carry_only=True, reach=reach)
+        except DspError:
+            problem = f"light that was sent does not arrive at {self._client.receiver.name} ({error})"
+            return ShotInvalid(self._suspect(), problem)
+        try:
+            self._server.receiver.find(back, layout, carry_only=False, reach=reach)
+        except DspError:
+            return ShotInvalid(BACK, f"light that the client received does not come back ({error})")
+        return error
 
     @staticmethod
     def _lock(receiver: HomodyneReceiver) -> str:

@@ -41,7 +41,8 @@ _PATIENCE = 5.0
 """Seconds, beyond its length, for which a record is waited for."""
 _LOCKING = 5.0
 """Seconds that a servo gets to lock."""
-_LOOK = 0.002
+_LOOK, _LONGEST_LOOK = 0.002, 0.2
+"""Seconds between two looks at a servo's state, at first and at most."""
 _HALF = 0.5
 """Share of a record before the trigger, where a digitizer neither tells nor lets it be set."""
 _SHORTEST = 1000
@@ -244,11 +245,12 @@ class HomodyneReceiver:
         if not self.lock.engaged:
             self.lock.engaged = True
         clock = self.lock.clock
-        deadline = clock.monotonic() + _LOCKING
+        deadline, pause = clock.monotonic() + _LOCKING, _LOOK
         while (state := self.lock.state) is not LockState.LOCKED:
             if clock.monotonic() > deadline:
                 raise ShotInvalid(self.lock.name, f"does not lock, it is {state.value}")
-            clock.sleep(_LOOK)
+            clock.sleep(pause)
+            pause = min(2 * pause, _LONGEST_LOOK)
 
     def demand_lock(self) -> None:
         """ShotInvalid unless the servo holds; nothing without a servo."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ import numpy as np
 from labqdl.config.document import parse
 from labqdl.config.station import read_station_file
 from labqdl.facts.calibration import CalibrationResult, CalibrationSet
+from labqdl.facts.ledger import Owner
 from labqdl.safety import SCRIPT, SafeStack
 from labqdl.station import Station, light_paths
-from labqdl.subsystems import ClientBench, ServerBench, TimeBinInterferometer
+from labqdl.subsystems import ClientBench, ServerBench
 from labqdl_sim.bench import Bench
 from labqdl_sim.routes.visa import SimVisaLibrary
 from labqdl_sim.world.fields import Grid
@@ -23,150 +25,7 @@ from labqdl_sim.world.fields import Grid
 BIN_RATE = 6.25e6
 RATE = 125e6
 MODES = 4
-STAGES = 2
-
-
-def station_text(*, seed: int = 1, rms: Mapping[str, str] | None = None) -> str:
-    """A station of `MODES` bins: no lock, no drift, no polarisation; truths without spread but where `rms` says."""
-    instruments = {
-        "laser": 'driver = "nkt-koheras"',
-        "awg_s": 'driver = "tektronix-awg"\ntwin_options = { model = "AWG5204", run_time = 0.001 }',
-        "rps1": 'driver = "redpitaya-source"\ntwin = "redpitaya"\nresource = "TCPIP0::rp1::5000::SOCKET"\noptions = { pin = 0 }',
-        "rps2": 'driver = "redpitaya-source"\ntwin = "redpitaya"\nresource = "TCPIP0::rp1::5000::SOCKET"\noptions = { pin = 1 }',
-        "rps3": 'driver = "redpitaya-source"\ntwin = "redpitaya"\nresource = "TCPIP0::rp1::5000::SOCKET"\noptions = { pin = 2 }',
-        "meter_s": 'driver = "thorlabs-pm100"',
-        "voa": 'driver = "keysight-n77"\nchannel = 1',
-        "gate_out": 'driver = "thorlabs-osw"\ntwin_options = { board = "OSW12-out" }',
-        "gate_s": 'driver = "thorlabs-osw"\ntwin_options = { board = "OSW12-s" }',
-        "gate_c": 'driver = "thorlabs-osw"\ntwin_options = { board = "OSW12-c" }',
-        "dig_s": 'driver = "tektronix-mso"\ntwin_options = { model = "MSO54" }',
-        "dig_c": 'driver = "tektronix-mso"\ntwin_options = { model = "MSO54" }',
-        "awg_f": 'driver = "tektronix-awg"\ntwin_options = { model = "AWG5208", run_time = 0.001 }',
-        "awg_b": 'driver = "tektronix-awg"\ntwin_options = { model = "AWG5208", run_time = 0.001 }',
-        "rpc1": 'driver = "redpitaya-source"\ntwin = "redpitaya"\nresource = "TCPIP0::rp2::5000::SOCKET"\noptions = { pin = 0 }',
-    }
-    tree = f'n_modes = {MODES}\nbin_rate = {BIN_RATE}\nloss = "0.2 dB"\nv_pi_stage = "0.7 V"\nv_pi_phase = "0.7 V"'
-    components = {
-        "splitter_lo": 'kind = "splitter"\nratio = 0.5',
-        "splitter_lo2": 'kind = "splitter"\nratio = 0.5',
-        "iq": 'kind = "iq-modulator"\nloss = "6 dB"\nv_pi_i = "1.4 V"\nv_pi_q = "1.4 V"\nv_pi_bias = "0.8 V"\nextinction_db = "40 dB"',
-        "tap_s": 'kind = "power-tap"\nratio = 0.01',
-        "pad": 'kind = "pad"\nloss = "40 dB"',
-        "fibre_out": 'kind = "fibre"\nlength = "0 m"\nloss = "0.3 dB"',
-        "tree_f": f'kind = "time-bin-tree"\n{tree}',
-        "tap": 'kind = "feed-forward-tap"\nt = 0.9\nefficiency = 0.9\nlo_flux = 2.4e16\ndensity = 2e-6\ngain_per_volt = 0.5',
-        "tree_b": f'kind = "time-bin-tree-inverse"\n{tree}',
-        "delay_b": f'kind = "cable"\ndelay = "{MODES / BIN_RATE} s"',
-        "fibre_back": 'kind = "fibre"\nlength = "0 m"\nloss = "0.3 dB"',
-        "pm_s": 'kind = "phase-modulator"\nloss = "3 dB"\nv_pi = "1.4 V"',
-        "bhd_s": 'kind = "homodyne"\nefficiency = 0.9\nvisibility = 0.98\ntransimpedance = "100 kV/A"\nnoise = "2 pA/sqrt(Hz)"\ncmrr_db = "55 dB"\nsaturation = "10 mW"\nbandwidth = "25 MHz"',
-    }
-    light = (
-        "laser>splitter_lo splitter_lo.main>iq iq>tap_s tap_s.tap>meter_s tap_s.main>pad pad>voa.input1 "
-        "voa.output1>gate_out gate_out.output1>fibre_out fibre_out.output>gate_c gate_c.output1>tree_f "
-        "tree_f.carry>tap.input tree_f.residual>tree_b.residual tap>tree_b.carry tree_b>fibre_back "
-        "fibre_back.output>gate_s gate_s.output1>bhd_s.signal splitter_lo.tap>splitter_lo2 splitter_lo2.main>pm_s "
-        "pm_s>bhd_s.lo splitter_lo2.tap>tap.lo"
-    )
-    electric = (
-        "awg_s.output1>iq.i awg_s.output2>iq.q awg_s.output3>pm_s.drive rps1.aout0>iq.bias_i rps2.aout1>iq.bias_q "
-        "rps3.aout2>iq.bias_p rpc1.aout0>tap.gain bhd_s>dig_s.channel1 tap.meter_x>dig_c.channel1 "
-        "tap.meter_p>dig_c.channel2 awg_s.marker1_1>dig_s.auxiliary awg_s.marker1_1>dig_c.auxiliary "
-        "awg_s.marker1_1>awg_f.trigger_a awg_s.marker1_1>delay_b delay_b>awg_b.trigger_a awg_s.marker1_1>tree_f.sync "
-        "delay_b>tree_b.sync "
-    ) + " ".join(
-        f"awg_{way}.output{stage + 1}>tree_{way}.{f'stage{stage}' if stage < STAGES else 'phase'}"
-        for way in "fb"
-        for stage in range(STAGES + 1)
-    )
-    quiet = {
-        "laser": "linewidth = 0.0\nrin = 0.0",
-        "tap": "noise = 0.02",
-        **{name: "spread = { phase = 0.0 }" for name in ("fibre_out", "fibre_back")},
-        "iq": "spread = { v_pi_i = 0.03, v_pi_q = 0.03, v_pi_bias = 0.02, imbalance = 0.02 }",
-        "tree_f": "spread = { offset = 0.1, v_pi_stage = 0.01 }",
-        "tree_b": "spread = { offset = 0.1, v_pi_stage = 0.01 }",
-    }
-    parts = [f'[station]\nname = "small"\nprofile = "sim"\n']
-    parts += [f"[instruments.{name}]\n{text}\n" for name, text in instruments.items()]
-    parts += [f"[components.{name}]\n{text}\n" for name, text in components.items()]
-    for kind, wires in (("light", light), ("electric", electric)):
-        for wire in wires.split():
-            source, target = wire.split(">")
-            parts.append(f'[[wiring]]\nfrom = "{source}"\nto = "{target}"\nkind = "{kind}"\n')
-    parts.append(
-        '[[paths]]\nname = "signal"\nsource = "laser"\nbarriers = ["gate_out", "voa"]\nmeter = "meter_s.power"\n'
-    )
-    parts.append(f'[simulation]\nseed = {seed}\nclock = "steps"\nrate = "125 MHz"\n')
-    for name, text in {**quiet, **(rms or {})}.items():
-        parts.append(f"[simulation.parts.{name}]\n{text}\n")
-    parts.append(SUBSYSTEMS)
-    return "\n".join(parts)
-
-
-def _outputs(generator: str, *numbers: int) -> str:
-    return ", ".join(f'"{generator}.output {number}"' for number in numbers)
-
-
-SUBSYSTEMS = f"""
-[frame]
-n_modes = {MODES}
-bin_rate = "6.25 MHz"
-guard_rows = 6
-
-[subsystems.sender]
-kind = "transmitter"
-owner = "server"
-laser = "laser"
-i = "awg_s.output 1"
-q = "awg_s.output 2"
-bias_i = "rps1"
-bias_q = "rps2"
-bias_p = "rps3"
-attenuator = "voa"
-gate = "gate_out"
-meter = "meter_s"
-modulator = "iq"
-pad = "pad"
-sample_rate = "125 MHz"
-
-[subsystems.verifier]
-kind = "homodyne-receiver"
-owner = "server"
-x = "dig_s.input 1"
-gate = "gate_s"
-lo_phase = "awg_s.output 3"
-lo_modulator = "pm_s"
-detector = "bhd_s"
-sample_rate = "62.5 MHz"
-range = "500 mV"
-
-[subsystems.meter]
-kind = "homodyne-receiver"
-owner = "client"
-x = "dig_c.input 1"
-p = "dig_c.input 2"
-gate = "gate_c"
-sample_rate = "62.5 MHz"
-range = "300 mV"
-
-[subsystems.tree]
-kind = "time-bin-interferometer"
-owner = "client"
-stages = [{_outputs("awg_f", *range(1, STAGES + 1))}]
-phase = "awg_f.output {STAGES + 1}"
-inverse_stages = [{_outputs("awg_b", *range(1, STAGES + 1))}]
-inverse_phase = "awg_b.output {STAGES + 1}"
-forward = "tree_f"
-inverse = "tree_b"
-sample_rate = "62.5 MHz"
-
-[subsystems.tap]
-kind = "feed-forward-tap"
-owner = "client"
-gain = "rpc1"
-tap = "tap"
-"""
+SMALL = Path(__file__).with_name("small.toml")
 
 
 @dataclass
@@ -211,7 +70,7 @@ class Small:
 @contextmanager
 def small_bench(text: str | None = None) -> Iterator[Small]:
     """The small station, open in this process; dark afterwards."""
-    file = read_station_file(parse((text or station_text()).encode(), source="small.toml"))
+    file = read_station_file(parse((text or SMALL.read_text(encoding="utf-8")).encode(), source="small.toml"))
     bench = Bench.from_station(file)
     library: Any = SimVisaLibrary.for_bench(bench)
     station = Station(file, library=library, clock=bench.driver_clock)
@@ -233,7 +92,15 @@ def result(name: str, owner: str, **values: float) -> CalibrationResult:
     """A calibration that is exact and holds for an hour."""
     size = len(values)
     return CalibrationResult(
-        name, owner, values, dict.fromkeys(values, ""), np.zeros((size, size)), "truth", 1, 0.0, 3600.0  # type: ignore[arg-type]
+        name,
+        Owner(owner),
+        values,
+        dict.fromkeys(values, ""),
+        np.zeros((size, size)),
+        "truth",
+        1,
+        0.0,
+        3600.0,
     )
 
 
@@ -274,8 +141,9 @@ def calibrate_truth(small: Small, *, full_scale_photons: float, snu_bins: int = 
     )
     _light(small, full_scale_photons)
     for way, part in (("client.interferometer", "tree_f"), ("client.inverse", "tree_b")):
-        values = {f"v_pi_{k}": truth(part, f"v_pi_stage_{k}") for k in range(STAGES)}
-        values |= {f"offset_{k}": truth(part, f"offset_{k}") for k in range(STAGES)}
+        stages = range((client.frame.n_modes - 1).bit_length())
+        values = {f"v_pi_{k}": truth(part, f"v_pi_stage_{k}") for k in stages}
+        values |= {f"offset_{k}": truth(part, f"offset_{k}") for k in stages}
         small.use(result(way, "client", v_pi_phase=truth(part, "v_pi_phase"), skew=0.0, **values))
     small.use(result("server.lo-phase", "server", v_pi=truth("pm_s", "v_pi")))
     picked = math.sqrt(truth("tap", "efficiency") * (1.0 - truth("tap", "t")) / 2.0)
@@ -354,13 +222,65 @@ def find_timing(small: Small) -> None:
     u[0, -1] = 1.0
     client.interferometer.load(u, layout)
     for party in (server, client):
-        party.receiver.arm(layout.duration + 1e-5)
+        party.receiver.hold()
+        party.receiver.arm(layout.duration + 4e-5)
     client.interferometer.arm()
     server.transmitter.arm()
     server.transmitter.start()
     for party in (client, server):
         owner = party.owner.value
-        party.receiver.wait(layout.duration + 1e-5)
+        party.receiver.wait(layout.duration + 4e-5)
         found = party.receiver.fetch()
         timing = party.receiver.find(found, layout, carry_only=party is client)
         small.use(result(f"{owner}.timing", owner, delay=timing.start + found.start, clock_ppm=0.0))
+        if party.receiver.lock is not None:
+            per_volt = small.truth(party.receiver.lock.name, "angle_per_volt")
+            small.use(result(f"{owner}.lock", owner, set_point=float(np.angle(timing.amplitude)) / per_volt))
+
+
+@dataclass(frozen=True)
+class LightPath:
+    """Light path as it truly is, from known light of the last shot.
+
+    `forward` and `back` are power transmissivities to and behind the tap, `efficiency` that of the server's receiver
+    with what its band and windows make of a pulse; `amplitude` of q at the server's receiver, `outcome_gain` of x.q.
+    """
+
+    forward: float
+    back: float
+    efficiency: float
+
+    @property
+    def amplitude(self) -> float:
+        return math.sqrt(self.forward * self.back * self.efficiency)
+
+    @property
+    def outcome_gain(self) -> float:
+        return math.sqrt(self.forward)
+
+
+SHAPE = 0.977
+"""Efficiency of a window for a pulse behind the receiver's 25 MHz, from filtering one pulse and white noise."""
+
+
+def path_truth(small: Small) -> LightPath:
+    """Transmissivities from the photons of preamble bins, as `find_timing` has just sent them."""
+    world, generator = small.bench.world, small.bench["awg_s"]
+    assert world is not None
+    layout = small.server.frame.layout(1, 4)
+    latency = layout.n_modes * layout.bin_time
+    bright = (layout.kinds == 1).nonzero()[0]
+
+    def photons(part: str, port: str, delay: float) -> Any:
+        grid = Grid(round((start + delay) * RATE) / RATE, 1 / RATE, layout.bins * 20)
+        envelope = world.light_of(part, port)(grid).envelope.reshape(layout.total_rows, layout.n_modes, 20)
+        return np.square(np.abs(envelope)).sum(axis=2)[bright].mean(axis=0) / RATE
+
+    with small.bench.lock:
+        world.changed()
+        start = generator.triggers["ATR"][-1]  # type: ignore[attr-defined]
+        sent = photons("gate_out", "output1", 0.0).mean()
+        there = photons("tree_f", "carry", latency)[-1]
+        back = photons("gate_s", "output1", 2 * latency)[:-1].mean()
+    seen = small.truth("bhd_s", "efficiency") * small.truth("bhd_s", "visibility") ** 2 * SHAPE
+    return LightPath(float(there / sent), float(back / there), seen)
