@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from labqdl.facts import Owner
+from labqdl.subsystems.interferometer import Way
 from labqdl_calibration.graph import Graph
+from labqdl_calibration.routines.interferometer import LoPhase, Tree
 from labqdl_calibration.routines.modulator import Modulator
 from labqdl_calibration.routines.noise import ShotNoise
 from labqdl_calibration.routines.power import Meters, WarmUp
+from labqdl_calibration.routines.timing import ShotTiming
 
 
 def all_routines() -> Graph:
@@ -19,5 +22,10 @@ def all_routines() -> Graph:
             Modulator(),
             ShotNoise(Owner.SERVER),
             ShotNoise(Owner.CLIENT),
+            ShotTiming(Owner.CLIENT),
+            ShotTiming(Owner.SERVER),
+            LoPhase(),
+            Tree(Way.FORWARD),
+            Tree(Way.INVERSE),
         ]
     )

@@ -139,6 +139,7 @@ class Modulator(Routine):
             for arm, value in zip("iqp", point.values, strict=True)
         }
         transmitter.bias(**stand)
+        transmitter.player.dark()
         measured = self.measured(found, np.array(list(stand.values())), np.array(rows), np.array(seen))
         measured.conditions["laser_power"] = transmitter.laser.power
         return measured
