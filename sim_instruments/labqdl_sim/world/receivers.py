@@ -22,14 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import butter, sosfilt
 
+from labqdl.units import photon_energy
 from labqdl_sim.ports import Edges, Voltages
 from labqdl_sim.world.fields import Field, Grid
 from labqdl_sim.world.noise import White
 from labqdl_sim.world.part import Parameter, Part
 
 ELECTRON = 1.602176634e-19
-PLANCK_C = 1.98644586e-25
-"""Planck's constant times the speed of light, J m."""
 
 _TAPS = 16
 """Points of the raster on which a value between them is interpolated."""
@@ -130,7 +129,7 @@ def overlap(signal: Field, oscillator: Field) -> complex:
 def power_watts(field: Field) -> Real:
     """Power in W on the grid; (count,)."""
     flux: Real = np.square(field.envelope.real) + np.square(field.envelope.imag)
-    return flux * (PLANCK_C / field.wavelength)
+    return flux * photon_energy(field.wavelength)
 
 
 _PAIR = {
@@ -177,7 +176,7 @@ class _Receiver(Part):
         turned = oscillator.envelope.conj() * (overlap(signal, oscillator) * self["visibility"] * factor.conjugate())
         beat = 2.0 * eta * share * (signal.envelope * turned).real
         watts = (power_watts(signal) + power_watts(oscillator)) * share
-        flux = watts * (oscillator.wavelength / PLANCK_C)
+        flux = watts / photon_energy(oscillator.wavelength)
         direct = 10.0 ** (-self["cmrr_db"] / 20) * eta * (flux - _running_mean(flux))
         shot = np.sqrt(eta * flux / step) * self._shot[port].at(wide.first, wide.count)[0]
         limited = np.minimum(1.0, self["saturation"] * share / np.maximum(watts, 1e-30))
