@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from labqdl.clock import Clock, ManualClock, ScaledClock, SystemClock
-from labqdl.config.document import load
+from labqdl.config.document import Document, load
 from labqdl.config.station import SIM, STEPS, InstrumentEntry, StationFile, located, read_station_file
 from labqdl.errors import InputError
 from labqdl.rng import Roots
@@ -43,6 +43,8 @@ class Bench:
         """For drivers in this process: what they wait for is over at once where instrument time goes by messages."""
         self.twins: dict[str, Twin] = {}
         self.routes: dict[str, tuple[str, ...]] = {}
+        self.document: Document | None = None
+        """The file that it was read from, for messages about mistakes that show themselves later."""
         self._resources: dict[str, tuple[str, Twin]] = {}  # by the name in capitals
 
     def add(self, twin: str | type[Twin], name: str, *, routes: tuple[str, ...] = (), **options: object) -> Twin:
@@ -201,9 +203,11 @@ class Bench:
         found = located(path)
         document = load(found)
         if "station" in document.table:
-            station = read_station_file(document, SIM, folder=found.parent)
-            return cls.from_station(station, clock=clock)
-        return cls.from_table(document.table, source=document.source, clock=clock)
+            bench = cls.from_station(read_station_file(document, SIM, folder=found.parent), clock=clock)
+        else:
+            bench = cls.from_table(document.table, source=document.source, clock=clock)
+        bench.document = document
+        return bench
 
 
 def _canonical(resource: str) -> str:

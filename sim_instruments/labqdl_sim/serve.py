@@ -6,6 +6,7 @@ import sys
 from types import TracebackType
 from typing import Any, Protocol
 
+from labqdl.config.locate import KeyPath, dotted
 from labqdl.errors import InputError
 from labqdl_sim.bench import Bench
 from labqdl_sim.control import Control
@@ -92,13 +93,36 @@ def serve(bench: Bench, *, control: int | None = None) -> Served:
         for name, routes in bench.routes.items():
             twin = bench[name]
             wired = [route for route in routes if not route.startswith("visa:")]
-            served.roads[name] = [_open(twin, route) for route in (wired if routes else twin.roads)]
+            roads = served.roads[name] = []
+            for route in wired if routes else twin.roads:
+                try:
+                    roads.append(_open(twin, route))
+                except InputError as error:
+                    raise _placed(bench, name, route, error) from None
         if control is not None:
-            served.control = Control(bench, control)
+            try:
+                served.control = Control(bench, control)
+            except InputError as error:
+                raise error.at("--control") from None
     except BaseException:
         served.close()
         raise
     return served
+
+
+def _placed(bench: Bench, name: str, route: str, error: InputError) -> InputError:
+    """A road that cannot be opened, at its place in the file: table, key and line where the route stands."""
+    place: KeyPath = ("instruments", name, "routes")
+    document = bench.document
+    if document is None:
+        return error.at(error.source, dotted(place))
+    for other, entry in document.table.get("instruments", {}).items():  # entries with one resource share their roads
+        if isinstance(entry, dict) and route in entry.get("routes", ()):
+            resource = document.table["instruments"].get(name, {}).get("resource")
+            if other == name or (resource is not None and entry.get("resource") == resource):
+                place = ("instruments", other, "routes", entry["routes"].index(route))
+                break
+    return document.wrong(place, error.problem, expected=error.expected, hint=error.hint)
 
 
 def _open(twin: Twin, route: str) -> Road:
@@ -110,7 +134,7 @@ def _open(twin: Twin, route: str) -> Road:
 
         return PtyServer(twin, detail or None)
     if detail and not (detail.isdigit() and int(detail) < 65536):
-        raise InputError(f"the route is {route!r}", key=f"instruments.{twin.name}.routes", expected=f"{kind}:PORT")
+        raise InputError(f"the route is {route!r}", expected=f"{kind}:PORT")
     port = int(detail or 0)
     if kind == "socket":
         from labqdl_sim.routes.tcp import SocketServer
@@ -128,6 +152,4 @@ def _open(twin: Twin, route: str) -> Road:
         from labqdl_sim.routes.rfc2217 import Rfc2217Server
 
         return Rfc2217Server(twin, port)
-    raise InputError(
-        f"no route {route!r}", key=f"instruments.{twin.name}.routes", expected=f"one of {', '.join(ROADS)}"
-    )
+    raise InputError(f"no route {route!r}", expected=f"one of {', '.join(ROADS)}")

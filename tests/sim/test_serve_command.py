@@ -73,3 +73,35 @@ def test_a_mistake_in_the_file_is_told(tmp_path: Path) -> None:
 
 def test_the_list_of_twins() -> None:
     assert "thorlabs-pm100" in CliRunner().invoke(sim.command, ["list"], obj=Output()).output.split()
+
+
+@pytest.mark.parametrize("route", ["socket", "zmq", "hislip", "rfc2217"])
+def test_a_port_that_is_taken_is_told_with_its_place(tmp_path: Path, route: str) -> None:
+    path = tmp_path / "table.toml"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        path.write_text(f'[instruments.meter]\ntwin = "thorlabs-pm100"\nroutes = ["socket", "{route}:{port}"]\n')
+        result = CliRunner().invoke(sim.command, ["serve", str(path)], obj=Output())
+    assert isinstance(result.exception, InputError)
+    assert str(result.exception) == (
+        f"{path}, line 3: key 'instruments.meter.routes[2]': meter cannot listen on port {port}: it is taken. "
+        "Port 0, or none, takes any free one"
+    )
+
+
+@pytest.mark.parametrize("route", ["telnet", "socket:x", "socket:70000"])
+def test_a_wrong_route_is_told_with_its_place(tmp_path: Path, route: str) -> None:
+    path = tmp_path / "station.toml"
+    box = f'driver = "thorlabs-pm100"\nresource = "TCPIP0::10.0.0.1::5025::SOCKET"\nroutes = ["{route}"]\n'
+    path.write_text(f'[station]\nname = "t"\n[instruments.meter]\n{box}')
+    result = CliRunner().invoke(sim.command, ["serve", str(path)], obj=Output())
+    assert isinstance(result.exception, InputError)
+    assert str(result.exception).startswith(f"{path}, line 6: key 'instruments.meter.routes")
+
+
+def test_a_control_port_that_is_taken(station: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = CliRunner().invoke(sim.command, ["serve", str(station), "--control", str(port)], obj=Output())
+    assert isinstance(result.exception, InputError)
+    assert str(result.exception).startswith(f"--control: control cannot listen on port {port}: it is taken")

@@ -52,7 +52,7 @@ class PtyServer:
             self.link.symlink_to(self.path)
         except OSError as error:
             self._close_files(self._master, self._slave)
-            raise InputError(f"{self.link} cannot be made: {error.strerror}", key="routes") from None
+            raise InputError(f"{self.link} cannot be made: {error.strerror}") from None
 
     @property
     def resource(self) -> str:

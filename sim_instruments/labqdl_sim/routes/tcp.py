@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import struct
 import threading
@@ -15,6 +16,15 @@ LOOPBACK = "127.0.0.1"
 _CHUNK = 1 << 20
 
 
+def cannot_listen(name: str, port: int, error: Exception) -> InputError:
+    """A port that cannot be had, in one line; whoever knows the file adds the place."""
+    taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+    reason = "it is taken" if taken else (getattr(error, "strerror", None) or str(error))
+    return InputError(
+        f"{name} cannot listen on port {port}: {reason}", hint="Port 0, or none, takes any free one" if taken else None
+    )
+
+
 class Connections:
     """A listening loopback socket, a thread that accepts, a thread for each connection."""
 
@@ -25,7 +35,7 @@ class Connections:
         try:
             self._socket = socket.create_server((LOOPBACK, port), backlog=64)
         except (OSError, OverflowError) as error:
-            raise InputError(f"{name} cannot listen on port {port}: {error}", key="routes") from None
+            raise cannot_listen(name, port, error) from None
         self.port: int = self._socket.getsockname()[1]
         self._acceptor = threading.Thread(target=self._accept, name=f"{name} port {self.port}", daemon=True)
         self._acceptor.start()

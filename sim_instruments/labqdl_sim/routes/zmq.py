@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 from labqdl.errors import InputError
-from labqdl_sim.routes.tcp import LOOPBACK
+from labqdl_sim.routes.tcp import LOOPBACK, cannot_listen
 from labqdl_sim.routes.waiting import send_ready
 from labqdl_sim.twin import Session, Twin
 
@@ -29,7 +29,7 @@ class ZmqServer:
         except zmq.ZMQError as error:
             self._socket.close()
             self._context.term()
-            raise InputError(f"{twin.name} cannot listen on port {port}: {error}", key="routes") from None
+            raise cannot_listen(twin.name, port, OSError(error.errno, error.strerror)) from None
         self.port = int(self._socket.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
         self._sessions: dict[bytes, Session] = {}
         address = f"inproc://stop-{id(self)}"
