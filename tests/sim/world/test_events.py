@@ -14,11 +14,13 @@ from labqdl.errors import InputError
 from labqdl_sim.bench import Bench
 from labqdl_sim.control import Control
 from labqdl_sim.faults import happen
+from labqdl_sim.ports import Light
 from labqdl_sim.serve import serve
 from labqdl_sim.twins.thorlabs_osw import ThorlabsOsw
 from labqdl_sim.world import World
 from labqdl_sim.world.attach import TwinPart
 from labqdl_sim.world.kinds import kinds, part_class
+from labqdl_sim.world.sources import Laser
 from tests.sim.world.parts import empty, exact, pulled
 
 
@@ -157,3 +159,28 @@ def test_a_stuck_shutter_passes_what_it_is_told_to_block() -> None:
     assert pulled(world, "gate", "output1", start=0.5).flux < 1e-5 * entering
     happen(world, {"part": "gate", "set": {"blocked": 1}})
     assert pulled(world, "gate", "output1", start=2.0).flux == 0.0
+
+
+def test_everything_can_happen_to_every_part_of_a_table_and_is_over_when_it_is_mended() -> None:
+    world = Bench.from_file("loop-32").world
+    assert world is not None
+    laser = world.part("laser")
+    assert isinstance(laser, Laser)
+    laser.follow(lambda t: Light(10e-3, 1550e-9))
+    seen = 0
+    for name, part in world.parts.items():
+        if not part.light_outputs:
+            continue
+        before = pulled(world, name, part.light_outputs[0], start=0.01, count=64)
+        for fault in part.faults:
+            happen(world, {"part": name, "set": {fault: 0.5}, "start": 0.005})
+            during = pulled(world, name, part.light_outputs[0], start=0.01, count=64)
+            assert np.all(np.isfinite(during.envelope)), (name, fault)
+            if np.any(before.envelope):
+                seen += 1
+                turned = not np.allclose(np.abs(before.jones), np.abs(during.jones))
+                assert turned or not np.allclose(before.envelope, during.envelope, rtol=1e-3), (name, fault)
+            happen(world, {"part": name, "mend": fault})
+        after = pulled(world, name, part.light_outputs[0], start=0.01, count=64)
+        np.testing.assert_array_equal(before.envelope, after.envelope)
+    assert seen > 10
