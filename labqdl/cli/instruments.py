@@ -147,8 +147,7 @@ def probe_command(output: Output, resource: str, library: str | None, as_json: b
     if as_json:
         print_json({"schema": "labqdl.probe/1", **Found(resource, "", True, who, drivers).to_json()})
         return 0
-    line = f"{who.maker} {who.model}, serial {who.serial}, firmware {who.firmware}"
-    output.results.print(line, markup=False)
+    output.results.print(str(who), markup=False)
     output.results.print(f"driver: {', '.join(drivers) or 'none of the installed ones'}", markup=False)
     return 0
 

@@ -151,8 +151,7 @@ def _opened(instrument: Instrument) -> Instrument:
 
 
 def _who(instrument: Instrument) -> Iterator[str]:
-    found = _opened(instrument).identity()
-    yield f"{found.maker} {found.model}, serial {found.serial}, firmware {found.firmware}"
+    yield str(_opened(instrument).identity())
 
 
 def _traffic(instrument: Instrument) -> Iterator[str]:

@@ -26,6 +26,12 @@ class Identity:
     serial: str
     firmware: str
 
+    def __str__(self) -> str:
+        """In words: "Thorlabs PM100D, serial P0001234, firmware 2.5.0"; what it does not tell is left out."""
+        told = [f"{self.maker} {self.model}".strip() or "an instrument without a name"]
+        told += [f"{what} {value}" for what, value in (("serial", self.serial), ("firmware", self.firmware)) if value]
+        return ", ".join(told)
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:

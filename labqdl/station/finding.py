@@ -323,7 +323,7 @@ def diagnose(resource: str, *, driver: str | None = None, library: Any = None, c
         def identity() -> str:
             who = ask_identity(resource, library=library, clock=clock)
             names = drivers_for(who)
-            return f"{who.maker} {who.model}, serial {who.serial}; drivers: {', '.join(names) or 'none'}"
+            return f"{who}; drivers: {', '.join(names) or 'none'}"
 
         if step("connection opens", connect):
             step("*IDN? is answered", identity)
@@ -337,8 +337,7 @@ def diagnose(resource: str, *, driver: str | None = None, library: Any = None, c
 
     def opened() -> str:
         instrument.open()
-        who = instrument.identity()
-        return f"{who.maker} {who.model}, serial {who.serial}, firmware {who.firmware}"
+        return str(instrument.identity())
 
     def every_quantity() -> str:
         began = clock.monotonic()
@@ -385,7 +384,7 @@ def station_text(found: Iterable[Found], name: str) -> str:
             lines += ["", f"# {one.resource}: {one.note}; {'it did not answer' if one.asked else 'not asked'}"]
             continue
         if not one.drivers:
-            lines += ["", f"# {one.resource}: {who.maker} {who.model}, serial {who.serial}; no driver is for it"]
+            lines += ["", f"# {one.resource}: {who}; no driver is for it"]
             continue
         key = (who.maker, who.model, who.serial)
         if who.serial and key in seen:
@@ -394,7 +393,7 @@ def station_text(found: Iterable[Found], name: str) -> str:
         called = _CALLED.get(kinds[one.drivers[0]], "instrument")
         used[called] = used.get(called, 0) + 1
         called = called if used[called] == 1 else f"{called}-{used[called]}"
-        note = _toml(f"{who.maker} {who.model}, serial {who.serial}, firmware {who.firmware}")
+        note = _toml(str(who))
         lines += ["", f"[instruments.{called}]"]
         more = f"   # or {', '.join(one.drivers[1:])}" if one.drivers[1:] else ""
         lines += [f'driver = "{one.drivers[0]}"{more}', f"resource = {_toml(one.resource)}", f"note = {note}"]

@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 
 from labqdl.driver import Bool, Driver, Float, Integer, ScpiInstrument, TextChannel
 from labqdl.errors import InputError
-from labqdl.instruments import Laser, LimitError, OpticalSwitch, Output, PowerMeter, Shutter, WaveformMemory, absent
+from labqdl.instruments import (
+    Identity,
+    Laser,
+    LimitError,
+    OpticalSwitch,
+    Output,
+    PowerMeter,
+    Shutter,
+    WaveformMemory,
+    absent,
+)
 from labqdl.transport import Line
 from labqdl.units import LIGHT_SPEED, from_dbm
 from tests.sheet_examples import ScriptedTransport, scripted
@@ -147,3 +157,15 @@ def test_a_waveform_is_taken_as_it_is() -> None:
     generator, _ = made(ToySwitch)
     samples = np.linspace(-1, 1, 16)
     np.testing.assert_array_equal(ToyOutput(generator, 1).checked_waveform(list(samples), MEMORY), samples)
+
+
+@pytest.mark.parametrize(
+    ("who", "words"),
+    [
+        (Identity("Thorlabs", "PM100D", "P1", "2.5"), "Thorlabs PM100D, serial P1, firmware 2.5"),
+        (Identity("Thorlabs", "OSW22", "", ""), "Thorlabs OSW22"),
+        (Identity("", "", "7", ""), "an instrument without a name, serial 7"),
+    ],
+)
+def test_identity_in_words_leaves_out_what_is_not_told(who: Identity, words: str) -> None:
+    assert str(who) == words
