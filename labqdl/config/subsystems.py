@@ -147,6 +147,17 @@ _SETTINGS: Mapping[str, tuple[tuple[str, ...], Field]] = {
         (TRANSMITTER,),
         Field("marker", Kind.INTEGER, "Marker of output I that triggers everybody", default=1, minimum=1, maximum=4),
     ),
+    "record_marker": (
+        (TRANSMITTER,),
+        Field(
+            "record_marker",
+            Kind.INTEGER,
+            "Marker of output I that triggers the digitizers, where it is another one: it rises within a shot, so that "
+            "what a record holds before its trigger is not wasted",
+            minimum=1,
+            maximum=4,
+        ),
+    ),
     "range": (
         (HOMODYNE_RECEIVER,),
         Field("range", VOLTAGE, "Full scale of the digitizer's inputs", default=1.0, above=0.0),
@@ -386,7 +397,7 @@ def _filling(
     names = components if filled is Filled.COMPONENT else instruments
     if match[1] not in names:
         what = "component" if filled is Filled.COMPONENT else "instrument"
-        expected = f"one of {', '.join(names)}" if names else None
-        wrong(place, f"there is no {what} {match[1]!r}", expected=expected, hint=did_you_mean(match[1], names))
+        there = f"one of {', '.join(names)}" if names else None
+        wrong(place, f"there is no {what} {match[1]!r}", expected=there, hint=did_you_mean(match[1], names))
         return None
     return Filling(match[1], int(match[2]) if channel else None)

@@ -172,7 +172,7 @@ class BenchLink(Link):
         self._open = _Open()
         self._rows_sent = 0
         self._awake = False
-        self._offsets: dict[str, complex] = {}
+        self._offsets: dict[str, tuple[complex, int]] = {}
         self._wanted = 0.0
         self.incidents: list[Incident] = []
         """Every shot that was not used, in their order."""
@@ -356,13 +356,15 @@ class BenchLink(Link):
             self._awake = True
             for party in (server, client):
                 if party.owner.value not in self._offsets:
-                    self._offset(party.receiver)
+                    layout = party.frame.layout(1, 1)
+                    found = party.receiver.vacuum(_OFFSET_BINS * layout.bin_time)
+                    self._learn_offset(party.receiver, party.receiver.dark_bins(found, layout))
 
-    def _offset(self, receiver: HomodyneReceiver) -> None:
-        """Volts of an integrated bin without light."""
-        layout = self._server.frame.layout(1, 1)
-        found = receiver.vacuum(_OFFSET_BINS * layout.bin_time)
-        self._offsets[receiver.owner.value] = complex(np.mean(receiver.dark_bins(found, layout)))
+    def _learn_offset(self, receiver: HomodyneReceiver, bins: NDArray[Any]) -> None:
+        """Volts of an integrated bin without light: the mean over all vacuum of the session."""
+        mean, count = self._offsets.get(receiver.owner.value, (0j, 0))
+        total = count + bins.size
+        self._offsets[receiver.owner.value] = (mean * count + complex(np.sum(bins))) / total, total
 
     def _vacuum(self, rows: int, key: tuple[int, int]) -> tuple[float, int]:
         """Sum of squares in SNU, and number, of the vacuum slots that belong to so many homodyned rows."""
@@ -377,11 +379,12 @@ class BenchLink(Link):
             duration = min((needed + 2 - there + 2) * layout.bin_time, at_once)
             own = plan.shot_noise is ShotNoise.OWN
             found = receiver.vacuum(duration) if own else receiver.record(duration)
-            bins = receiver.dark_bins(found, layout).real
+            dark = receiver.dark_bins(found, layout)
+            if own:
+                self._learn_offset(receiver, dark)
+            bins = dark.real
             values.append(np.asarray(bins - np.mean(bins)) * math.sqrt(bins.size / (bins.size - 1.0)))
             there += bins.size
-            if own:
-                self._offsets[receiver.owner.value] = complex(np.mean(receiver.dark_bins(found, layout)))
         used = np.concatenate(values)[:needed]
         return float(np.sum(used**2)) / receiver.snu, needed
 
@@ -412,25 +415,26 @@ class BenchLink(Link):
         pattern = np.zeros((layout.total_rows, layout.n_modes), np.bool_)
         pattern[layout.data_rows] = turned
         data = np.ascontiguousarray(np.broadcast_to(symbols, (len(u), *symbols.shape)))
-        there, back = self._played(data, u, pattern, layout, locked=True)
-        return self._outcomes(there, layout, u), self._returned(back, layout, pattern)
+        there, back, late = self._played(data, u, pattern, layout, locked=True)
+        return self._outcomes(there, layout, u, late), self._returned(back, layout, pattern, late)
 
     def _played(
         self, data: Complex, u: Complex, pattern: NDArray[np.bool_], layout: FrameLayout, *, locked: bool
-    ) -> tuple[Recorded, Recorded]:
-        """What the client's and the server's receiver recorded of one shot."""
+    ) -> tuple[Recorded, Recorded, float]:
+        """What client and server recorded of one shot, and how late the digitizers' trigger was, s."""
         server, client = self._server, self._client
         sent = layout.symbols(data, self._brightness.known)
         tail = self._delay(server) + layout.n_modes * layout.bin_time
         # Nothing moves but voltages yet: both parties load what is their own.
-        server.transmitter.load(sent, layout, self._brightness, tail)
+        middle = server.receiver.before_share() * (layout.duration + self._delay(server))
+        late = server.transmitter.load(sent, layout, self._brightness, tail=tail, recorded=middle)
         server.receiver.load_pattern(pattern, layout, server.transmitter.sample_rate)
         client.interferometer.load(u, layout)
         if locked:
             server.receiver.hold()
             client.receiver.hold()
         for party in (server, client):
-            party.receiver.arm(layout.duration + self._delay(party))
+            party.receiver.arm(layout.duration + self._delay(party), late)
         client.interferometer.arm()
         server.receiver.arm_pattern()
         server.transmitter.arm()
@@ -441,23 +445,23 @@ class BenchLink(Link):
         for party in (client, server):
             party.receiver.wait(layout.duration + self._delay(party))
             records.append(party.receiver.fetch())
-        return records[0], records[1]
+        return records[0], records[1], late
 
     @staticmethod
     def _delay(party: ServerBench | ClientBench) -> float:
         return max(party.calibrations.value(f"{party.owner.value}.timing", "delay"), 0.0)
 
-    def _outcomes(self, found: Recorded, layout: FrameLayout, u: Complex) -> NDArray[np.float64]:
+    def _outcomes(self, found: Recorded, layout: FrameLayout, u: Complex, late: float) -> NDArray[np.float64]:
         receiver, client = self._client.receiver, self._client
-        fixed = not client.interferometer.passes_preamble
+        fixed, reach = not client.interferometer.passes_preamble, _REACH_BINS * layout.bin_time
         if fixed:
-            timing = receiver.timing(found, layout)
+            timing = receiver.timing(found, late)
         else:
             try:
-                timing = receiver.find(found, layout, carry_only=True, reach=_REACH_BINS * layout.bin_time)
+                timing = receiver.find(found, layout, carry_only=True, reach=reach, trigger=late)
             except DspError as error:
                 raise ShotInvalid(self._suspect(), f"no preamble arrived at {receiver.name} ({error})") from error
-        offset = self._offsets[receiver.owner.value]
+        offset, _ = self._offsets[receiver.owner.value]
         values = receiver.bins(found, timing, layout, offset, carry_only=True)
         if not np.all(np.isfinite(values[layout.data_rows])):
             raise ShotInvalid(receiver.digitizer.name, "its record ends before the shot does")
@@ -477,16 +481,20 @@ class BenchLink(Link):
         receiver.demand_lock()
         return np.asarray(values[layout.data_rows], np.float64)
 
-    def _returned(self, found: Recorded, layout: FrameLayout, pattern: NDArray[np.bool_]) -> NDArray[np.float64]:
+    def _returned(
+        self, found: Recorded, layout: FrameLayout, pattern: NDArray[np.bool_], late: float
+    ) -> NDArray[np.float64]:
         receiver = self._server.receiver
         try:
-            timing: Timing = receiver.find(found, layout, carry_only=False, reach=_REACH_BINS * layout.bin_time)
+            reach = _REACH_BINS * layout.bin_time
+            timing: Timing = receiver.find(found, layout, carry_only=False, reach=reach, trigger=late)
             arrived = True
         except DspError as error:
             # What does not come back may have been kept: the tests must see it, and not a second chance.
             _log.warning("no preamble came back: %s", error)
-            timing, arrived = receiver.timing(found, layout), False
-        values = receiver.bins(found, timing, layout, self._offsets[receiver.owner.value])
+            timing, arrived = receiver.timing(found, late), False
+        offset, _ = self._offsets[receiver.owner.value]
+        values = receiver.bins(found, timing, layout, offset)
         if not np.all(np.isfinite(values[layout.data_rows])):
             raise ShotInvalid(receiver.digitizer.name, "its record ends before the shot does")
         if arrived:
@@ -513,17 +521,17 @@ class BenchLink(Link):
         u[0, -1] = 1.0
         none = np.zeros((layout.total_rows, layout.n_modes), np.bool_)
         try:
-            there, back = self._played(data, u, none, layout, locked=False)
+            there, back, late = self._played(data, u, none, layout, locked=False)
         except LabqdlError:
             return error
         reach = _REACH_BINS * layout.bin_time
         try:
-            self._client.receiver.find(there, layout, carry_only=True, reach=reach)
+            self._client.receiver.find(there, layout, carry_only=True, reach=reach, trigger=late)
         except DspError:
             problem = f"light that was sent does not arrive at {self._client.receiver.name} ({error})"
             return ShotInvalid(self._suspect(), problem)
         try:
-            self._server.receiver.find(back, layout, carry_only=False, reach=reach)
+            self._server.receiver.find(back, layout, carry_only=False, reach=reach, trigger=late)
         except DspError:
             return ShotInvalid(BACK, f"light that the client received does not come back ({error})")
         return error

@@ -93,15 +93,15 @@ class Player:
                 assert isinstance(one, Output)
                 one.output = False
 
-    def load(self, volts: Mapping[str, Real], marker: tuple[str, int] | None = None) -> None:
+    def load(self, volts: Mapping[str, Real], markers: Mapping[str, Mapping[int, int]] | None = None) -> None:
         """Upload waveforms and choose them for the next start; generators must be prepared and stopped.
 
         Parameters
         ----------
         volts:
             By output, (n,) V; they are played once and followed by 0 V.
-        marker:
-            An output and the number of its marker that is high while the waveform plays.
+        markers:
+            By output and number of the marker, the sample from which on it is high until the waveform ends.
 
         Raises
         ------
@@ -129,10 +129,11 @@ class Player:
             samples = np.zeros(count)
             samples[: wave.size] = np.clip(wave / (self.amplitudes[name] / 2), -1.0, 1.0)
             marks = None
-            if marker is not None and marker[0] == name:
+            if markers and name in markers:
                 marks = np.zeros(count, np.uint8)
-                marks[: wave.size] = 1 << (marker[1] - 1)
-                _leave_bits(output, marker[1])
+                for number, first in markers[name].items():
+                    marks[first : wave.size] |= np.uint8(1 << (number - 1))
+                _leave_bits(output, max(markers[name]))
             title = f"labqdl-{name}"
             output.upload(title, samples, marks)
             output.select(title)

@@ -129,18 +129,30 @@ class HomodyneReceiver:
         """x, and p where it is recorded."""
         return (self.x,) if self.p is None else (self.x, self.p)
 
-    def arm(self, duration: float) -> None:
-        """Record `duration` seconds and a margin behind the trigger; returns when the digitizer waits for it."""
+    def arm(self, duration: float, trigger: float = 0.0) -> None:
+        """Record `duration` seconds and a margin; returns when the digitizer waits for its trigger.
+
+        Parameters
+        ----------
+        trigger:
+            How long after the beginning of what is wanted the trigger comes, s.
+        """
+        share = self.before_share()
+        behind = (duration + _MARGIN - trigger) / (1.0 - share)
+        self._arm(max(behind, trigger / share if trigger > 0 else 0.0))
+
+    def _arm(self, seconds: float) -> None:
         if not self._configured:
             self.configure()
-        wanted = math.ceil((duration + _MARGIN) * self.sample_rate)
-        length = max(math.ceil(wanted / (1.0 - self._before_share())), _SHORTEST)
+        length = max(math.ceil(seconds * self.sample_rate), _SHORTEST)
         if self.digitizer.record_length != length:
             self.digitizer.record_length = length
         self.digitizer.arm()
 
-    def _before_share(self) -> float:
+    def before_share(self) -> float:
         """Share of a record that lies before its trigger."""
+        if not self._configured:
+            self.configure()
         if math.isnan(self._before):
             quantity = type(self.digitizer).pre_trigger
             try:
@@ -187,8 +199,8 @@ class HomodyneReceiver:
         return Recorded(volts, parts[0].start, parts[0].interval)
 
     def record(self, duration: float) -> Recorded:
-        """Record now, without a trigger of anybody; needs no calibration."""
-        self.arm(duration)
+        """Record so many seconds now, without a trigger of anybody; needs no calibration."""
+        self._arm(duration)
         self.digitizer.force_trigger()
         self.wait(duration)
         return self.fetch()
@@ -300,16 +312,27 @@ class HomodyneReceiver:
         """Variance of an integrated vacuum bin less that of the electronics, V^2."""
         return self.calibrations.value(f"{self.owner.value}.shot-noise", "snu")
 
-    def timing(self, found: Recorded, layout: FrameLayout) -> Timing:
-        """Where a shot lies in a record by calibration alone."""
+    def timing(self, found: Recorded, trigger: float = 0.0) -> Timing:
+        """Where a shot lies in a record by calibration alone; `trigger` as for `arm`."""
         result = self.calibrations.result(f"{self.owner.value}.timing")
-        return Timing.known(result.value("delay") - found.start, found.interval, result.values.get("clock_ppm", 0.0))
+        start = result.value("delay") - trigger - found.start
+        return Timing.known(start, found.interval, result.values.get("clock_ppm", 0.0))
 
-    def find(self, found: Recorded, layout: FrameLayout, *, carry_only: bool, reach: float | None = None) -> Timing:
+    def find(
+        self,
+        found: Recorded,
+        layout: FrameLayout,
+        *,
+        carry_only: bool,
+        reach: float | None = None,
+        trigger: float = 0.0,
+    ) -> Timing:
         """Where a shot lies in a record, by its preamble; DspError where none is found.
 
         Parameters
         ----------
+        trigger:
+            As for `arm`.
         reach:
             Seconds around the calibrated place in which it is looked for; None: anywhere.
         """
@@ -317,7 +340,7 @@ class HomodyneReceiver:
         if name not in self.calibrations:
             return find_shot(found.volts, found.interval, None, layout, carry_only=carry_only)
         result = self.calibrations.result(name)
-        place = result.value("delay") - found.start
+        place = result.value("delay") - trigger - found.start
         return find_shot(
             found.volts,
             found.interval,

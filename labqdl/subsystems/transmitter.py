@@ -83,6 +83,8 @@ class Transmitter:
         self.meter = roles.optional("meter", PowerMeter)
         self.gate = Gate.of(roles)
         self.marker = int(roles.setting("marker"))
+        record = roles.setting("record_marker")
+        self.record_marker = self.marker if record is None else int(record)
         self.modulator = roles.component("modulator")
         self.pad = roles.component("pad")
 
@@ -155,12 +157,12 @@ class Transmitter:
         rate:
             Samples a second; None: the subsystem's.
         repeat:
-            Over and over, from now on. Else once, with the marker high, when `start` is called.
+            Over and over, from now on. Else once, with the markers high, when `start` is called.
         """
         self.player.prepare(Trigger.FREE if repeat else Trigger.EXTERNAL, rate)
         # What goes on without end starts nobody: its marker would tell the time of every round.
-        marker = None if repeat else ("i", self.marker)
-        self.player.load({"i": np.asarray(i, np.float64), "q": np.asarray(q, np.float64)}, marker)
+        markers = None if repeat else self._markers(0.0, rate)
+        self.player.load({"i": np.asarray(i, np.float64), "q": np.asarray(q, np.float64)}, markers)
         self.player.switch(True)
         self.player.arm()
 
@@ -280,12 +282,44 @@ class Transmitter:
             self.attenuate(brightness.attenuation)
         self.player.ready()
 
-    def load(self, symbols: Complex, layout: FrameLayout, brightness: Brightness, tail: float = 0.0) -> None:
-        """Upload a shot; `prepare` first. The marker stays high for `tail` seconds after the light."""
+    @property
+    def records_within(self) -> bool:
+        """Whether the digitizers' trigger may come within a shot, and need not be its beginning."""
+        return self.record_marker != self.marker
+
+    def _markers(self, recorded: float, rate: float | None) -> dict[str, dict[int, int]]:
+        first = round(recorded * (self.sample_rate if rate is None else rate))
+        return {"i": {self.record_marker: first, self.marker: 0}}
+
+    def load(
+        self,
+        symbols: Complex,
+        layout: FrameLayout,
+        brightness: Brightness,
+        *,
+        tail: float = 0.0,
+        recorded: float = 0.0,
+    ) -> float:
+        """Upload a shot; `prepare` first.
+
+        Parameters
+        ----------
+        tail:
+            Seconds for which the markers stay high after the light.
+        recorded:
+            Seconds after the beginning at which the digitizers' trigger should come, where it has a marker of its own.
+
+        Returns
+        -------
+        Seconds after the beginning at which it comes.
+        """
         i, q = self.voltages(symbols, layout, brightness)
         more = np.zeros(math.ceil(tail * self.sample_rate))
         self.player.ready()
-        self.player.load({"i": np.concatenate([i, more]), "q": np.concatenate([q, more])}, ("i", self.marker))
+        late = recorded if self.records_within else 0.0
+        markers = self._markers(late, None)
+        self.player.load({"i": np.concatenate([i, more]), "q": np.concatenate([q, more])}, markers)
+        return markers["i"][self.record_marker] / self.sample_rate
 
     def arm(self) -> None:
         """Outputs on, and wait for `start`."""

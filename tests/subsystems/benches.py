@@ -216,7 +216,7 @@ def find_timing(small: Small) -> None:
     server.transmitter.gate.open()
     client.tap.engage()
     server.transmitter.load(
-        layout.symbols(np.zeros((1, 4, layout.n_modes), np.complex128), brightness.known), layout, brightness, 1e-5
+        layout.symbols(np.zeros((1, 4, layout.n_modes), np.complex128), brightness.known), layout, brightness, tail=1e-5
     )
     u = np.zeros((1, layout.n_modes), np.complex128)
     u[0, -1] = 1.0
