@@ -54,7 +54,7 @@ class Small:
         assert self.bench.world is not None
         modulator: Any = self.bench.world.parts["iq"]
         with self.bench.lock:
-            phase = float(modulator.phase(arm, np.array([self.bench.clock.monotonic()]))[0])
+            phase = float(modulator.phase(arm, self.bench.world.grid(self.bench.clock.monotonic(), 1))[0])
         return math.remainder(phase, 2 * math.pi)
 
     def power(self, part: str, port: str) -> float:
