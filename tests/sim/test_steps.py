@@ -11,7 +11,7 @@ import pyvisa
 
 from labqdl.config.station import load_station_file
 from labqdl_sim.bench import Bench
-from labqdl_sim.ports import Light
+from labqdl_sim.ports import Light, LightIn
 from labqdl_sim.routes.visa import SimVisaLibrary
 from labqdl_sim.serve import serve
 from labqdl_sim.steps import STEP, HastyClock, Polls, StepClock
@@ -120,7 +120,9 @@ def play(made: Bench, ask: Ask) -> list[bytes]:
     answers = []
     for name, message in SCRIPT:
         if message == "shine":
-            made["lock"].ports["input"].connect(lambda t: Light(1e-3, 1.55e-6))  # type: ignore[union-attr, arg-type]
+            fibre = made["lock"].ports["input"]
+            assert isinstance(fibre, LightIn)
+            fibre.connect(lambda t: Light(1e-3, 1.55e-6))
             continue
         answers.append(ask(name, message))
     answers.append(repr(made.clock.monotonic()).encode())

@@ -116,7 +116,7 @@ class LockBox(ScpiTwin):
         return float(np.clip(self.set_point + self.wander * self.drift(at), -_RANGE, _RANGE))
 
     @query("LOCK:CONDition?")
-    def condition(self) -> str:
+    def lock_state(self) -> str:
         """Whether it holds."""
         begin, end = self.holds(self.now)
         if self.engaged_at is None:

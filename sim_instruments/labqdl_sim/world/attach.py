@@ -12,7 +12,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,7 @@ _NAMES = {"loss": "loss_db"}
 """Figures of the file under another name than the part's."""
 
 Real = NDArray[np.float64]
+P = TypeVar("P", bound=Part)
 
 
 class TwinPart(Part):
@@ -70,13 +71,8 @@ class TwinPart(Part):
     def couple(self, twin: Twin) -> None:
         """Take the ports of a simulated instrument."""
         self.twin = twin
-        ports = twin.ports.items()
-        self.light_inputs = tuple(name for name, port in ports if isinstance(port, LightIn))
-        self.light_outputs = tuple(name for name, port in ports if isinstance(port, LightOut))
-        self.volt_inputs = tuple(name for name, port in ports if isinstance(port, VoltageIn))
-        self.volt_outputs = tuple(name for name, port in ports if isinstance(port, VoltageOut))
         self._probed: str | None = None
-        for name, port in ports:
+        for name, port in twin.ports.items():
             if isinstance(port, LightIn):
                 port.connect(lambda t, name=name: self.seen(name, t))  # type: ignore[misc]
         if self["clock_ppm"]:
@@ -206,6 +202,20 @@ class LockPart(TwinPart):
         return field.scaled(np.where(holds, phasor, 1.0))
 
 
+def with_ports(kind: type[TwinPart], twin: Twin) -> type[TwinPart]:
+    """The kind of part with the ports of a simulated instrument."""
+    named = {
+        attribute: tuple(name for name, port in twin.ports.items() if isinstance(port, what))
+        for attribute, what in (
+            ("light_inputs", LightIn),
+            ("light_outputs", LightOut),
+            ("volt_inputs", VoltageIn),
+            ("volt_outputs", VoltageOut),
+        )
+    }
+    return type(kind.__name__, (kind,), named)
+
+
 class Watch:
     """Stands beside all instruments of a world: what was seen before a setting changes is not seen through it."""
 
@@ -332,14 +342,14 @@ class _Attaching:
             laser = self.put(Laser, name, {})
             laser.follow(outputs[0].at)
             return laser
-        part = self.put(LockPart if isinstance(twin, LockBox) else TwinPart, name, {})
+        part = self.put(with_ports(LockPart if isinstance(twin, LockBox) else TwinPart, twin), name, {})
         try:
             part.couple(twin)
         except InputError as error:
             raise self.station.wrong(("simulation", "parts", name), error.problem) from None
         return part
 
-    def put(self, kind: type[Any], name: str, given: dict[str, Any]) -> Any:
+    def put(self, kind: type[P], name: str, given: dict[str, Any]) -> P:
         entry = self.station.parts.get(name, PartEntry())
         for key in (*entry.values, *entry.spread):
             if key not in kind.parameters and (key in entry.spread or key not in kind.settings):

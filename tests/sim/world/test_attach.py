@@ -55,7 +55,7 @@ class Table:
         return self.station[name]
 
     def load(self, i: np.ndarray[Any, Any] | None = None, rate: float = 125e6) -> None:
-        """Give the server's generator a shot: marker high, I as given."""
+        """Give the server's generator a shot: markers 1 (start) and 2 (digitizers) high, I as given."""
         awg = self["awg_s"]
         awg.stop()
         awg.sample_rate = rate
@@ -63,7 +63,7 @@ class Table:
         output = awg.channels()[1]
         output.resolution = 12
         output.amplitude = 1.5
-        output.upload("shot", np.zeros(POINTS) if i is None else i, np.ones(POINTS, np.uint8))
+        output.upload("shot", np.zeros(POINTS) if i is None else i, np.full(POINTS, 3, np.uint8))
         output.select("shot")
         output.output = True
 

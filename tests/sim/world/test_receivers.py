@@ -107,7 +107,7 @@ def test_interpolation_is_flat_in_the_band() -> None:
 
 def test_low_pass() -> None:
     low = LowPass(25e6, RATE)
-    times = np.arange(low.past + 4000)
+    times = np.arange(low.past + 4000, dtype=np.float64)
     for frequency, gain in ((1e5, 1.0), (25e6, math.sqrt(0.5))):
         passed = low(np.cos(2 * np.pi * frequency / RATE * times))
         assert np.sqrt(2 * np.mean(passed[-2500:] ** 2)) == pytest.approx(gain, rel=0.02)
