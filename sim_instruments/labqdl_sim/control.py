@@ -12,6 +12,7 @@ One request a line, one reply a line: `{"ok": true, ...}` or `{"ok": false, "err
     {"do": "voltage", "target": "generator"}     lowest and highest voltage of every output in the next millisecond
     {"do": "world"}                              parts of the optical world, and what can happen to each
     {"do": "world", "part": "fibre_out", "set": {"broken": 1}, "start": 2.0}         see labqdl_sim.faults.happen
+    {"do": "world", "part": "laser", "set": {"off": 1}, "after": 0.5}                s from now
     {"do": "world", "part": "fibre_out", "mend": true}
     {"do": "world", "part": "fibre_out", "light": "output"}                          W that leave there now
     {"do": "shine", "target": "attenuator", "power": 1e-3, "wavelength": 1.55e-6}     into every optical input
@@ -158,8 +159,10 @@ class Control(Connections):
             raise InputError("this bench has no optical world: its file wires nothing")
         if "part" not in request:
             parts = {name: {"kind": part.kind, "faults": dict(part.faults)} for name, part in world.parts.items()}
-            return {"parts": parts}
+            return {"parts": parts, "now": self._bench.clock.monotonic()}
         if "light" not in request:
+            if "after" in request:
+                request["start"] = self._bench.clock.monotonic() + float(request.pop("after"))
             happen(world, request)
             return {}
         field = world.light_of(world.part(str(request["part"])).name, str(request["light"]))(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from labqdl.units import LIGHT_SPEED
 from labqdl_sim.world.fields import Field, Grid
+from labqdl_sim.world.held import gradual
 from labqdl_sim.world.noise import Drift
 from labqdl_sim.world.part import Parameter, Part
 from labqdl_sim.world.passive import hindered, transmission
@@ -82,9 +83,10 @@ class Fibre(Part):
         """Factor of its slow phase, and of what jumps it; one number or (count,)."""
         if self["phase_drift"] == 0.0 and not self.strikes("phase_jump"):
             return complex(np.exp(1j * self["phase"]))
-        instants = grid.instants
-        phase = self["phase"] + self["phase_drift"] * self._phase.at(instants) + self.struck_at("phase_jump", instants)
-        phasor: NDArray[np.complex128] = np.exp(1j * phase)
+        drift, width = self._phase, self["phase_drift"]
+        phasor = gradual(lambda when: np.exp(1j * (self["phase"] + width * drift.at(when))), grid, self["drift_time"])
+        if self.strikes("phase_jump"):
+            phasor = phasor * np.exp(1j * self.struck_at("phase_jump", grid.instants))
         return phasor
 
     def jones(self, t: float) -> NDArray[np.complex128] | None:

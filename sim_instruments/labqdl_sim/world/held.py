@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,11 @@ HELD = 1024
 _FORGOTTEN = 40.0
 """Time constants after which a low pass remembers nothing: exp(-40) is below the rounding of numbers."""
 
+_GRADUAL = 1e4
+"""Blocks that a process takes at least to change: straight lines miss it by less than 1e-4 of its width then."""
+
 Real = NDArray[np.float64]
+T = TypeVar("T", np.float64, np.complex128)
 
 
 def held(evaluate: Callable[[float], float], grid: Grid) -> float | Real:
@@ -34,6 +39,25 @@ def held(evaluate: Callable[[float], float], grid: Grid) -> float | Real:
     if np.all(values == values[0]):
         return float(values[0])
     result: Real = np.repeat(values, HELD)[grid.first - begin * HELD :][: grid.count]
+    return result
+
+
+def gradual(evaluate: Callable[[Real], NDArray[T]], grid: Grid, time: float) -> NDArray[T]:
+    """A process that hardly changes in `HELD` raster points, by straight lines between the ends of their blocks.
+
+    Parameters
+    ----------
+    evaluate:
+        The process at rising instants.
+    time:
+        On which it changes, s. Where that is too fast for it, the process is asked at every point.
+    """
+    if time < _GRADUAL * HELD * grid.step:
+        return evaluate(grid.instants)
+    begin, end = grid.first // HELD, (grid.first + grid.count - 1) // HELD
+    ends = evaluate(np.arange(begin, end + 2, dtype=np.float64) * (HELD * grid.step))
+    lines = ends[:-1, None] + np.diff(ends)[:, None] * (np.arange(HELD) / HELD)
+    result: NDArray[T] = lines.ravel()[grid.first - begin * HELD :][: grid.count]
     return result
 
 

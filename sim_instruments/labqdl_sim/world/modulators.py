@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labqdl_sim.world.fields import Field, Grid
-from labqdl_sim.world.held import low_passed
+from labqdl_sim.world.held import gradual, low_passed
 from labqdl_sim.world.noise import Drift
 from labqdl_sim.world.part import Parameter, Part
 from labqdl_sim.world.passive import transmission
@@ -52,18 +52,19 @@ class IqModulator(Part):
             arm: Drift(self.world.root, f"drift {self.name} {arm}", self["drift_time"]) for arm in ("i", "q", "p")
         }
 
-    def phase(self, arm: str, instants: Real) -> Real:
-        """Bias phase of arm i, q or p in rad."""
+    def phase(self, arm: str, grid: Grid) -> Real:
+        """Bias phase of arm i, q or p in rad; (count,)."""
+        instants = grid.instants
         phase: Real = self[f"phase_{arm}"] + (math.pi / self["v_pi_bias"]) * self.drive(f"bias_{arm}", instants)
         if self["drift"] > 0.0:
-            phase = phase + self["drift"] * self._drifts[arm].at(instants)
+            phase = phase + self["drift"] * gradual(self._drifts[arm].at, grid, self["drift_time"])
         if self.strikes("bias_jump"):
             phase = phase + self.struck_at("bias_jump", instants)
         return phase
 
     def _child(self, arm: str, grid: Grid) -> NDArray[np.complex128]:
         volts = low_passed(lambda when: self.drive(arm, when), grid, self["bandwidth"])
-        theta = (math.pi / (2.0 * self[f"v_pi_{arm}"])) * volts + self.phase(arm, grid.instants)
+        theta = (math.pi / (2.0 * self[f"v_pi_{arm}"])) * volts + self.phase(arm, grid)
         leak = 10.0 ** (-self["extinction_db"] / 20.0)
         passed = np.empty(theta.shape, np.complex128)
         passed.real = np.sin(theta)
@@ -72,13 +73,15 @@ class IqModulator(Part):
 
     def transfer(self, grid: Grid) -> NDArray[np.complex128]:
         """E_out/E_in."""
-        instants = grid.instants
         half = self["imbalance"] / 2.0
+        outer = self.phase("p", grid)
+        # A bias stands still for most of a pull: one exponential is enough then.
+        turn = np.exp(1j * (outer[:1] if np.ptp(outer) == 0.0 else outer))
         arms = (1.0 + half) * self._child("i", grid)
-        arms += (1.0 - half) * np.exp(1j * self.phase("p", instants)) * self._child("q", grid)
+        arms += (1.0 - half) * turn * self._child("q", grid)
         arms *= transmission(self["loss_db"]) / 2.0
         if self.strikes("blocked"):
-            arms[self.struck_at("blocked", instants) > 0.0] = 0.0
+            arms[self.struck_at("blocked", grid.instants) > 0.0] = 0.0
         return arms
 
     def light(self, port: str, grid: Grid) -> Field:

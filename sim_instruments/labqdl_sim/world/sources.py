@@ -14,7 +14,7 @@ from scipy.special import lambertw
 from labqdl.units import from_db, photon_energy
 from labqdl_sim.ports import Light
 from labqdl_sim.world.fields import Field, Grid
-from labqdl_sim.world.held import held
+from labqdl_sim.world.held import gradual, held
 from labqdl_sim.world.noise import Drift, White, Wiener
 from labqdl_sim.world.part import Parameter, Part
 from labqdl_sim.world.passive import transmission
@@ -76,7 +76,7 @@ class Laser(Part):
         if self["rin"] > 0.0:
             relative += math.sqrt(self["rin"] / (2.0 * grid.step)) * self._intensity.at(grid.first, grid.count)[0]
         if self["wander"] > 0.0:
-            relative += self["wander"] * self._wander.at(instants)
+            relative += self["wander"] * gradual(self._wander.at, grid, self["wander_time"])
         if self.strikes("power_drop_db"):
             relative *= 10.0 ** (-self.struck_at("power_drop_db", instants) / 10.0)
         if self.strikes("off"):

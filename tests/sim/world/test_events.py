@@ -18,7 +18,7 @@ from labqdl_sim.ports import Light
 from labqdl_sim.serve import serve
 from labqdl_sim.twins.thorlabs_osw import ThorlabsOsw
 from labqdl_sim.world import World
-from labqdl_sim.world.attach import TwinPart
+from labqdl_sim.world.attach import TwinPart, with_ports
 from labqdl_sim.world.kinds import kinds, part_class
 from labqdl_sim.world.sources import Laser
 from tests.sim.world.parts import empty, exact, pulled
@@ -61,6 +61,20 @@ def test_the_control_channel_names_parts_and_breaks_them(told: Any) -> None:
     assert answer({"do": "world", "part": "fibre", "light": "output"})["power"] == lit["power"]
     answer({"do": "world", "part": "fibre", "set": {"loss_db": 13.0}})
     assert answer({"do": "world", "part": "fibre", "light": "output"})["power"] == pytest.approx(lit["power"] / 10)
+
+
+def test_what_is_to_happen_soon_happens_at_the_bench_s_time() -> None:
+    bench, control = table()
+    assert isinstance(bench.clock, ManualClock)
+    bench.clock.advance(10.0)
+    assert control.answer({"do": "world"})["now"] == bench.clock.monotonic()
+    assert control.answer({"do": "world", "part": "fibre", "set": {"broken": 1}, "after": 0.5}) == {"ok": True}
+    lit = []
+    for _ in range(3):
+        lit.append(control.answer({"do": "world", "part": "fibre", "light": "output"})["power"] > 0.0)
+        bench.clock.advance(0.3)
+    assert lit == [True, True, False]
+    control.close()
 
 
 def test_the_truth_stays_where_it_is(told: Any) -> None:
@@ -146,7 +160,7 @@ def test_a_stuck_shutter_passes_what_it_is_told_to_block() -> None:
     assert isinstance(twin, ThorlabsOsw)
     world = empty()
     exact(world, "laser", rin=0.0, linewidth=0.0)
-    gate = world.add(TwinPart, "gate")
+    gate = world.add(with_ports(TwinPart, twin), "gate")
     gate.couple(twin)
     world.link("laser", "gate", port_in=gate.light_inputs[0])
     passed, entering = 10**-0.07, pulled(world, "laser").flux

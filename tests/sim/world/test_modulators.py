@@ -118,16 +118,29 @@ def test_phase_modulator_turns_by_pi_at_v_pi() -> None:
 
 
 def test_biases_wander_with_their_width_and_time() -> None:
-    modulator: IqModulator = exact(empty(), "iq-modulator", drift=0.05, drift_time=10.0, phase_i=0.4)
-    instants = np.arange(10_000, dtype=np.float64) * 100.0
-    phase = modulator.phase("i", instants) - 0.4
-    # 10 correlation times apart, points are independent to exp(-10); between nodes of the raster a line loses nothing.
-    assert deviates(float(np.mean(phase**2)), 0.05**2, math.sqrt(2.0 / phase.size)) < STRICT
-    other = modulator.phase("q", instants)
-    assert abs(np.mean(phase * other)) < STRICT * 0.05**2 / math.sqrt(phase.size)
-    later = modulator.phase("i", instants + 10.0) - 0.4
-    steps = float(np.mean((later - phase) ** 2))
-    assert deviates(steps, 2 * 0.05**2 * (1 - math.exp(-1)), math.sqrt(2.0 / phase.size)) < STRICT
+    """Looked at on a slow raster of a world of its own: 10,000 s apart is 100 correlation times."""
+    world = empty(rate=0.1)
+    modulator: IqModulator = exact(world, "iq-modulator", drift=0.05, drift_time=1000.0, phase_i=0.4)
+    # 10 correlation times apart, points are independent to exp(-10); on the nodes of its raster a line loses nothing.
+    phase = modulator.phase("i", world.grid(0.0, 2_000_000)) - 0.4
+    apart = phase[::1000]
+    assert deviates(float(np.mean(apart**2)), 0.05**2, math.sqrt(2.0 / apart.size)) < STRICT
+    other = modulator.phase("q", world.grid(0.0, 2_000_000))[::1000]
+    assert abs(np.mean(apart * other)) < STRICT * 0.05**2 / math.sqrt(apart.size)
+    steps = float(np.mean((phase[100::1000] - apart) ** 2))
+    assert deviates(steps, 2 * 0.05**2 * (1 - math.exp(-1)), math.sqrt(2.0 / apart.size)) < STRICT
+
+
+def test_slow_processes_by_straight_lines_are_what_they_are_at_every_point() -> None:
+    world = empty()
+    slow, fast = (exact(world, "iq-modulator", str(time), drift=0.5, drift_time=time) for time in (0.1, 0.01))
+    for modulator in (slow, fast):
+        grid = world.grid(0.3, 200_000)
+        drawn = 0.5 * modulator._drifts["i"].at(grid.instants)
+        assert np.ptp(drawn) > 1e-3
+        np.testing.assert_allclose(modulator.phase("i", grid), drawn, atol=1e-4)
+        piece = modulator.phase("i", world.grid(0.3 + 777 * world.step, 100))
+        np.testing.assert_allclose(piece, modulator.phase("i", grid)[777:877], rtol=1e-12)
 
 
 def test_a_bias_jump_is_a_bias_jump() -> None:
@@ -135,4 +148,4 @@ def test_a_bias_jump_is_a_bias_jump() -> None:
     lamp(world)
     modulator: IqModulator = exact(world, "iq-modulator", phase_i=0.2)
     modulator.strike("bias_jump", 0.5, start=8 * world.step)
-    np.testing.assert_allclose(modulator.phase("i", world.grid(0.0, 16).instants), [0.2] * 8 + [0.7] * 8)
+    np.testing.assert_allclose(modulator.phase("i", world.grid(0.0, 16)), [0.2] * 8 + [0.7] * 8)
