@@ -103,8 +103,9 @@ class Graph(Mapping[str, Routine]):
                 circle = " -> ".join([*path[path.index(name) :], name])
                 raise ValueError(f"calibrations require each other in a circle: {circle}")
             state[name] = 1
-            for other in self.requires(name):
-                visit(other, (*path, name))
+            for other in (*self.requires(name), *self._routines[name].prefers):
+                if other in self._routines:
+                    visit(other, (*path, name))
             state[name] = 2
             order.append(name)
 

@@ -151,6 +151,8 @@ class Routine(ABC):
         Routines whose results it reads.
     valid_for:
         How long its result holds, s.
+    prefers:
+        Routines whose results it reads where there are any; they come before it, too.
     serves:
         What it is needed for: "run" for an inference; others are for commissioning.
     by_hand:
@@ -163,6 +165,7 @@ class Routine(ABC):
     method: ClassVar[str]
     version: ClassVar[int] = 1
     requires: ClassVar[tuple[str, ...]] = ()
+    prefers: ClassVar[tuple[str, ...]] = ()
     valid_for: ClassVar[float] = 12 * HOUR
     serves: ClassVar[tuple[str, ...]] = ("run",)
     by_hand: ClassVar[bool] = False
@@ -200,7 +203,11 @@ class Routine(ABC):
                 **measured.conditions,
             },
             raw_digest=raw_digest(measured.raw),
-            requires={name: bench.calibrations[name].digest for name in self.requires if name in bench.calibrations},
+            requires={
+                name: bench.calibrations[name].digest
+                for name in (*self.requires, *self.prefers)
+                if name in bench.calibrations
+            },
             remarks=tuple(measured.remarks),
             failures=tuple(measured.failures),
         )

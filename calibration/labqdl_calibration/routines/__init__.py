@@ -6,6 +6,8 @@ from labqdl.facts import Owner
 from labqdl.subsystems.interferometer import Way
 from labqdl_calibration.graph import Graph
 from labqdl_calibration.routines.interferometer import LoPhase, Tree
+from labqdl_calibration.routines.light import AttenuatorMap, Light, OutputLoss
+from labqdl_calibration.routines.lock import Lock
 from labqdl_calibration.routines.modulator import Modulator
 from labqdl_calibration.routines.noise import ShotNoise
 from labqdl_calibration.routines.power import Meters, WarmUp
@@ -24,8 +26,13 @@ def all_routines() -> Graph:
             ShotNoise(Owner.CLIENT),
             ShotTiming(Owner.CLIENT),
             ShotTiming(Owner.SERVER),
+            AttenuatorMap(),
+            OutputLoss(),
+            Light(),
             LoPhase(),
             Tree(Way.FORWARD),
             Tree(Way.INVERSE),
+            Lock(Owner.CLIENT),
+            Lock(Owner.SERVER),
         ]
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -30,11 +31,13 @@ _KNOT = 1.3e-6
 """Seconds between the knots of a wandering test voltage; no multiple of a row."""
 _WIDER = 4.0
 """By how much the digitizer's range is widened for bright light."""
+_COUPLER = 0.01
+"""By how much a coupler of an element misses 50:50 by its data sheet, rad: one standard deviation."""
 _PEAK_SHARE = 0.35
 """Share of half the range that bright light may take."""
 
 
-# --- shared by these routines -------------------------------------------------------------------------------------------
+# --- shared by these routines -----------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -88,14 +91,26 @@ def seen_by_bins(wave: Real, rate: float, layout: FrameLayout, bins: NDArray[np.
     return np.asarray((np.interp(end, edges, summed) - np.interp(begin, edges, summed)) / (end - begin))
 
 
-# --- the phase of the server's local oscillator ---------------------------------------------------------------------------
+def alternating(bench: CalibrationBench, layout: FrameLayout) -> Real:
+    """Voltages that turn the server's local oscillator to P in odd rows of a shot, (n,) from the trigger on."""
+    lo = bench.calibrations.result("server.lo-phase")
+    rate = bench.transmitter.sample_rate
+    shift = bench.calibrations.value("server.timing", "delay") - lo.value("delay")
+    row_time = layout.n_modes * layout.bin_time
+    instants = (np.arange(math.ceil((layout.duration + shift + row_time) * rate)) + 0.5) / rate
+    odd = np.floor((instants - shift) / row_time).astype(np.int64) % 2 == 1
+    return np.where(odd, 0.5 * lo.value("v_pi") * lo.value("sign"), 0.0)
+
+
+# --- the phase of the server's local oscillator -----------------------------------------------------------------------
 
 
 class LoPhase(Routine):
     """Half-wave voltage and delay of the phase modulator in the server's local oscillator.
 
     Bright light in all bins returns while a voltage wanders over the modulator; each bin's quadrature is
-    offset + a cos(phi_0 - pi V(t + delay)/v_pi + arg symbol), with symbols that alternate between 1 and i.
+    offset + a cos(phi_0 - pi V(t + delay)/v_pi + arg symbol), with symbols that alternate between 1 and i; each place
+    of the row has an a and a phi_0 of its own, which the trees give it.
 
     Values: `v_pi` (V), `delay` (s by which what is played shows earlier in the record than the trigger would say),
     `sign` (+1 where a positive voltage turns X into P), `amplitude` (V of an integrated full-scale bin).
@@ -155,45 +170,46 @@ class LoPhase(Routine):
     ) -> Measured:
         """Values from quadratures (bins,) of known symbols at known places."""
         turned = np.angle(symbols)
+        columns = places % layout.n_modes
+        groups = [np.flatnonzero(columns == column) for column in np.unique(columns)]
 
         def volts(shift: float) -> Real:
             return seen_by_bins(wave, rate, layout, places, shift)
 
-        def columns(v_pi: float, shift: float, sign: float) -> list[Real]:
+        def fitted(v_pi: float, shift: float, sign: float) -> tuple[Real, Real]:
+            """The best description with an amplitude and a phase for each column of bins, and the amplitudes."""
             angle = turned - sign * math.pi * volts(shift) / v_pi
-            return [np.ones_like(angle), np.cos(angle), -np.sin(angle)]
+            design = np.stack([np.cos(angle), -np.sin(angle), np.ones_like(angle)], axis=1)
+            description, sizes = np.zeros_like(values), []
+            for group in groups:
+                found = np.linalg.lstsq(design[group], values[group], rcond=None)[0]
+                description[group] = design[group] @ found
+                sizes.append(math.hypot(found[0], found[1]))
+            return description, np.array(sizes)
 
         best: tuple[float, float, float] | None = None
-        bare = layout.bin_time
         for sign in (1.0, -1.0):
-            for shift in arrival + bare * np.arange(-3, 3.01, 0.25):
-                fit = fits.linear(columns(sheet, shift, sign), ("offset", "c", "s"), values)
-                cost = float(np.sum(np.square(values - fit.fitted)))
+            for shift in arrival + layout.bin_time * np.arange(-3, 3.01, 0.25):
+                cost = float(np.sum(np.square(values - fitted(sheet, shift, sign)[0])))
                 if best is None or cost < best[0]:
                     best = cost, float(shift), sign
         assert best is not None
         _, shift, sign = best
-        start = fits.linear(columns(sheet, shift, sign), ("offset", "c", "s"), values)
-
-        def model(p: Real) -> Real:
-            offset, cosine, sine, v_pi, late = p
-            one, c, s = columns(v_pi, late, sign)
-            return np.asarray(offset * one + cosine * c + sine * s)
-
-        size = float(np.std(values))
         found = least_squares(
-            model, ("offset", "c", "s", "v_pi", "shift"), [[*start.values, sheet, shift]], values,
-            scale=[size, size, size, sheet, 1e-8],
-        )  # fmt: skip
+            lambda p: fitted(p[0], p[1], sign)[0], ("v_pi", "shift"), [[sheet, shift]], values, scale=[sheet, 1e-8]
+        )
+        # The amplitudes were fitted as well.
+        freedom = values.size - 2 - 3 * len(groups)
+        found = replace(found, covariance=found.covariance * (values.size - 2) / max(freedom, 1), freedom=freedom)
+        amplitude = float(np.mean(fitted(found["v_pi"], found["shift"], sign)[1]))
         result = Measured(raw={"values": values, "fitted": found.fitted, "volts": volts(found["shift"])})
-        amplitude = math.hypot(found["c"], found["s"])
         noise = float(np.std(values - found.fitted))
         result.check(amplitude > 5 * noise, f"the fringe is only {amplitude / noise:.1f} times its noise")
         result.add_fit(found, {"v_pi": ("v_pi", "V")})
         # What the receiver plays begins `arrival - delay` after the trigger.
         result.add("delay", arrival - found["shift"], found.deviation("shift"), "s")
         result.add("sign", sign, 0.0)
-        result.add("amplitude", amplitude, found.deviation("c"), "V")
+        result.add("amplitude", amplitude, noise / math.sqrt(values.size), "V")
         return result
 
     def draw(self, result: CalibrationResult, raw: Mapping[str, NDArray[Any]]) -> Figure | None:
@@ -214,7 +230,7 @@ def _component(bench: CalibrationBench, role: str) -> str:
     return ""
 
 
-# --- the trees ------------------------------------------------------------------------------------------------------------
+# --- the trees --------------------------------------------------------------------------------------------------------
 
 
 def late_bins(n_modes: int, stage: int) -> NDArray[np.bool_]:
@@ -318,7 +334,7 @@ class Tree(Routine):
         bench.gates(out=True, client=True, server=owner is Owner.SERVER)
         lo_phase = None
         if owner is Owner.SERVER:
-            lo_phase = self._alternating(bench, layout)
+            lo_phase = alternating(bench, layout)
         try:
             with wide_range(receiver) as half:
                 bench.light(attenuation_for(bench, owner, _PEAK_SHARE * half, gain))
@@ -329,16 +345,6 @@ class Tree(Routine):
         return integrate(record.volts, timing_of(bench, owner, record), layout, carry_only=True), np.arange(
             layout.total_rows
         )
-
-    def _alternating(self, bench: CalibrationBench, layout: FrameLayout) -> Real:
-        """Voltages that turn the server's local oscillator to P in odd rows."""
-        lo = bench.calibrations.result("server.lo-phase")
-        rate = bench.transmitter.sample_rate
-        shift = bench.calibrations.value("server.timing", "delay") - lo.value("delay")
-        row_time = layout.n_modes * layout.bin_time
-        instants = (np.arange(math.ceil((layout.duration + shift + row_time) * rate)) + 0.5) / rate
-        odd = np.floor((instants - shift) / row_time).astype(np.int64) % 2 == 1
-        return np.where(odd, 0.5 * lo.value("v_pi") * lo.value("sign"), 0.0)
 
     def _still(self, bench: CalibrationBench, tree: TimeBinInterferometer, way: Way, count: int) -> Any:
         """Constant waveforms at which all bins pass."""
@@ -424,6 +430,10 @@ class Tree(Routine):
         for stage in range(tree.depth):
             found = stage_fit(volts[stage], seen[stage], float(sheet.get("v_pi_stage") or 1.0))
             values, covariance = found.part("v_pi", "offset", "delta")
+            if self.way is Way.INVERSE:
+                # What the forward stage does not pass arrives over the other arm, with a phase that nobody knows.
+                leak = bench.calibrations.estimate("client.interferometer", f"offset_{stage}").deviation
+                covariance = covariance + np.diag([0.0, 1.0, 1.0]) * (_COUPLER**2 + 0.5 * leak**2)
             names = [f"v_pi_{stage}", f"offset_{stage}", f"error_{stage}"]
             result.add_all(names, values, covariance, ["V", "rad", "rad"])
             result.raw |= {f"volts_{stage}": volts[stage], f"seen_{stage}": seen[stage]}
