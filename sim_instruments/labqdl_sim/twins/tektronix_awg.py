@@ -333,15 +333,23 @@ class TektronixAwg(ScpiTwin):
         if self._of("run_mode", ch) != "TRIG" or len(parts) != 1 or not math.isfinite(parts[0][3]):
             return None
         marks = (parts[0][2] >> (m + (5 if self.fast else 3))) & 1
-        repeats = int(parts[0][3])
-        steps = np.diff(np.concatenate([[0], np.tile(marks, repeats), [0]]).astype(np.int8))
-        places = np.flatnonzero(steps == (1 if rising else -1)) / self.true_rate
         times = self._triggers(ch, stop)
-        times = times[times > start - steps.size / self.true_rate]
-        ends = np.append(times[1:], np.inf)  # the next trigger begins again
-        found = times[:, None] + places
-        chosen = found[(found < ends[:, None]) & (found >= start) & (found < stop)]
-        return np.asarray(np.sort(chosen))
+        marks = np.tile((parts[0][2] >> (m + (5 if self.fast else 3))) & 1, int(parts[0][3])).astype(np.int8)
+        times = times[np.searchsorted(times, start - marks.size / self.true_rate) :]
+        if not times.size:
+            return times
+        places = {value: np.flatnonzero(np.diff(marks, append=0) == value) + 1 for value in (1, -1)}
+        found, before = [], 0
+        for time, end in zip(times, np.append(times[1:], np.inf), strict=True):
+            wanted = 1 if rising else -1
+            if marks[0] - before == wanted:
+                found.append(np.array([time]))
+            ends = time + places[wanted] / self.true_rate
+            found.append(ends[ends < end])
+            last = (end - time) * self.true_rate  # where the next trigger cuts it off
+            before = int(marks[int(last)]) if last < marks.size else 0
+        joined = np.concatenate(found)
+        return np.asarray(joined[(joined >= start) & (joined < stop)])
 
     # Waveforms
 
