@@ -44,6 +44,8 @@ _OFFSET_BINS = 8192
 """Vacuum bins from which a receiver's offset is known to 0.01 of a standard deviation."""
 _REACH_BINS = 4.0
 """Bins around its calibrated place in which a shot is looked for."""
+_SIGMAS = 6.0
+"""Standard deviations by which noise may turn a pilot on top of that."""
 _PHASE_TOLERANCE = 0.2
 """Phase in rad by which pilots may be off before a lock counts as slipped."""
 
@@ -174,6 +176,7 @@ class BenchLink(Link):
         self._awake = False
         self._offsets: dict[str, tuple[complex, int]] = {}
         self._wanted = 0.0
+        self._phasor = 0j
         self.incidents: list[Incident] = []
         """Every shot that was not used, in their order."""
         self._server_port, self._client_port = _ServerEnd(self), _ClientEnd(self)
@@ -465,21 +468,46 @@ class BenchLink(Link):
         values = receiver.bins(found, timing, layout, offset, carry_only=True)
         if not np.all(np.isfinite(values[layout.data_rows])):
             raise ShotInvalid(receiver.digitizer.name, "its record ends before the shot does")
-        reference = None
+        own = client.interferometer.carry_phases(u)
+        if own.any() and not np.iscomplexobj(values):
+            raise InputError(
+                "the carry has a phase that depends on the data, and one quadrature cannot be turned",
+                source=receiver.name,
+                expected="a role p: the tap's other meter",
+            )
         if fixed:
-            reference = np.zeros((layout.total_rows, layout.n_modes), np.complex128)
-            reference[:, -1] = known_symbols(layout) @ np.conj(u[0])
-        track = pilot_track(values, layout, reference=reference, offset=0.0)
-        if np.iscomplexobj(values):
-            # Both quadratures are there: the pilots say by which angle they are turned back.
-            if track.lost(phase_tolerance=_PHASE_TOLERANCE)[layout.data_rows].any():
-                raise ShotInvalid(self._lock(receiver), "the phase of the client's pilots jumped")
-            smooth = pilot_track(values, layout, reference=reference, offset=0.0, linewidth=0.0)
-            values = np.real(values * np.exp(-1j * np.angle(smooth.at_rows())))
-        elif track.lost(phase=0.0, phase_tolerance=_PHASE_TOLERANCE)[layout.data_rows].any():
-            raise ShotInvalid(self._lock(receiver), "the client's pilots are not in phase")
+            values = self._turned_by_pilots(values, layout, u[0])
+        else:
+            track = pilot_track(values, layout, offset=0.0)
+            if np.iscomplexobj(values):
+                # Both quadratures are there: the pilots say by which angle they are turned back.
+                if track.lost(phase_tolerance=_PHASE_TOLERANCE)[layout.data_rows].any():
+                    raise ShotInvalid(self._lock(receiver), "the phase of the client's pilots jumped")
+                smooth = pilot_track(values, layout, offset=0.0, linewidth=0.0)
+                values = values * np.exp(-1j * np.angle(smooth.at_rows()))
+            elif track.lost(phase=0.0, phase_tolerance=_PHASE_TOLERANCE)[layout.data_rows].any():
+                raise ShotInvalid(self._lock(receiver), "the client's pilots are not in phase")
         receiver.demand_lock()
-        return np.asarray(values[layout.data_rows], np.float64)
+        rows = values[layout.data_rows]
+        return np.asarray(np.real(rows * np.exp(-1j * own)[:, None]) if own.any() else np.real(rows), np.float64)
+
+    def _turned_by_pilots(self, values: NDArray[Any], layout: FrameLayout, u: Complex) -> Complex:
+        """Carry of a chip, whose preamble and pilots have met the data's own vector, turned back by their phase.
+
+        How bright they are depends on the vector: the phase of the path is learned from all shots of the session.
+        """
+        reference = np.zeros((layout.total_rows, layout.n_modes), np.complex128)
+        reference[:, -1] = known_symbols(layout) @ np.conj(u)
+        track = pilot_track(values, layout, reference=reference, offset=0.0, linewidth=0.0)
+        own = np.exp(1j * float(self._client.interferometer.carry_phases(u[None])[0]))
+        weight = float(np.sum(track.std**-2.0))
+        seen = complex(track.amplitude[0]) * np.conj(own)
+        if self._phasor:
+            away = abs(float(np.angle(seen * np.conj(self._phasor))))
+            if away > _PHASE_TOLERANCE + _SIGMAS / (abs(seen) * math.sqrt(weight)):
+                raise ShotInvalid(self._lock(self._client.receiver), "the client's pilots are not in phase")
+        self._phasor += weight * seen
+        return np.asarray(values * np.exp(-1j * np.angle(self._phasor)))
 
     def _returned(
         self, found: Recorded, layout: FrameLayout, pattern: NDArray[np.bool_], late: float

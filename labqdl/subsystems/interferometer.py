@@ -45,7 +45,7 @@ class Interferometer(ABC):
     """Vectors that one shot may have; None for any number."""
     passes_preamble = True
     """Whether the last bin of preamble and pilot rows passes unchanged whatever the data are; else the data's vector
-    acts on them too, and the carry comes with a phase of its own."""
+    acts on them too, and the carry comes with the phase of `carry_phases`."""
 
     def __init__(self, name: str, n_modes: int, calibrations: CalibrationSet) -> None:
         self.name, self.n_modes, self.calibrations = name, n_modes, calibrations
@@ -79,30 +79,23 @@ class Interferometer(ABC):
     def dark(self) -> None:
         """Take all voltages away."""
 
+    def carry_phases(self, u: Complex) -> Real:
+        """Phase by which the carry is ahead of u^dagger a, for each vector, rad; the receiver has to take it off."""
+        return np.zeros(len(u))
+
 
 class NoInterferometer(Interferometer):
-    """One mode: u is a phase, and there is nothing to set. Vectors must be real and positive up to rounding."""
+    """One mode: u is a phase, which the receiver takes off; there is nothing to set."""
 
     def prepare(self) -> None:
         """Nothing to do."""
 
     def load(self, u: Complex, layout: FrameLayout) -> None:
-        """Check that there is no phase to be set.
+        """Nothing to do."""
 
-        Raises
-        ------
-        InputError
-            For a vector with a phase, which needs a phase modulator.
-        """
-        if u.shape[1] != 1:
-            raise ValueError(f"one mode without an interferometer, got {u.shape[1]}")
-        if np.max(np.abs(u - 1.0), initial=0.0) > 1e-6:
-            raise InputError(
-                "a vector of one mode has a phase, and no interferometer that could take it off",
-                source=self.name,
-                expected="vectors (r, 0) with r > 0",
-                hint="Use a station with a time-bin interferometer, or data of one positive number",
-            )
+    def carry_phases(self, u: Complex) -> Real:
+        """The phases of the vectors themselves: a = e^{i arg u} u^* a."""
+        return np.angle(u[:, 0])
 
     def arm(self) -> None:
         """Nothing to do."""
@@ -267,11 +260,11 @@ class MziInterferometer(Interferometer):
     def drive(self, way: Way | str, **banks: Real) -> None:
         """Set the voltages of banks, `drive("forward", theta=..., phi=...)`; the others stay. Needs no calibration."""
         for bank, volts in banks.items():
-            places = self.banks[Way(way)][bank]
-            if len(places) != len(volts):
-                raise ValueError(f"bank {bank} has {len(places)} heaters, got {len(volts)} voltages")
-            for (name, number), value in zip(places, volts, strict=True):
-                self._of(name)[number - 1] = value
+            if len(self.banks[Way(way)][bank]) != len(volts):
+                raise ValueError(
+                    f"bank {bank} has {len(self.banks[Way(way)][bank])} heaters, got {len(volts)} voltages"
+                )
+            self._set(Way(way), bank, volts)
         self._write()
 
     def prepare(self) -> None:
@@ -294,9 +287,12 @@ class MziInterferometer(Interferometer):
             raise ValueError(f"heaters hold one vector of {self.n_modes} modes, got {u.shape}")
         for way in Way:
             for bank, volts in self.bank_voltages(u[0], way).items():
-                for (name, number), value in zip(self.banks[way][bank], volts, strict=True):
-                    self._of(name)[number - 1] = value
+                self._set(way, bank, volts)
         self._write()
+
+    def carry_phases(self, u: Complex) -> Real:
+        """Lambda of the chain, which no heater takes off."""
+        return np.asarray(integrated_settings(GivensChain.from_direction(u)).carry_phase)
 
     def arm(self) -> None:
         """Nothing has to be started."""
@@ -308,10 +304,18 @@ class MziInterferometer(Interferometer):
                 array.safe_state()
         self._volts = {}
 
-    def _of(self, name: str) -> Real:
-        if name not in self._volts:
-            self._volts[name] = np.zeros(self._arrays[name].outputs)
-        return self._volts[name]
+    def _set(self, way: Way, bank: str, volts: Real) -> None:
+        for (name, number), value in zip(self.banks[way][bank], volts, strict=True):
+            numbers = list(self._arrays[name].channels())
+            if number not in numbers:
+                raise InputError(
+                    f"{name} has no output {number}",
+                    source=self.name,
+                    expected=f"{numbers[0]} to {numbers[-1]}" if numbers else "an open instrument",
+                )
+            if name not in self._volts:
+                self._volts[name] = np.zeros(len(numbers))
+            self._volts[name][numbers.index(number)] = value
 
     def _write(self) -> None:
         for name, volts in self._volts.items():

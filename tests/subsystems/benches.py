@@ -17,7 +17,7 @@ from labqdl.facts.calibration import CalibrationResult, CalibrationSet
 from labqdl.facts.ledger import Owner
 from labqdl.safety import SCRIPT, SafeStack
 from labqdl.station import Station, light_paths
-from labqdl.subsystems import ClientBench, ServerBench
+from labqdl.subsystems import ClientBench, MziInterferometer, ServerBench, TimeBinInterferometer
 from labqdl_sim.bench import Bench
 from labqdl_sim.routes.visa import SimVisaLibrary
 from labqdl_sim.world.fields import Grid
@@ -141,10 +141,10 @@ def calibrate_truth(small: Small, *, full_scale_photons: float, snu_bins: int = 
     )
     _light(small, full_scale_photons)
     for way, part in (("client.interferometer", "tree_f"), ("client.inverse", "tree_b")):
-        stages = range((client.frame.n_modes - 1).bit_length())
-        values = {f"v_pi_{k}": truth(part, f"v_pi_stage_{k}") for k in stages}
-        values |= {f"offset_{k}": truth(part, f"offset_{k}") for k in stages}
-        small.use(result(way, "client", v_pi_phase=truth(part, "v_pi_phase"), skew=0.0, **values))
+        if isinstance(client.interferometer, TimeBinInterferometer):
+            small.use(result(way, "client", **_tree(small, part)))
+        elif isinstance(client.interferometer, MziInterferometer):
+            small.use(result(way, "client", **_mesh(small, part.replace("tree", "mesh"))))
     small.use(result("server.lo-phase", "server", v_pi=truth("pm_s", "v_pi")))
     picked = math.sqrt(truth("tap", "efficiency") * (1.0 - truth("tap", "t")) / 2.0)
     gain = (1.0 - math.sqrt(truth("tap", "t"))) / picked / truth("tap", "gain_per_volt")
@@ -167,6 +167,24 @@ def calibrate_truth(small: Small, *, full_scale_photons: float, snu_bins: int = 
         noise = 0.02 / strength if party is client else _electronic(small)
         owner = party.owner.value
         small.use(result(f"{owner}.shot-noise", owner, snu=variance / (1.0 + noise), noise=noise))
+
+
+def _tree(small: Small, part: str) -> dict[str, float]:
+    stages = range((small.client.frame.n_modes - 1).bit_length())
+    values = {f"v_pi_{k}": small.truth(part, f"v_pi_stage_{k}") for k in stages}
+    values |= {f"offset_{k}": small.truth(part, f"offset_{k}") for k in stages}
+    return values | {"v_pi_phase": small.truth(part, "v_pi_phase"), "skew": 0.0}
+
+
+def _mesh(small: Small, part: str) -> dict[str, float]:
+    values = {"crosstalk": small.truth(part, "crosstalk")}
+    modes, number = small.client.frame.n_modes, 0
+    for bank, count in (("theta", modes - 1), ("phi", modes - 1), ("ret", modes if part.endswith("b") else 0)):
+        for k in range(count):
+            values[f"{bank}_slope_{k}"] = small.truth(part, f"phase_per_v2_{number}")
+            values[f"{bank}_offset_{k}"] = small.truth(part, f"offset_{number}")
+            number += 1
+    return values
 
 
 def _light(small: Small, wanted: float) -> None:
