@@ -60,6 +60,7 @@ _RECENT = 10.0
 """s: how long ago a trigger may have come at a connector whose source does not know its edges."""
 Floats = NDArray[np.float64]
 _Step = dict[str, str]
+_Places = dict[int, NDArray[np.intp]]
 _Part = tuple[str, NDArray[np.float32], NDArray[np.uint8], float]
 
 
@@ -108,6 +109,7 @@ class TektronixAwg(ScpiTwin):
         self.assigned: dict[int, str] = {}
         self.played: dict[int, tuple[list[_Part], int]] = {}
         self.run_at = math.inf
+        self._kept_steps: dict[int, tuple[NDArray[np.uint8], tuple[int, int], NDArray[np.int8], _Places]] = {}
         self.triggers: dict[str, list[float]] = {"ATR": [], "BTR": []}
         self.folder = "\\Users\\OEM\\Documents"
 
@@ -287,6 +289,13 @@ class TektronixAwg(ScpiTwin):
         """Samples and marker bytes at each instant; 0 (or the first sample) where nothing plays."""
         parts, loop = self.played[ch]
         starts, playing = self._begun(ch, instants)
+        if len(parts) == 1:  # one waveform: the same in fewer steps, since shots are long
+            _, data, marker, _ = parts[0]
+            at = np.where(playing, (instants - starts) * self.true_rate + 1e-3, 0.0).astype(np.intp)
+            if at.size and at.max() >= data.size:
+                at %= data.size
+            idle = float(data[0]) if self._of("waiting_level", ch) == "FIRS" else 0.0
+            return np.where(playing, data[at], idle), np.where(playing, marker[at], 0).astype(np.uint8)
         lengths = np.array([data.size * repeats for _, data, _, repeats in parts])
         ends = np.cumsum(lengths)
         place = np.floor(np.where(playing, instants - starts, 0.0) * self.true_rate + 1e-3)
@@ -334,11 +343,10 @@ class TektronixAwg(ScpiTwin):
             return None
         marks = (parts[0][2] >> (m + (5 if self.fast else 3))) & 1
         times = self._triggers(ch, stop)
-        marks = np.tile((parts[0][2] >> (m + (5 if self.fast else 3))) & 1, int(parts[0][3])).astype(np.int8)
+        marks, places = self._steps_of(m, parts[0][2], int(parts[0][3]))
         times = times[np.searchsorted(times, start - marks.size / self.true_rate) :]
         if not times.size:
             return times
-        places = {value: np.flatnonzero(np.diff(marks, append=0) == value) + 1 for value in (1, -1)}
         found, before = [], 0
         for time, end in zip(times, np.append(times[1:], np.inf), strict=True):
             wanted = 1 if rising else -1
@@ -350,6 +358,18 @@ class TektronixAwg(ScpiTwin):
             before = int(marks[int(last)]) if last < marks.size else 0
         joined = np.concatenate(found)
         return np.asarray(joined[(joined >= start) & (joined < stop)])
+
+    def _steps_of(self, m: int, marker: NDArray[np.uint8], repeats: int) -> tuple[NDArray[np.int8], _Places]:
+        """Levels of a marker, 0 or 1, and behind which points it rises and falls; kept, since many ask."""
+        kept = self._kept_steps.get(id(marker))
+        if kept is None or kept[0] is not marker or kept[1] != (m, repeats):
+            marks = np.tile((marker >> (m + (5 if self.fast else 3))) & 1, repeats).astype(np.int8)
+            steps = np.diff(marks, append=0)
+            places = {value: np.flatnonzero(steps == value) + 1 for value in (1, -1)}
+            if len(self._kept_steps) > 8:
+                self._kept_steps.clear()
+            kept = self._kept_steps[id(marker)] = (marker, (m, repeats), marks, places)
+        return kept[2], kept[3]
 
     # Waveforms
 
