@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from labqdl.api.light_paths import find_link
 from labqdl.api.results import BoundResult
-from labqdl.config import LinkFile, load_link, resolve_operating_point
+from labqdl.config import LinkFile, resolve_operating_point
 from labqdl.errors import InputError
 from labqdl.facts import (
     Activation,
@@ -115,7 +116,7 @@ def point_on(
     tap_transmissivity: float | None,
 ) -> tuple[LinkFile, OperatingPoint]:
     """A link, and the operating point that is asked for on it; what is not given is the link's own."""
-    chosen = load_link(link)
+    chosen = find_link(str(link))
     return chosen, resolve_operating_point(
         chosen.operating_point,
         mu=mu,

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labqdl.api.importing import check_shape, load_model_or_explain
-from labqdl.config import ExperimentConfig, load_experiment, load_link, resolve_operating_point
+from labqdl.api.light_paths import TWIN, LightPath, find_light_path, twin_path
+from labqdl.config import ExperimentConfig, load_experiment, resolve_operating_point
 from labqdl.config.experiment import FIELDS
 from labqdl.errors import InputError
 from labqdl.facts import (
@@ -31,10 +32,14 @@ from labqdl.network import Dataset, Network, default_dataset, load_dataset
 from labqdl.units import from_db
 
 DEFAULT_MODEL = "mnist-robust"
+STATION_MODEL = "digits"
+"""Of a station or its twin, whose rows are short."""
 DEFAULT_LINK = "ideal"
 DEFAULT_BLOCK = 250
 """Images a block: larger ones pay less often for what a block costs beside light and random numbers, and of 250 the
 default plan keeps one in full."""
+BENCH_BLOCK = 10
+"""Images a block on instruments, which are slow: what a stop or a failure costs at most."""
 RESIDUALS_BLOCK = 32
 """Images a block where every residual is kept: 784 rows of them take 40 MB in memory."""
 DEFAULT_OUT = "runs"
@@ -66,6 +71,9 @@ class Experiment:
         Data vectors behind the model's public pipeline; float32, (images, features).
     link, link_source:
         Name of the link; the name or absolute path that it came from.
+    station, profile, instruments:
+        Name or absolute path of the station, and its profile, None without one; whether its instruments are behind
+        the link (and no emulation of it).
     point, ledger:
         Operating point and the honest light path.
     last_layer_db:
@@ -88,6 +96,9 @@ class Experiment:
     prepared: NDArray[np.float32]
     link: str
     link_source: str
+    station: str | None
+    profile: str | None
+    instruments: bool
     point: OperatingPoint
     last_layer_db: float
     ledger: Ledger
@@ -100,6 +111,8 @@ class Experiment:
     accounts: Path | None
     depth: Depth
     block: int
+    max_symbols: int | None
+    max_seconds: float | None
     tile: int | None
     plan: VerificationPlan
     budgets: Budgets
@@ -152,6 +165,10 @@ class Experiment:
             "last_layer_db": self.last_layer_db,
             "link": self.link,
             "link_source": self.link_source,
+            "station": self.station,
+            "profile": self.profile,
+            "max_symbols": self.max_symbols,
+            "max_seconds": self.max_seconds,
             "client": self.client,
             "channel": self.channel,
             "server": self.server,
@@ -177,7 +194,9 @@ def configure(file: str | Path | None, overrides: dict[str, Any]) -> ExperimentC
     config = load_experiment(file) if file is not None else ExperimentConfig()
     given = {name: value for name, value in overrides.items() if value is not None}
     overridden = frozenset(given)
-    for name in ("model", "data", "labels", "link", "out", "accounts"):
+    if given.keys() & {"link", "station"}:  # either takes the place of what the file says of the other
+        config = replace(config, link=None, station=None, profile=None)
+    for name in ("model", "data", "labels", "link", "station", "out", "accounts"):
         if name not in given and getattr(config, name) is not None and config.folder is not None:
             given[name] = _from_file(config, name)
     plain: dict[str, Any] = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
@@ -205,14 +224,22 @@ def _placed(config: ExperimentConfig, error: InputError) -> InputError:
 def _from_file(config: ExperimentConfig, name: str) -> str:
     """A file's value: a path counts from the file's folder if something lies there, else it is a name."""
     value: str = getattr(config, name)
+    if name == "link" and value.startswith(TWIN):
+        return value
     path = config.path(value)
     folder = name in ("out", "accounts")
     looks_like_path = folder or bool(Path(value).suffix) or len(Path(value).parts) > 1 or path.exists()
     return str(path) if looks_like_path else value
 
 
-def resolve(config: ExperimentConfig) -> Experiment:
+def resolve(config: ExperimentConfig, path: LightPath | None = None) -> Experiment:
     """Make every choice and load everything; nothing is written.
+
+    Parameters
+    ----------
+    path:
+        The light path, where it is known already: that of an opened station, or of a recorded run. None: what the
+        configuration names; of a station that is not open, the path by its data sheets.
 
     Raises
     ------
@@ -220,22 +247,35 @@ def resolve(config: ExperimentConfig) -> Experiment:
         For any mistake; names file, key, option or value.
     """
     try:
-        return _resolved(config)
+        return _resolved(config, path)
     except InputError as error:
         raise _placed(config, error) from None
 
 
-def _resolved(config: ExperimentConfig) -> Experiment:
+def _resolved(config: ExperimentConfig, path: LightPath | None) -> Experiment:
     source = config.source
+    if config.station is not None and config.link is not None:
+        raise InputError("both a link and a station", source=source, key="link", expected="one of them")
+    if config.profile is not None and config.station is None:
+        raise InputError("a profile of no station", source=source, key="profile", expected="a station with it")
     depth = Depth.STATISTICS if config.depth is None else Depth(_checked(config, "depth"))
-    link = load_link(config.link or DEFAULT_LINK)
-    point = _point(config, link.operating_point)
+    link = _light_path(config) if path is None else path
+    config = _of_station(config, link)
+    point = _point(config, link.point)
     client = parse_client(config.client or "honest")
     channel = parse_channel(config.channel or "honest")
     server = parse_server(config.server or "honest")
+    if link.instruments and not (client.word == channel.word == server.word == "honest"):
+        raise InputError(
+            "cheats are emulated, and instruments are behind this link",
+            source=source,
+            key=next(key for key in ("client", "server", "channel") if getattr(config, key) not in (None, "honest")),
+            expected="honest",
+            hint=f"link = {TWIN}{config.station} emulates the station",
+        )
     plan = _limits(VerificationPlan, config)
     budgets = _limits(Budgets, config)
-    model_source = _absolute(config.model or DEFAULT_MODEL)
+    model_source = _absolute(config.model or (STATION_MODEL if link.station else DEFAULT_MODEL))
     network = load_model_or_explain(model_source)
     data_source = config.data or default_dataset(model_source)
     if data_source is None:
@@ -266,12 +306,19 @@ def _resolved(config: ExperimentConfig) -> Experiment:
         )
     block = config.block
     if block is None:
-        block = RESIDUALS_BLOCK if depth is Depth.RESIDUALS else DEFAULT_BLOCK
+        block = RESIDUALS_BLOCK if depth is Depth.RESIDUALS else BENCH_BLOCK if link.instruments else DEFAULT_BLOCK
     if block < 1:
         raise InputError(f"{block} images per block", source=source, key="block", expected="at least 1")
     if config.seed is not None and config.seed < 0:
         raise InputError(f"{config.seed} is negative", source=source, key="seed", expected="0 or more")
     checks, fraction = _guard(config, server, point.mu)
+    if link.instruments and fraction:
+        raise InputError(
+            f"monitor fraction {fraction!r}",
+            source=source,
+            key="monitor_fraction",
+            expected="0: the station says which meters there are",
+        )
     ledger = _with_monitor(link.ledger, fraction)
     return Experiment(
         model_source=model_source,
@@ -281,7 +328,10 @@ def _resolved(config: ExperimentConfig) -> Experiment:
         dataset=dataset,
         prepared=prepared,
         link=link.name,
-        link_source=_absolute(config.link or DEFAULT_LINK),
+        link_source=link.source if link.station else _absolute(link.source),
+        station=_absolute(config.station) if config.station is not None else None,
+        profile=config.profile,
+        instruments=link.instruments,
         point=point,
         last_layer_db=0.0 if config.last_layer_db is None else _checked(config, "last_layer_db"),
         ledger=ledger,
@@ -294,13 +344,47 @@ def _resolved(config: ExperimentConfig) -> Experiment:
         accounts=None if config.accounts is None else Path(config.accounts).absolute(),
         depth=depth,
         block=block,
-        tile=None if config.tile is None else _checked(config, "tile"),
+        max_symbols=None if config.max_symbols is None else _checked(config, "max_symbols"),
+        max_seconds=None if config.max_seconds is None else _checked(config, "max_seconds"),
+        tile=_tile(config, link),
         plan=plan,
         budgets=budgets,
         vacuum_slots=_vacuum_slots(config, plan.shot_noise),
         check_vectors=checks,
         monitor_fraction=fraction,
     )
+
+
+def _light_path(config: ExperimentConfig) -> LightPath:
+    if config.station is not None:
+        return twin_path(config.station, config.profile)
+    return find_light_path(config.link or DEFAULT_LINK)
+
+
+def _of_station(config: ExperimentConfig, link: LightPath) -> ExperimentConfig:
+    """What a station takes where nobody says otherwise: rows homodyned, in a shot-noise unit of the verifier's own."""
+    if not link.station:
+        return config
+    counting, shot_noise = config.counting_fraction, config.shot_noise
+    return replace(
+        config,
+        counting_fraction=0.0 if counting is None else counting,
+        shot_noise=ShotNoise.OWN.value if shot_noise is None else shot_noise,
+    )
+
+
+def _tile(config: ExperimentConfig, link: LightPath) -> int | None:
+    if config.tile is None:
+        return link.tile
+    tile = int(_checked(config, "tile"))
+    if link.tile is not None and tile > link.tile:
+        raise InputError(
+            f"tiles of {tile} modes",
+            source=config.source,
+            key="tile",
+            expected=f"at most {link.tile}, the modes of the interferometer of {link.name}",
+        )
+    return tile
 
 
 def _vacuum_slots(config: ExperimentConfig, shot_noise: ShotNoise) -> int:

@@ -13,8 +13,9 @@ import numpy as np
 from labqdl.api.bounding import DEFAULT_MODES, DEFAULT_ROWS, layer_frames, tiled
 from labqdl.api.bounding import f2_db as f2_db_of
 from labqdl.api.curves import curve_of, published_curve
+from labqdl.api.light_paths import find_link
 from labqdl.api.results import Printable
-from labqdl.config import LinkFile, load_link
+from labqdl.config import LinkFile
 from labqdl.config.builds import find_build, shipped_builds
 from labqdl.config.schema import read_choice
 from labqdl.errors import InputError
@@ -302,7 +303,7 @@ def plan(
         if not 0.0 <= value <= _MOST_SQUEEZING:
             raise InputError(f"{value!r} dB", source="--squeezing", expected=f"between 0 and {_MOST_SQUEEZING:g} dB")
     limits = _verification_plan(alpha, delta)
-    chosen = load_link(link or DEFAULT_LINK)
+    chosen = find_link(str(link or DEFAULT_LINK))
     question, network = _question(
         chosen,
         model=model,

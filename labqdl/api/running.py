@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from labqdl import __version__
 from labqdl.api.accounting import RunAccounts
 from labqdl.api.agreement import compare_documents, figures_of
+from labqdl.api.bench import INCIDENT, CalibratedBench, Table, again, calibrated
 from labqdl.api.blocks import (
     RunRecorder,
     check_outcomes,
@@ -30,25 +31,32 @@ from labqdl.api.blocks import (
 )
 from labqdl.api.bounding import f2_db, with_any_probe
 from labqdl.api.experiment import Experiment, configure, resolve
-from labqdl.api.reading import other_version, recorded
+from labqdl.api.light_paths import TWIN, LightPath
+from labqdl.api.obeying import Limits, Watcher
+from labqdl.api.reading import other_version, recorded, recorded_frame
 from labqdl.api.results import RunResult
 from labqdl.config import ExperimentConfig
 from labqdl.config.experiment import FIELDS
-from labqdl.errors import InputError, RecordError, Stopped
-from labqdl.facts import FrameDescription, Reason, TestResult, Verdict, VerdictKind
-from labqdl.link import EmulatedLink, parse_channel, parse_client, parse_server
+from labqdl.errors import InputError, LabqdlError, RecordError, Stopped
+from labqdl.facts import FrameDescription, Ledger, Reason, TestResult, Verdict, VerdictKind
+from labqdl.facts.monitor import POWER_MONITOR
+from labqdl.link import EmulatedLink, Link, parse_channel, parse_client, parse_server
 from labqdl.network import predictions
 from labqdl.plans.infer import InferenceHandlers, infer
 from labqdl.protocol import Client, Server
 from labqdl.protocol.client import PARTING
 from labqdl.protocol.guard import Guard, GuardSettings, complaint
 from labqdl.records import Party, RunFolder, provenance
+from labqdl.records.control import obeying
 from labqdl.rng import Roots
 from labqdl.security.accountant import BudgetExceeded
 from labqdl.security.engines import anisotropic_bound, asymptotic_bounds
 from labqdl.security.spectrum import Spectrum
 from labqdl.sequencer import Engine, EngineState, print_plan, stop_on_signals
 from labqdl.units import counted
+
+if TYPE_CHECKING:
+    from labqdl.subsystems import Incident
 
 OnBlock = Callable[[int, int], None]
 """Called with blocks done and blocks in all."""
@@ -65,9 +73,10 @@ def run(
     *,
     on_block: OnBlock | None = None,
     folder: str | Path | None = None,
+    table: Table | None = None,
     **settings: Any,
 ) -> RunResult:
-    """Perform a secure inference on an emulated link and record it.
+    """Perform a secure inference on an emulated link, or on the instruments of a station, and record it.
 
     Without arguments: the 10,000 MNIST test digits through `mnist-robust` on the ideal link.
 
@@ -79,11 +88,13 @@ def run(
         Told how many blocks are done, for progress bars.
     folder:
         The run folder itself; by default a new one with the time and the names in it, in the folder `out`.
+    table:
+        With a station: how it is opened and calibrated.
     settings:
-        Keys of the experiment file, which win over it: model, data, labels, images, link, mu, amplifier_gain, tap,
-        tap_transmissivity, last_layer_db, client, server, channel, seed, out, accounts, tile, depth, block,
-        counting_fraction, alpha, delta, cross_use, residual_share, bits_per_weight, bits_per_feature,
-        cumulative_bits_per_weight, cumulative_bits_per_feature.
+        Keys of the experiment file, which win over it: model, data, labels, images, link, station, profile, mu,
+        amplifier_gain, tap, tap_transmissivity, last_layer_db, client, server, channel, seed, out, accounts, tile,
+        depth, block, max_symbols, max_seconds, counting_fraction, alpha, delta, cross_use, residual_share,
+        bits_per_weight, bits_per_feature, cumulative_bits_per_weight, cumulative_bits_per_feature.
 
     Returns
     -------
@@ -92,9 +103,12 @@ def run(
     Raises
     ------
     InputError
-        For any mistake in what was given; nothing is left on disk then.
+        For any mistake in what was given, and for a calibration that is stale; nothing is left on disk then.
     Stopped
-        After Ctrl-C; finished blocks are on disk and `resume` completes the run.
+        After Ctrl-C, `labqdl stop`, or at one of the run's own limits; finished blocks are on disk and `resume`
+        completes the run.
+    BenchStopped
+        Where a part of the bench stands in the way; names it.
     BudgetExceeded
         Where an account over runs does not allow a block; the run is recorded as refused.
     """
@@ -103,6 +117,24 @@ def run(
     else:
         config = configure(experiment, settings)
     chosen = resolve(config)
+    if config.station is None:
+        return _begin(chosen, folder, on_block)
+    table = Table() if table is None else table
+    with table.open(config.station, config.profile, arm=table.arm) as station:
+        bench = calibrated(
+            station,
+            str(chosen.station),
+            mode=table.calibration,
+            folder=table.folder,
+            uncertified=table.uncertified,
+            told=table.told,
+        )
+        return _begin(resolve(config, bench.light_path()), folder, on_block, bench)
+
+
+def _begin(
+    chosen: Experiment, folder: str | Path | None, on_block: OnBlock | None, bench: CalibratedBench | None = None
+) -> RunResult:
     path = Path(folder) if folder is not None else chosen.out / _run_name(chosen)
     frame = chosen.frame(session=path.name)
     roots = Roots.from_system() if chosen.seed is None else Roots.from_seed(chosen.seed)
@@ -115,8 +147,12 @@ def run(
         "randomness": "operating system" if chosen.seed is None else f"seed {chosen.seed} (simulation)",
         "provenance": provenance.collect(),
     }
+    if bench is not None:
+        manifest["station"] = bench.to_json()
     with RunFolder.create(path, manifest, roots=(roots.server, roots.client, roots.world)) as record:
-        return carry_out(chosen, frame, record, on_block)
+        if bench is not None:
+            bench.keep(record)
+        return carry_out(chosen, frame, record, on_block, bench)
 
 
 def print_dry_run(
@@ -140,22 +176,30 @@ def print_dry_run(
     print_plan(infer(frame), write, limit=limit)
 
 
-def resume(path: str | Path, *, on_block: OnBlock | None = None) -> RunResult:
+def resume(path: str | Path, *, on_block: OnBlock | None = None, table: Table | None = None) -> RunResult:
     """Complete a run that was stopped or killed; a finished one gives its result again.
 
-    No finished block is sent again, and the result is bit-identical to that of an undisturbed run.
+    No finished block is sent again. On an emulated link the result is bit-identical to that of an undisturbed run. On
+    a station the instruments are opened again; they, its file and the calibrations have to be those that the run
+    began with. The run's own limits of symbols and time are lifted: whoever resumes it has seen that they were met.
+
+    Parameters
+    ----------
+    table:
+        How a station is opened; its calibrations are those of the run.
 
     Raises
     ------
     InputError
-        Where there is no run, its model or data cannot be found or have changed since.
+        Where there is no run, its model or data cannot be found or have changed since, or the bench has.
     RecordError
         For a damaged folder; names the file.
     BudgetExceeded
         Where an account over runs does not allow a block, as it may have done before.
     """
-    with RunFolder.resume(path) as record:
-        recorded_result(record)  # damage is named before any light flows
+    table = Table() if table is None else table
+    with RunFolder.resume(path) as record, ExitStack() as stack:
+        result = recorded_result(record)  # damage is named before any light flows
         chosen = experiment_of(record)
         frame = chosen.frame(session=str(record.manifest["frame"]["session"]))
         if frame.digest != recorded(record, "frame_digest"):
@@ -163,7 +207,14 @@ def resume(path: str | Path, *, on_block: OnBlock | None = None) -> RunResult:
                 f"{record.path}/manifest.json: the frame that this version makes differs from the recorded one; "
                 f"resume with labqdl {record.manifest['provenance'].get('labqdl')}"
             )
-        return carry_out(chosen, frame, record, on_block)
+        chosen = replace(chosen, max_symbols=None, max_seconds=None)
+        bench: CalibratedBench | None = None
+        if chosen.instruments and result is None:
+            station = stack.enter_context(table.open(str(chosen.station), chosen.profile, arm=table.arm))
+            bench = again(station, record, uncertified=table.uncertified)
+            bench.keep_snapshot(record)
+            record.event("resumed", uncertified=list(bench.marks))
+        return carry_out(chosen, frame, record, on_block, bench)
 
 
 def _given(config: ExperimentConfig) -> dict[str, Any]:
@@ -191,7 +242,7 @@ def experiment_of(record: RunFolder) -> Experiment:
         digests = settings["model_fingerprint"], settings["data_digest"]
     except (KeyError, TypeError) as error:
         raise other_version(record, "its settings", repr(error)) from None
-    chosen = resolve(config)
+    chosen = resolve(config, _recorded_path(record, settings))
     for what, source, found, expected in (
         ("model", chosen.model_source, chosen.network.fingerprint, digests[0]),
         ("data", chosen.data_source, chosen.data_digest, digests[1]),
@@ -205,6 +256,18 @@ def experiment_of(record: RunFolder) -> Experiment:
     return chosen
 
 
+def _recorded_path(record: RunFolder, settings: Mapping[str, Any]) -> LightPath | None:
+    """The light path of a station's run, as recorded: its calibrations may be others now. None for a plain link."""
+    source = str(settings["link_source"])
+    instruments = "station" in record.manifest
+    if not (instruments or source.startswith(TWIN)):
+        return None
+    frame = recorded_frame(record)
+    parts = tuple(part for part in frame.ledger.components if part.name != POWER_MONITOR)
+    ledger = Ledger(frame.ledger.name, parts)
+    return LightPath(str(settings["link"]), source, ledger, None, frame.tile, station=True, instruments=instruments)
+
+
 def _recorded_config(settings: Mapping[str, Any], frame: Mapping[str, Any]) -> ExperimentConfig:
     """The settings of a recorded run, as a file or options would give them."""
     tap = frame["tap"]
@@ -213,7 +276,9 @@ def _recorded_config(settings: Mapping[str, Any], frame: Mapping[str, Any]) -> E
         data=settings["data"],
         labels=settings["labels"],
         images=settings["images"],
-        link=settings["link_source"],
+        link=None if settings.get("station") else settings["link_source"],
+        station=settings.get("station"),
+        profile=settings.get("profile"),
         mu=settings.get("mu", frame["layers"][0]["mu"]),  # older records hold it in the frame only
         last_layer_db=settings.get("last_layer_db"),
         tap=tap["kind"],
@@ -224,6 +289,8 @@ def _recorded_config(settings: Mapping[str, Any], frame: Mapping[str, Any]) -> E
         server=settings["server"],
         seed=settings["seed"],
         tile=settings.get("tile"),
+        max_symbols=settings.get("max_symbols"),
+        max_seconds=settings.get("max_seconds"),
         depth=settings["depth"],
         block=frame["block"],
         vacuum_slots=frame["vacuum_slots"],
@@ -236,16 +303,42 @@ def _recorded_config(settings: Mapping[str, Any], frame: Mapping[str, Any]) -> E
 
 
 def carry_out(
-    experiment: Experiment, frame: FrameDescription, record: RunFolder, on_block: OnBlock | None = None
+    experiment: Experiment,
+    frame: FrameDescription,
+    record: RunFolder,
+    on_block: OnBlock | None = None,
+    bench: CalibratedBench | None = None,
 ) -> RunResult:
     """Do what is left of a run in a folder that is open for writing, and join the result."""
     # One BLAS thread: the order of summation, and with it every bit, then depends on the shapes alone.
     with threadpool_limits(limits=1, user_api="blas"):
-        return _carry_out_blocks(experiment, frame, record, on_block)
+        return _carry_out_blocks(experiment, frame, record, on_block, bench)
+
+
+def _open_link(experiment: Experiment, record: RunFolder, bench: CalibratedBench | None) -> Link:
+    """The light between the parties: instruments, or their exact emulation."""
+    if bench is not None:
+
+        def incident(found: Incident) -> None:
+            record.event(INCIDENT, **asdict(found))
+
+        return bench.link(record.party(Party.SERVER).root(), incident)
+    return EmulatedLink(
+        experiment.world,
+        record.party(Party.WORLD).root(),
+        client=parse_client(experiment.client),
+        channel=parse_channel(experiment.channel),
+        server=parse_server(experiment.server),
+        depth=experiment.depth,
+    )
 
 
 def _carry_out_blocks(
-    experiment: Experiment, frame: FrameDescription, record: RunFolder, on_block: OnBlock | None
+    experiment: Experiment,
+    frame: FrameDescription,
+    record: RunFolder,
+    on_block: OnBlock | None,
+    bench: CalibratedBench | None,
 ) -> RunResult:
     started = time.perf_counter()
     done = finished_blocks(record)
@@ -254,16 +347,9 @@ def _carry_out_blocks(
     check_outcomes(record, frame, done)
     complete = [block for block, whole in done.items() if whole]
     client.restore(((block, load_logits(record, frame, block)) for block in complete), load_checks(record, complete))
-    link = EmulatedLink(
-        experiment.world,
-        record.party(Party.WORLD).root(),
-        client=parse_client(experiment.client),
-        channel=parse_channel(experiment.channel),
-        server=parse_server(experiment.server),
-        depth=experiment.depth,
-    )
     total, count = frame.n_blocks, len(done)
     accounts: RunAccounts | None = None
+    limits: Limits | None = None
 
     def finished(block: int) -> None:
         nonlocal count
@@ -272,8 +358,11 @@ def _carry_out_blocks(
             accounts.settle(block)
         if on_block is not None:
             on_block(count, total)
+        if limits is not None:
+            limits.after(block)
 
     if not server.aborted and len(done) < total:
+        link = _open_link(experiment, record, bench)
         try:
             with ExitStack() as stack:
                 folder = experiment.accounts_beside(record.path)
@@ -293,8 +382,12 @@ def _carry_out_blocks(
                 handlers = InferenceHandlers(
                     server, client, link, RunRecorder(record), accountant=accounts, on_block=finished
                 )
-                engine = Engine(handlers.table())
+                watcher = Watcher(record, link)
+                engine = Engine(handlers.table(), observer=watcher)
+                watcher.engine = engine
+                limits = Limits(frame, engine, done, experiment.max_symbols, experiment.max_seconds)
                 stack.enter_context(stop_on_signals(engine))
+                stack.enter_context(obeying(record.path, watcher.obey))
                 engine.run(infer(frame, finished=done))
         except BudgetExceeded as error:
             if refusal(record) is None:
@@ -303,10 +396,18 @@ def _carry_out_blocks(
             raise BudgetExceeded(
                 f"{record.path} was refused before, and is again, as a resumed run keeps its budget: {error}"
             ) from None
+        except LabqdlError as error:
+            if bench is not None:
+                part = getattr(error, "part", None)
+                record.commit("stopped", blocks=count, reason=str(error), **({"part": part} if part else {}))
+            raise
         if engine.state is EngineState.STOPPED:
-            record.commit("stopped", blocks=count)
+            reason = limits.reason or watcher.reason
+            record.commit("stopped", blocks=count, **({"reason": reason} if reason else {}))
+            words = f" ({reason})" if reason else ""
             raise Stopped(
-                f"stopped after {count} of {counted(total, 'block')}; 'labqdl resume {record.path}' completes the run"
+                f"stopped after {count} of {counted(total, 'block')}{words}; 'labqdl resume {record.path}' completes "
+                "the run"
             )
     result = joined_result(experiment, frame, server, record, time.perf_counter() - started)
     _save_result(record, result)

@@ -110,8 +110,40 @@ def run_options(command: Command) -> Command:
     )(command)
     command = point_options(command)
     for option in (
-        click.option("--link", metavar="NAME|FILE", help="Light path: ideal, paper, metro-10km, lab-bench, or a file."),
+        click.option(
+            "--max-seconds", type=float, metavar="S", help="Stop behind the block in which so much time is over."
+        ),
+        click.option(
+            "--max-symbols", type=int, metavar="N", help="Stop before the block that would pass so many symbols."
+        ),
+        click.option("--block", type=int, metavar="IMAGES", help="Images a block of work. [default: 250; station: 10]"),
+        click.option("--profile", metavar="NAME", help="With --station: bench, sim, or one that its file declares."),
+        click.option("--station", metavar="NAME|FILE", help="Run on the instruments of a station: loop-32, or a file."),
+        click.option(
+            "--link",
+            metavar="NAME|FILE",
+            help="Light path: ideal, paper, metro-10km, lab-bench, a file, or station:NAME (its emulated twin).",
+        ),
         click.option("--model", metavar="NAME|FILE", help="Model: see 'labqdl models', or a .safetensors file."),
+    ):
+        command = option(command)
+    return command
+
+
+def table_options(command: Command) -> Command:
+    """Options of a run on a station: how it is opened and calibrated."""
+    for option in (
+        click.option(
+            "--in-process",
+            is_flag=True,
+            help="Simulated instruments in this process instead of one of their own behind the wire protocols.",
+        ),
+        click.option("--arm", is_flag=True, help="Let real instruments make light or voltage come out."),
+        click.option(
+            "--uncertified",
+            is_flag=True,
+            help="Go on with a stale or failed calibration; every figure is marked.",
+        ),
     ):
         command = option(command)
     return command

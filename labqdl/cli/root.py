@@ -12,11 +12,12 @@ from typing import Any
 import click
 
 from labqdl import __version__
-from labqdl.cli.output import Output, discard_output
+from labqdl.cli.output import Output, discard_output, print_error
 from labqdl.errors import InputError, LabqdlError
 
 COMMANDS = (
-    "demo", "run", "resume", "runs", "accounts", "report", "replay", "recover", "export", "compare",
+    "demo", "run", "resume", "pause", "continue", "stop",
+    "runs", "accounts", "report", "replay", "recover", "export", "compare",
     "bound", "plan", "power", "curve", "reproduce", "train", "models", "doctor",
     "init", "station", "instruments", "drivers", "get", "set", "watch", "shell", "safe", "sim",
 )  # fmt: skip
@@ -68,6 +69,9 @@ class LazyGroup(click.Group):
                 if parameter.name == error.key:
                     raise error.at(parameter.opts[0]) from None
             raise
+        except BrokenPipeError:  # what talks to instruments has errors of its own: this is a reader that went away
+            discard_output()
+            return 0
 
 
 def _set(context: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -118,25 +122,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line and return its exit code; a foreseen error prints one line and no traceback."""
+    """Run a command line and return its exit code; a foreseen error prints one line and no traceback.
+
+    With --json the line is an object: `error`, `exit_code`, and of a mistake in what was handed over `source`, `key`,
+    `line`, `expected` and `hint`.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in words[: words.index("--")] if "--" in words else "--json" in words
+
+    def failed(text: str, code: int, **more: Any) -> int:
+        print_error(text, as_json={"exit_code": code, **more} if as_json else None)
+        return code
+
     try:
-        outcome: Any = cli.main(arguments, "labqdl", standalone_mode=False)
+        outcome: Any = cli.main(words, "labqdl", standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
     except click.ClickException as error:
-        click.echo(f"labqdl: {_usage(error)}", err=True)
-        return error.exit_code
+        return failed(_usage(error), error.exit_code)
+    except InputError as error:
+        place = ("source", "key", "line", "expected", "hint")
+        return failed(str(error), error.exit_code, **{name: getattr(error, name) for name in place})
     except LabqdlError as error:
-        click.echo(f"labqdl: {error}", err=True)
-        return error.exit_code
+        return failed(str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("labqdl: interrupted", err=True)
-        return 130
+        return failed("interrupted", 130)
     except OSError as error:  # the machine's trouble, not a bug: a full disk, a folder that may not be written
-        click.echo(f"labqdl: {error}", err=True)
+        failed(str(error), 1)
         if error.errno == errno.ENOSPC:
             discard_output()
         return 1

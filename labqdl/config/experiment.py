@@ -43,7 +43,13 @@ SCHEMA = Section(
         Field("data", Kind.TEXT, "Name of a shipped data set, or path of an IDX or npz file"),
         Field("labels", Kind.TEXT, "Path of an IDX file with the labels, where the data's file has none"),
         Field("images", Kind.INTEGER, "How many data vectors to take, from the first on; else all", minimum=1),
-        Field("link", Kind.TEXT, "Name of a shipped link, or path of a link file"),
+        Field(
+            "link",
+            Kind.TEXT,
+            "Name of a shipped link, path of a link file, or `station:NAME` for the symbol-level twin of a station",
+        ),
+        Field("station", Kind.TEXT, "Name of a shipped station, or path of a station file; instead of a link"),
+        Field("profile", Kind.TEXT, "Profile of the station file: bench, sim, or one that it declares"),
         *OPERATING_POINT_FIELDS,
         Field(
             "last_layer_db",
@@ -73,6 +79,13 @@ SCHEMA = Section(
         ),
         Field("depth", Kind.TEXT, "How much of the returned light is sampled", choices=DEPTHS),
         Field("block", Kind.INTEGER, "Images per block of work", minimum=1, maximum=65536),
+        Field(
+            "max_symbols",
+            Kind.INTEGER,
+            "Symbols after which a run stops, one way; before the block that would pass them",
+            minimum=1,
+        ),
+        Field("max_seconds", Kind.NUMBER, "Seconds after which a process stops its run, behind a block", above=0.0),
     ),
     sections=(
         Section(
@@ -165,6 +178,8 @@ class ExperimentConfig:
     labels: str | None = None
     images: int | None = None
     link: str | None = None
+    station: str | None = None
+    profile: str | None = None
     mu: float | None = None
     amplifier_gain: float | None = None
     tap: str | None = None
@@ -179,6 +194,8 @@ class ExperimentConfig:
     tile: int | None = None
     depth: str | None = None
     block: int | None = None
+    max_symbols: int | None = None
+    max_seconds: float | None = None
     counting_fraction: float | None = None
     alpha: float | None = None
     delta: float | None = None

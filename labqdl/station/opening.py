@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from labqdl.clock import Clock
+from labqdl.config.station import StationFile
 from labqdl.errors import LabqdlError
 from labqdl.safety import UNARMED, Arming, DarkCheck, LightPath, SafeStack
 from labqdl.safety.station_lock import StationLock
@@ -42,6 +43,7 @@ def open_station(
     clock: Clock | None = None,
     stack: SafeStack | None = None,
     problems: dict[str, LabqdlError] | None = None,
+    file: StationFile | None = None,
 ) -> Iterator[Station]:
     """Open a station: ``with open_station("station.toml", arm=True) as station: station["laser"].emission = True``.
 
@@ -60,6 +62,9 @@ def open_station(
         The guard behind the interlocks; None: one of its own.
     problems:
         Takes what could not be opened, by instrument; None: it is raised.
+    file:
+        What the station file says, where it was read already and its simulated instruments are served; None: it is
+        read.
 
     Raises
     ------
@@ -70,9 +75,12 @@ def open_station(
     Unsafe
         On the way out, where something was not confirmed dark.
     """
-    station = load_station(path, profile, library=library, clock=clock)
+    if file is None:
+        station = load_station(path, profile, library=library, clock=clock)
+    else:
+        station = Station(file, library=library, clock=clock)
     station.instruments()
-    real = not all(entry.simulated for entry in station.file.instruments.values())
+    real = file is None and not all(entry.simulated for entry in station.file.instruments.values())
     guard = SafeStack(arming=UNARMED, station=Path(path) if real else None) if stack is None else stack
     if arm:
         guard.arming = ARMED

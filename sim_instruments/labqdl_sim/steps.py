@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import hashlib
 
-from labqdl.clock import ManualClock, SystemClock
+from labqdl.clock import HastyClock, ManualClock
+
+__all__ = ["STEP", "HastyClock", "Polls", "StepClock"]
 
 STEP = 200e-6
 _DOUBLINGS = 12
@@ -62,19 +64,3 @@ class Polls:
 
 def _digest(data: bytes) -> bytes:
     return bytes(data) if len(data) <= 64 else hashlib.blake2b(data, digest_size=16).digest()
-
-
-class HastyClock(SystemClock):
-    """For drivers on a bench whose time goes by messages: real time, and what they wait for is over at once."""
-
-    def __init__(self) -> None:
-        self._skipped = 0.0
-
-    def monotonic(self) -> float:  # type: ignore[override]
-        """Seconds of real time, and those that were waited for."""
-        return SystemClock.monotonic() + self._skipped
-
-    def sleep(self, seconds: float) -> None:
-        """Go on at once, later by so much."""
-        if seconds > 0:
-            self._skipped += seconds
