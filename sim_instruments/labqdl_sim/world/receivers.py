@@ -32,6 +32,8 @@ ELECTRON = 1.602176634e-19
 
 _TAPS = 16
 """Points of the raster on which a value between them is interpolated."""
+_PIECE = 1 << 17
+"""Points of the raster that are computed together."""
 _FINE = 1024
 """Places between two points for which the interpolation's weights are known; straight lines between them, to 1e-6."""
 _WINDOW = 9.0
@@ -109,9 +111,14 @@ def sampled(grid_of: Callable[[float, int], Grid], step: float, instants: Real, 
     """Values at any rising instants of what can be computed on the raster only.
 
     `compute` gets a grid that covers the instants and `past` points more in front, and leaves those out of its result.
+    Long records are computed in pieces, so that not all light on the way to them is in memory at once.
     """
     if instants.size == 0:
         return np.zeros(0)
+    pieces = math.ceil(float(instants[-1] - instants[0]) / step / _PIECE)
+    if pieces > 1:
+        cuts = np.searchsorted(instants, instants[0] + step * _PIECE * np.arange(1, pieces))
+        return np.concatenate([sampled(grid_of, step, piece, past, compute) for piece in np.split(instants, cuts)])
     before, after = _TAPS // 2, _TAPS // 2 + 1
     doubt = 1e-6 + 4e-16 * abs(float(instants[-1])) / step
     first = math.floor(float(instants[0]) / step + doubt)

@@ -15,8 +15,34 @@ from labqdl_sim.world.part import Part, Pull
 
 P = TypeVar("P", bound=Part)
 
-_KEPT = 64
-"""Blocks of light that are kept: two halves of one receiver ask for the same ones."""
+_ASKED, _BETWEEN = 1 << 28, 1 << 27
+"""Bytes of light that are kept of what detectors asked for (the halves of one receiver ask for the same), and of what
+was computed for that (the two ways of an interferometer do)."""
+
+
+class _Kept:
+    """Fields that were just computed, up to so many bytes; the ones that were not used for the longest time go."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._fields: OrderedDict[tuple[Any, ...], Field] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: tuple[Any, ...]) -> Field | None:
+        found = self._fields.get(key)
+        if found is not None:
+            self._fields.move_to_end(key)
+        return found
+
+    def put(self, key: tuple[Any, ...], field: Field) -> None:
+        self._fields[key] = field
+        self._bytes += field.envelope.nbytes
+        while self._bytes > self._limit:
+            self._bytes -= self._fields.popitem(last=False)[1].envelope.nbytes
+
+    def clear(self) -> None:
+        self._fields.clear()
+        self._bytes = 0
 
 
 class World:
@@ -36,7 +62,8 @@ class World:
         self.parts: dict[str, Part] = {}
         self.version = 0
         """Rises with every change of coupling; what was computed before is not used again then."""
-        self._kept: OrderedDict[tuple[Any, ...], Field] = OrderedDict()
+        self._asked, self._between = _Kept(_ASKED), _Kept(_BETWEEN)
+        self._depth = 0
 
     @property
     def step(self) -> float:
@@ -78,11 +105,15 @@ class World:
 
         def pull(grid: Grid) -> Field:
             key = (name, port, grid, self.version)
-            found = self._kept.get(key)
+            found = self._asked.get(key) or self._between.get(key)
             if found is None:
-                found = self._kept[key] = part.light(port, grid)
-                if len(self._kept) > _KEPT:
-                    self._kept.popitem(last=False)
+                kept = self._between if self._depth else self._asked
+                self._depth += 1
+                try:
+                    found = part.light(port, grid)
+                finally:
+                    self._depth -= 1
+                kept.put(key, found)
             return found
 
         return pull
@@ -104,7 +135,8 @@ class World:
     def changed(self) -> None:
         """Something was plugged in or out, or an instrument was set: forget what was computed."""
         self.version += 1
-        self._kept.clear()
+        self._asked.clear()
+        self._between.clear()
 
     def truth(self) -> dict[str, dict[str, float]]:
         """True values of all parameters by part: for tests and for sealed truths, out of reach of any routine."""
