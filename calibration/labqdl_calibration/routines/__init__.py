@@ -10,6 +10,7 @@ from labqdl_calibration.routines.light import AttenuatorMap, Light, OutputLoss
 from labqdl_calibration.routines.lock import Lock
 from labqdl_calibration.routines.modulator import Modulator
 from labqdl_calibration.routines.noise import ShotNoise
+from labqdl_calibration.routines.paths import Efficiency, LoopBack, PathLoss, Received, Tap
 from labqdl_calibration.routines.power import Meters, WarmUp
 from labqdl_calibration.routines.timing import ShotTiming
 
@@ -34,5 +35,12 @@ def all_routines() -> Graph:
             Tree(Way.INVERSE),
             Lock(Owner.CLIENT),
             Lock(Owner.SERVER),
+            Received(),
+            Efficiency(Owner.SERVER),
+            Efficiency(Owner.CLIENT),
+            Tap(),
+            PathLoss(forward=True),
+            PathLoss(forward=False),
+            LoopBack(),
         ]
     )
