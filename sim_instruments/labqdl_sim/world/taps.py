@@ -7,6 +7,7 @@ so that what is tapped and what returns share it, whoever asks first.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -22,6 +23,21 @@ Real = NDArray[np.float64]
 
 _SETTLED = 25.0
 """Time constants after which a low pass remembers nothing."""
+
+
+ARM: Mapping[str, Parameter] = {
+    "arm_phase": Parameter("phase of the addressed arm, through the tap, against the other one, at 0 V, rad", 0.0),
+    "v_pi_arm": Parameter("volts at the input `arm` that turn the addressed arm by pi, V", 5.0, low=1e-3),
+}
+"""What sets the phase of the net gain: the arm and its phase shifter."""
+
+
+def arm(part: Part, instants: Real) -> Complex | complex:
+    """Phasor of the addressed arm behind a tap."""
+    if not part.plugged("arm"):
+        return complex(np.exp(1j * part["arm_phase"]))
+    turned: Complex = np.exp(1j * (part["arm_phase"] + np.pi / part["v_pi_arm"] * part.drive("arm", instants)))
+    return turned
 
 
 def complex_white(white: White, grid: Grid) -> Complex:
@@ -42,7 +58,7 @@ class FeedForwardTap(Part):
     kind = "feed-forward-tap"
     light_inputs = ("input", "lo")
     light_outputs = ("output",)
-    volt_inputs = ("gain",)
+    volt_inputs = ("gain", "arm")
     volt_outputs = ("meter_x", "meter_p")
     parameters: ClassVar[dict[str, Parameter]] = {
         "t": Parameter("power transmissivity of the splitter", 0.9, low=1e-9, high=1.0 - 1e-9),
@@ -50,7 +66,7 @@ class FeedForwardTap(Part):
         "noise": Parameter("electronic noise of a meter, SNU at the nominal local oscillator", 0.0, low=0.0),
         "gain_error": Parameter("relative error of the electronics' gain", 0.0),
         "phase_error": Parameter("phase of the displacement against the light that it is added to, rad", 0.0),
-        "arm_phase": Parameter("phase of the addressed arm, through the tap, against the other one, rad", 0.0),
+        **ARM,
         "gain_per_volt": Parameter("gain k for 1 V at the gain input, 1/V", 0.5),
         "delay": Parameter("by how much the displacement comes too late, s", 0.0),
         "bandwidth": Parameter(
@@ -112,8 +128,7 @@ class FeedForwardTap(Part):
         """The displaced rest."""
         field = self.field("input", grid)
         out = math.sqrt(self.truth["t"]) * field.envelope + self.displacement(grid.delayed(self.truth["delay"]))
-        arm = amplitude(self.truth["loss_db"]) * np.exp(1j * self.truth["arm_phase"])
-        return Field(arm * out, field.jones, field.wavelength)
+        return Field(amplitude(self.truth["loss_db"]) * arm(self, grid.instants) * out, field.jones, field.wavelength)
 
     def volts(self, port: str, instants: Real) -> Real:
         """What a meter gives: `density` volts for a noise of 1 SNU in a band of 1 Hz (two-sided)."""
@@ -136,13 +151,13 @@ class AmplifierTap(Part):
     kind = "amplifier-tap"
     light_inputs = ("input",)
     light_outputs = ("output", "tap")
-    volt_inputs = ("gain",)
+    volt_inputs = ("gain", "arm")
     parameters: ClassVar[dict[str, Parameter]] = {
         "gain": Parameter("power gain G of the amplifier itself", 2.0, low=1.0),
         "n_sp": Parameter("spontaneous emission factor", 1.0, low=1.0),
         "tau": Parameter("power transmissivity of the splitter; nan for 1/G", math.nan),
         "gain_per_volt": Parameter("G - 1 for 1 V at the gain input, 1/V", 1.0),
-        "arm_phase": Parameter("phase of the addressed arm, through the tap, against the other one, rad", 0.0),
+        **ARM,
         "input_loss_db": Parameter("passive loss before the amplifier, dB", 0.0, low=0.0),
         "loss_db": Parameter("passive loss of the output, behind the splitter, dB", 0.0, low=0.0),
     }
@@ -168,8 +183,8 @@ class AmplifierTap(Part):
         amplified = np.sqrt(1.0 + more) * amplitude(truth["input_loss_db"]) * field.envelope + noise
         if port == "tap":
             return Field(math.sqrt(1.0 - truth["tau"]) * amplified, field.jones, field.wavelength)
-        arm = math.sqrt(truth["tau"]) * amplitude(truth["loss_db"]) * np.exp(1j * truth["arm_phase"])
-        return Field(arm * amplified, field.jones, field.wavelength)
+        passed = math.sqrt(truth["tau"]) * amplitude(truth["loss_db"]) * arm(self, grid.instants)
+        return Field(passed * amplified, field.jones, field.wavelength)
 
 
 PARTS = (FeedForwardTap, AmplifierTap)

@@ -189,6 +189,10 @@ def test_arm_and_losses() -> None:
     amplifier, _ = alone("amplifier", given)
     wanted = math.sqrt(BIN_RATE * 4.0 * 0.3) * 10 ** (-3 / 20) * np.exp(-0.2j)
     np.testing.assert_allclose(step_response(amplifier, grid), wanted, rtol=1e-9)
+    before = step_response(tap, grid)
+    for one, response in ((tap, before), (amplifier, np.full(8, wanted))):
+        one.connect_volts("arm", constant(1.5))
+        np.testing.assert_allclose(step_response(one, grid), response * np.exp(0.3j * np.pi), rtol=1e-9)
 
 
 def test_with_a_local_oscillator_of_its_own_the_tap_reads_that_quadrature_and_displaces_right() -> None:
