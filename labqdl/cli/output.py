@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -37,7 +37,7 @@ class Output:
     @property
     def messages(self) -> Console:
         """Console of progress and messages (standard error)."""
-        return Console(stderr=True, highlight=False, emoji=False)
+        return _Messages(stderr=True, highlight=False, emoji=False)
 
     def show(self, result: Any, as_json: bool) -> None:
         """Print a result for a person, or as one JSON object and nothing else."""
@@ -103,6 +103,35 @@ class _Results(Console):
         discard_output()
 
 
+class _Messages(Console):
+    """Prints messages; a reader that goes away, as with `2>&1 | head`, ends nothing either."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        _discard(sys.stderr)
+
+
+def print_line(text: str) -> bool:
+    """One line on standard output, at once; False where its reader went away, which is no error."""
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard_output()
+        return False
+    return True
+
+
+def print_error(text: str, *, as_json: Mapping[str, Any] | None = None) -> None:
+    """The line in which a command says why it failed; where it was asked for JSON, that is one object as well."""
+    line = f"labqdl: {text}" if as_json is None else json.dumps({"error": text, **as_json})
+    try:
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+    except BrokenPipeError:
+        _discard(sys.stderr)
+
+
 def print_json(document: Mapping[str, Any]) -> None:
     """One JSON object on standard output."""
     try:
@@ -114,9 +143,13 @@ def print_json(document: Mapping[str, Any]) -> None:
 
 def discard_output() -> None:
     """Send what is left for standard output to nowhere: the interpreter would fail on it again at its end."""
+    _discard(sys.stdout)
+
+
+def _discard(stream: TextIO) -> None:
     try:
-        descriptor = sys.stdout.fileno()
-    except (OSError, ValueError):  # standard output is no file (a test, a notebook): nothing will be flushed into one
+        descriptor = stream.fileno()
+    except (OSError, ValueError):  # it is no file (a test, a notebook): nothing will be flushed into one
         return
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, descriptor)

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from labqdl.cli.options import json_option
-from labqdl.cli.output import Output, print_json
+from labqdl.cli.output import Output, print_json, print_line
 from labqdl.errors import InputError
 
 
@@ -67,13 +67,13 @@ def command(output: Output, station: Path | None, profile: str | None, acknowled
         )
     elif not output.quiet:
         for one in outcomes:
-            click.echo(str(one))
+            print_line(str(one))
         if acknowledged:
-            click.echo(f"Acknowledged; the file is kept as {file.path.name}.acknowledged")
+            print_line(f"Acknowledged; the file is kept as {file.path.name}.acknowledged")
         elif waiting:
-            click.echo(f"{file.path} waits: nothing is energised before `labqdl safe --acknowledge`")
+            print_line(f"{file.path} waits: nothing is energised before `labqdl safe --acknowledge`")
         elif unsafe is not None:  # not even a file
             click.echo(f"labqdl: {unsafe}", err=True)
         elif not outcomes:
-            click.echo("Nothing is known to be unsafe; name a station file to make all of it safe")
+            print_line("Nothing is known to be unsafe; name a station file to make all of it safe")
     return 0 if safe and (acknowledged or not waiting) else 70

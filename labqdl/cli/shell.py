@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from labqdl.cli.output import Output
+from labqdl.cli.output import Output, print_line
 from labqdl.cli.set import split
 from labqdl.cli.table import arm_option, brief, end_safe, ended_by_signals, how_to_darken, opened, station_options
 
@@ -69,7 +69,7 @@ def command(
                         break
                     try:
                         for text in answer(table, line):
-                            click.echo(text)
+                            print_line(text)
                     except (LabqdlError, ValueError) as error:
                         click.echo(f"labqdl: {brief(error)}", err=True)
         except KeyboardInterrupt:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 import threading
 
 import click
 
-from labqdl.cli.output import Output
+from labqdl.cli.output import Output, print_line
 
 
 @click.group("sim")
@@ -53,18 +52,17 @@ def serve_command(output: Output, station: str, as_json: bool, control: int | No
     with serve(bench, control=control) as served:
         summary = served.summary()
         if as_json:
-            click.echo(json.dumps(summary))
+            print_line(json.dumps(summary))
         elif not output.quiet:
             for instrument in summary["instruments"]:
                 for resource in instrument["resources"]:
-                    click.echo(f"{instrument['name']}  {instrument['model']}  {resource}")
+                    print_line(f"{instrument['name']}  {instrument['model']}  {resource}")
             if "control" in summary:
-                click.echo(f"control  127.0.0.1:{summary['control']}")
+                print_line(f"control  127.0.0.1:{summary['control']}")
             click.echo(
                 "in a station file, 'simulated = true' beside such a resource lets it emit without --arm", err=True
             )
             click.echo(f"seed {bench.seed}; Ctrl-C ends", err=True)
-        sys.stdout.flush()
         _until_interrupted()
     return 0
 
@@ -75,7 +73,7 @@ def list_command() -> int:
     from labqdl_sim.twin import registry
 
     for name in registry():
-        click.echo(name)
+        print_line(name)
     return 0
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from labqdl.cli.output import Output
+from labqdl.cli.output import Output, print_line
 from labqdl.cli.table import brief, end_safe, ended_by_signals, opened, quantity_of, station_options
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def command(
     """Read QUANTITY of the instrument NAME again and again, or all numbers of it, or of all instruments.
 
     Prints one row of tab-separated columns a reading, the first of them the time, so that a file of it can be plotted.
-    At the end, also by Ctrl-C, the instruments that it read go to their safe state, unless --leave-on is given.
+    At the end, also by Ctrl-C and when the reader of a pipe goes away, the instruments that it read go to their safe
+    state, unless --leave-on is given.
 
     \b
     Examples:
@@ -75,10 +76,10 @@ def command(
         heads = [
             f"{one}.{part.path(known.name)}{f' / {known.unit}' if known.unit else ''}" for one, part, known in chosen
         ]
-        click.echo("\t".join(["time", *heads]))
         done = 0
         try:
-            while count is None or done < count:
+            there = print_line("\t".join(["time", *heads]))
+            while there and (count is None or done < count):
                 if done:
                     table.clock.sleep(interval)
                 row = [time.strftime("%H:%M:%S", time.localtime(table.clock.wall()))]
@@ -88,7 +89,7 @@ def command(
                     except (LabqdlError, ValueError) as error:
                         row.append("nan")
                         output.say(brief(error))
-                click.echo("\t".join(row))
+                there = print_line("\t".join(row))
                 done += 1
         except KeyboardInterrupt:
             pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -358,5 +359,21 @@ def test_a_full_disk_gets_one_line(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "labqdl.cli", "bound", "--json"]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, cwd=tmp_path, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith("labqdl: ")
+    assert json.loads(done.stderr)["exit_code"] == 1
     assert "Traceback" not in done.stderr
+
+
+def test_errors_are_json_where_json_was_asked_for(labqdl_command: Any, tmp_path: Path) -> None:
+    (tmp_path / "e.toml").write_text('model = "mnist-robust"\nimagse = 5\n')
+    words = labqdl_command("run", "e.toml", "--json")
+    told = json.loads(words.err)
+    assert (words.code, words.out, told["exit_code"]) == (2, "", 2)
+    assert (told["source"], told["key"], told["line"]) == ("e.toml", "imagse", 2)
+    assert told["error"].startswith("e.toml, line 2: key 'imagse'")
+    assert "'images'" in told["hint"]
+    words = labqdl_command("runs", "--json", "--no-such-option")
+    assert json.loads(words.err)["error"].startswith("No such option")
+    assert words.code == 2
+    words = labqdl_command("replay", "nowhere", "--json")
+    assert json.loads(words.err)["exit_code"] == words.code == 2
+    assert labqdl_command("replay", "nowhere").err.startswith("labqdl: ")

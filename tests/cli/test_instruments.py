@@ -18,6 +18,10 @@ from labqdl.config.station import load_station_file
 from labqdl.safety import UnsafeFile, manual
 from labqdl.station import coverage, finding, quantity_paths
 from labqdl_drivers.detectors.thorlabs_pm100 import ThorlabsPM100
+from labqdl_drivers.generators.keysight_33500 import Keysight33500
+from labqdl_sim.bench import Bench
+from labqdl_sim.control import Control
+from labqdl_sim.serve import serve
 from tests.station.fakes import Fake, FakeLaser, FakeMeter
 
 STATION = """
@@ -355,6 +359,77 @@ def test_watch_ends_safe_unless_told_otherwise(call: Any, monkeypatch: pytest.Mo
     monkeypatch.setattr(quantity_paths(FakeLaser("R"))["power"][1], "fetch", interrupted, raising=False)
     assert call("watch", "laser", "power").code == 0
     assert done == ["laser"]
+
+
+class Narrow(io.StringIO):
+    """A pipe whose reader goes away after so many writes."""
+
+    def __init__(self, writes: int) -> None:
+        super().__init__()
+        self.left = writes
+
+    def write(self, text: str) -> int:
+        self.left -= 1
+        if self.left < 0:
+            raise BrokenPipeError(32, "Broken pipe")
+        return super().write(text)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 3])
+def test_a_reader_that_goes_away_ends_watch_safe(call: Any, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(FakeLaser, "safe_state", lambda self: done.append(self.name))
+    monkeypatch.setattr(sys, "stdout", pipe := Narrow(rows))
+    words = call("watch", "laser", "power", "--interval", "0")
+    assert (words.code, words.err) == (0, "")
+    assert pipe.getvalue().count("\n") == rows
+    assert done == ["laser"]
+
+
+@pytest.mark.parametrize("command", [("get",), ("safe", "station.toml"), ("instruments", "list"), ("sim", "list")])
+def test_a_reader_that_goes_away_changes_nothing(call: Any, monkeypatch: pytest.MonkeyPatch, command: Any) -> None:
+    code = call(*command).code
+    monkeypatch.setattr(sys, "stdout", Narrow(0))
+    words = call(*command)
+    assert (words.code, words.err) == (code, "")
+
+
+def test_watch_through_a_pipe_that_ends(tmp_path: Path) -> None:
+    """`labqdl watch ... | head -2` in a process of its own, with a generator that is on: quiet, and off afterwards."""
+    bench = Bench(seed=1)
+    bench.add("keysight-33500", "awg", routes=("socket",))
+
+    def highest() -> float:
+        outputs = control.answer({"do": "voltage", "target": "awg"})["outputs"]
+        return max(float(one["highest"]) for one in outputs.values())
+
+    with serve(bench) as served:
+        resource = served.resource("awg")
+        generator = Keysight33500(resource, name="awg")
+        generator.guard = None
+        with generator:
+            generator.channels()[1].amplitude = 0.5
+            generator.channels()[1].output = True
+        control = Control(bench)
+        try:
+            assert highest() > 0.2
+            (tmp_path / "station.toml").write_text(
+                '[station]\nname = "t"\n[instruments.awg]\ndriver = "keysight-33500"\n'
+                f'resource = "{resource}"\nsimulated = true\n',
+                encoding="utf-8",
+            )
+            command = [sys.executable, "-m", "labqdl.cli", "watch", "awg", "channel 1.frequency", "--interval", "0"]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) as process:
+                assert process.stdout is not None
+                assert process.stderr is not None
+                assert process.stdout.readline().strip() == b"time\tawg.output 1.frequency / Hz"
+                assert process.stdout.readline().endswith(b"\t1000\n")
+                process.stdout.close()
+                assert process.stderr.read() == b""
+            assert process.returncode == 0
+            assert highest() == 0.0
+        finally:
+            control.close()
 
 
 def _type(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:

@@ -42,7 +42,7 @@ def check(data: st.DataObject, whole: Path, folder: Path, capsys: pytest.Capture
         code = command([word.format(run=path, folder=folder, whole=whole) for word in words])
         printed = capsys.readouterr()
         assert code in (0, 1, 2, 3, 4), words
-        assert code != 2 or printed.err.startswith("labqdl: "), words
+        assert code != 2 or printed.err.startswith('{"error": ' if "--json" in words else "labqdl: "), words
         assert "Traceback" not in printed.err
 
 
