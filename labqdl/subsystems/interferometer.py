@@ -146,7 +146,8 @@ class TimeBinInterferometer(Interferometer):
             raise ValueError(f"{self.depth} stages, got {len(stages)} voltages")
         count = player.generators[0].memory.shortest + 16
         player.prepare(Trigger.FREE)
-        player.load({name: np.full(count, value) for name, value in zip(player.outputs, volts, strict=True)})
+        held = {name: np.full(count, value) for name, value in zip(player.outputs, volts, strict=True)}
+        player.load(held, repeated=True)
         player.switch(True)
         player.arm()
 

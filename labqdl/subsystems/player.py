@@ -93,7 +93,13 @@ class Player:
                 assert isinstance(one, Output)
                 one.output = False
 
-    def load(self, volts: Mapping[str, Real], markers: Mapping[str, Mapping[int, int]] | None = None) -> None:
+    def load(
+        self,
+        volts: Mapping[str, Real],
+        markers: Mapping[str, Mapping[int, int]] | None = None,
+        *,
+        repeated: bool = False,
+    ) -> None:
         """Upload waveforms and choose them for the next start; generators must be prepared and stopped.
 
         Parameters
@@ -102,6 +108,8 @@ class Player:
             By output, (n,) V; they are played once and followed by 0 V.
         markers:
             By output and number of the marker, the sample from which on it is high until the waveform ends.
+        repeated:
+            They are played over and over: where the memory wants more samples, the last one is held.
 
         Raises
         ------
@@ -118,7 +126,7 @@ class Player:
         for name, wave in volts.items():
             output = self.outputs[name]
             memory = cast(WaveformGenerator, output.instrument).memory
-            count = max(wave.size + 1, memory.shortest)
+            count = max(wave.size + (not repeated), memory.shortest)
             count += -count % memory.granularity
             if count > memory.longest:
                 raise InputError(
@@ -128,6 +136,8 @@ class Player:
                 )
             samples = np.zeros(count)
             samples[: wave.size] = np.clip(wave / (self.amplitudes[name] / 2), -1.0, 1.0)
+            if repeated:
+                samples[wave.size :] = samples[wave.size - 1]
             marks = None
             if markers and name in markers:
                 marks = np.zeros(count, np.uint8)

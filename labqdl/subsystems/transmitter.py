@@ -162,7 +162,8 @@ class Transmitter:
         self.player.prepare(Trigger.FREE if repeat else Trigger.EXTERNAL, rate)
         # What goes on without end starts nobody: its marker would tell the time of every round.
         markers = None if repeat else self._markers(0.0, rate)
-        self.player.load({"i": np.asarray(i, np.float64), "q": np.asarray(q, np.float64)}, markers)
+        volts = {"i": np.asarray(i, np.float64), "q": np.asarray(q, np.float64)}
+        self.player.load(volts, markers, repeated=repeat)
         self.player.switch(True)
         self.player.arm()
 
