@@ -49,8 +49,11 @@ def preamble_fit(real: bool, values: NDArray[Any], symbols: Complex, segments: i
             design[piece, 1 + 2 * index], design[piece, 2 + 2 * index] = r[piece].real, -r[piece].imag
         else:
             design[piece, 1 + index] = r[piece]
-    found, _, rank, _ = np.linalg.lstsq(design, y, rcond=1e-9)
-    freedom = max((y.size - int(rank)) * (1 if real else 2), 1)
+    # Normal equations: few columns, nearly orthogonal. The ridge takes out a quadrature that no bin measures.
+    normal = design.conj().T @ design
+    ridge = 1e-9 * float(np.max(normal.diagonal().real, initial=1e-300))
+    found = np.linalg.solve(normal + ridge * np.eye(len(normal)), design.conj().T @ y)
+    freedom = max((y.size - len(normal)) * (1 if real else 2), 1)
     noise = math.sqrt(float(np.sum(np.abs(y - design @ found) ** 2)) / freedom)
     each = found[1::2] + 1j * found[2::2] if real else found[1:]
     middle = each[segments // 2]

@@ -29,6 +29,7 @@ from labqdl.facts.layout import FrameLayout, RowKind
 
 Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
+_Sums = tuple[Complex, Complex, Real]
 
 FALSE_ALARM = 1e-9
 """Probability, anywhere in the search, with which noise may be taken for a preamble."""
@@ -86,19 +87,29 @@ def preamble_bins(reference: Complex, layout: FrameLayout) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class _Template:
-    """Impulses of one segment on the search's raster: `places` in samples after the first lit bin, `symbols`."""
+    """Impulses of one segment on the search's raster: `places` in samples after the preamble's first bin, `symbols`."""
 
     places: NDArray[np.int64]
     symbols: Complex
 
-    def spectra(self, length: int) -> tuple[Complex, Complex, Complex, Complex]:
-        """Conjugate spectra of symbols, ones, symbols squared, and |symbols|^2."""
-        raster = np.zeros((4, length), np.complex128)
-        rows = (self.symbols, np.ones(self.places.size), self.symbols**2, np.abs(self.symbols) ** 2)
-        for line, values in zip(raster, rows, strict=True):
-            np.add.at(line, self.places, values)
-        spectra = np.conj(fft(raster, axis=1))
-        return spectra[0], spectra[1], spectra[2], spectra[3]
+    def spectra(self, length: int) -> tuple[Complex, Complex]:
+        """Conjugate spectra of the symbols, and of ones."""
+        raster = np.zeros((2, length), np.complex128)
+        np.add.at(raster[0], self.places, self.symbols)
+        np.add.at(raster[1], self.places, 1.0)
+        both = np.conj(fft(raster, axis=1, overwrite_x=True))
+        return both[0], both[1]
+
+    def norms(self, place: NDArray[np.int64], end: int) -> tuple[Real, Complex, Complex, Real]:
+        """Number, sum conj(r), sum conj(r)^2 and sum |r|^2 of those that lie in 0 ... end - 1, for each place."""
+        first, last = np.searchsorted(self.places, -place), np.searchsorted(self.places, end - place)
+        r = np.conj(self.symbols)
+
+        def between(terms: NDArray[Any]) -> NDArray[Any]:
+            running = np.concatenate([np.zeros(1, terms.dtype), np.cumsum(terms)])
+            return np.asarray(running[last] - running[first])
+
+        return (last - first).astype(np.float64), between(r), between(r**2), between(np.abs(r) ** 2)
 
 
 def _explained(
@@ -122,7 +133,7 @@ def _explained(
             explained = (ww * x**2 - 2 * uw * x * y + uu * y**2) / (uu * ww - uw**2)
         else:
             explained = np.abs(centred) ** 2 / (p - np.abs(q1) ** 2 / n + 1e-9 * p)
-    usable = n >= _LEAST_BINS - 0.5
+    usable = n >= _LEAST_BINS
     return np.where(usable, explained, 0.0), np.where(usable, total, 0.0)
 
 
@@ -161,55 +172,56 @@ class _Search:
         """Places at which a window may begin."""
         return max(self.samples.size - self.width + 1, 0)
 
-    def _filtered(self, low: int, count: int) -> tuple[NDArray[Any], Real]:
-        """Window sums that begin at `low`, low + 1, ..., and whether each is in the record."""
+    def _filtered(self, low: int, count: int) -> NDArray[Any]:
+        """Window sums that begin at `low`, low + 1, ...; 0 where they leave the record."""
         values = np.zeros(count, np.float64 if self.real else np.complex128)
-        inside = np.zeros(count)
         first, last = max(low, 0), min(low + count, self.places)
         if last > first:
             level = self.level.real if self.real else self.level
             part = self.samples[first : last + self.width - 1] - level
             running = np.concatenate([np.zeros(1, part.dtype), np.cumsum(part)])
             values[first - low : last - low] = running[self.width :] - running[: -self.width]
-            inside[first - low : last - low] = 1.0
-        return values, inside
+        return values
+
+    def _sums(self, values: NDArray[Any], spectra: list[tuple[Complex, Complex]], count: int) -> list[_Sums]:
+        """For every segment and place: sum y conj(r), sum y, sum |y|^2 over the bins of the preamble."""
+        if self.real:
+            # The mask's correlations with y and y^2 are real: one transform carries both.
+            signal, both = fft(values), fft(values + 1j * values**2)
+            pairs = ((ifft(signal * r)[:count], ifft(both * one)[:count]) for r, one in spectra)
+            return [(a, m.real.astype(np.complex128), m.imag) for a, m in pairs]
+        signal, power = fft(values), fft(np.abs(values) ** 2)
+        return [
+            (ifft(signal * r)[:count], ifft(signal * one)[:count], ifft(power * one)[:count].real) for r, one in spectra
+        ]
 
     def run(self, segments: int, clock: float, low: int, high: int) -> _Best:
         """The best place of the first lit bin's window in low <= place < high."""
         offsets = np.round((self.begin - self.begin[0]) * self.per_bin * (1 + clock)).astype(np.int64)
         pieces = np.array_split(np.arange(self.bins.size), segments)
         reach = int(offsets[-1]) + 1
-        length = next_fast_len(max(_SMALLEST_FFT, min(4 * reach, reach + high - low)))
+        length = next_fast_len(min(max(_SMALLEST_FFT, 4 * reach), reach + high - low))
         cell = max(round(self.per_bin), 1)
         step = max((length - reach + 1) // cell, 1) * cell
-        spectra = [_Template(offsets[piece], self.symbols[piece]).spectra(length) for piece in pieces]
+        templates = [_Template(offsets[piece], self.symbols[piece]) for piece in pieces]
+        spectra = [template.spectra(length) for template in templates]
         best = _Best(clock=clock, segments=segments)
         loudest = 0.0
         for place in range(low, high, step):
             count = min(step, high - place)
-            values, inside = self._filtered(place, length)
-            whole = bool(inside[: count + reach - 1].all())
-            signal, power = fft(values), fft(np.abs(values) ** 2)
-            seen = None if whole else fft(inside)
             explained, total = np.zeros(count), np.zeros(count)
             lit, used = np.zeros(count), np.zeros(count)
-            for piece, (symbol, ones, square, norm) in zip(pieces, spectra, strict=True):
-                known = self.symbols[piece]
-                if seen is None:
-                    n: Real = np.full(count, float(piece.size))
-                    q1 = np.full(count, np.conj(known).sum())
-                    q2 = np.full(count, (np.conj(known) ** 2).sum())
-                    p: Real = np.full(count, float((np.abs(known) ** 2).sum()))
-                else:
-                    n, p = (np.round(ifft(seen * s).real[:count], 6) for s in (ones, norm))
-                    q1, q2 = (ifft(seen * s)[:count] for s in (symbol, square))
-                sums = (ifft(signal * symbol)[:count], ifft(signal * ones)[:count], ifft(power * ones).real[:count])
-                loudest = max(loudest, float(sums[2].max()))
-                part, whole_part = _explained(self.real, *sums, n, q1, q2, p)
+            everywhere = place >= 0 and place + count + reach <= self.places
+            where = np.zeros(1, np.int64) if everywhere else place + np.arange(count)
+            sums = self._sums(self._filtered(place, length), spectra, count)
+            for template, of_segment in zip(templates, sums, strict=True):
+                n, q1, q2, p = template.norms(where, self.places)
+                loudest = max(loudest, float(of_segment[2].max()))
+                part, whole = _explained(self.real, *of_segment, n, q1, q2, p)
                 explained += part
-                total += whole_part
-                lit += np.where(n >= _LEAST_BINS - 0.5, n, 0.0)
-                used += n >= _LEAST_BINS - 0.5
+                total += whole
+                lit += np.where(n >= _LEAST_BINS, n, 0.0)
+                used += n >= _LEAST_BINS
             # Half of the preamble must be there; sums that are mere rounding of a far louder place say nothing.
             fit = (lit >= self.bins.size / 2) & (total > 1e-11 * loudest)
             share = np.clip(np.divide(explained, total, out=np.zeros(count), where=fit), 0.0, 1.0 - 1e-12)

@@ -50,8 +50,8 @@ class VacuumVariance:
     steady:
         What `allan` would be for steady noise, V^2; same shape.
     p_value:
-        Probability that the variances of blocks scatter as much when nothing drifts (Bartlett's test); NaN with too
-        few bins to say.
+        Probability that the variances of blocks scatter as much when nothing drifts (Bartlett's test at
+        every length of average, the least p value times their number); NaN with too few bins to say.
     """
 
     variance: float
@@ -134,12 +134,15 @@ def shot_noise(vacuum: NDArray[np.float64], *, confidence: float = 1 - 1e-6) -> 
     if count >= 4:
         # Blocks run through slots; each bin has lost the share of its slot's mean.
         blocks = np.square(bins.ravel()[: count * block]).reshape(count, block).mean(axis=1) * length / (length - 1)
-        p_value = _bartlett(blocks, block * share * (length - 1) / length)
-        levels = []
+        levels: list[float] = []
+        p_values: list[float] = []
         averages = blocks
-        while averages.size >= 3:
+        while averages.size >= 4:
             levels.append(math.sqrt(0.5 * float(np.mean(np.diff(averages) ** 2))))
+            p_values.append(_bartlett(averages, block * share * (length - 1) / length * 2 ** len(p_values)))
             averages = averages[: averages.size // 2 * 2].reshape(-1, 2).mean(axis=1)
+        # Short averages see bursts, long ones slow drifts: the most telling one counts, as one of so many.
+        p_value = min(1.0, len(p_values) * min(p_values))
         allan = np.array(levels)
         steady = variance * np.sqrt(2.0 / (block * share * 2.0 ** np.arange(len(levels))))
     return VacuumVariance(variance, low, high, confidence, bins.size, effective, block, allan, steady, p_value)
