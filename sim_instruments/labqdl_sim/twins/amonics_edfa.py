@@ -27,6 +27,7 @@ Not simulated: AGC (the sheet has no details; READ:MODE:NAMES does not offer it)
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from labqdl.units import from_db, from_dbm
@@ -86,6 +87,8 @@ class AmonicsEdfa(LineTwin):
         self.pace = self.option("pace", 0.0)
         self.input = self.light_in("input")
         self.light_out("output", self.light)
+        self.emitted: Callable[[float], float] | None = None
+        """W that leave at a time, where somebody else amplifies: the optical world."""
 
     def reset(self) -> None:
         """Power-on: dark, master off."""
@@ -164,6 +167,23 @@ class AmonicsEdfa(LineTwin):
             return DARK
         power = self.amplified(self.share(t), t)
         return Light(power, self.input.at(t).wavelength) if power > 0 else DARK
+
+    def leaving(self, t: float) -> float:
+        """Output power in W, as its monitor shows it."""
+        return self.light(t).power if self.emitted is None else self.emitted(t)
+
+    def pump(self, t: float) -> float:
+        """Share of the pump for who amplifies in its place: 0 while the output is dark. All of it in APC."""
+        self.guard()
+        if self.settings["POW:IN:STAT:SET1"] and self.lost(t):
+            return 0.0
+        return 1.0 if self.held(t) is not None else self.share(t)
+
+    def held(self, t: float) -> float | None:
+        """Output power in W that is held, all channels together; None without a channel that is on in APC."""
+        set_points = [self.pumped(n, t) for n, channel in self.channels.items() if channel.mode == "APC"]
+        total = math.fsum(set_points) * 1e-3
+        return total if total > 0.0 else None
 
     def lost(self, t: float) -> bool:
         """Whether the seed is too weak."""
@@ -367,7 +387,7 @@ class AmonicsEdfa(LineTwin):
             return self.input.power(self.now) * 1e3 if self.input_monitor else None
         if what == "CUR":
             return self.current(n)
-        watts = self.light(self.now).power
+        watts = self.leaving(self.now)
         return {"POW:OUT": watts * 1e3, "POW:PD": watts * 10, "TEMP:TEC": 25.0}.get(what)
 
     @line(":SENS:TEMP:BOX?")
@@ -407,7 +427,7 @@ class AmonicsEdfa(LineTwin):
         if what == "TEMP:TEC:OVER:UNLOCK":
             return "0"
         if what == "POW:OUT:REF:SET1":
-            return self.light(self.now).power * 1e3
+            return self.leaving(self.now) * 1e3
         if what.startswith("POW:IN:ACT:CH") and what[13:].isdigit() and self.channel(int(what[13:])) is not None:
             return str(int(not self.lost(self.now)))
         if what not in _SETTINGS:

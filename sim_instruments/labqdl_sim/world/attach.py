@@ -332,11 +332,12 @@ class _Attaching:
             controller.turned_by(twin.angles)
             return controller
         if isinstance(twin, AmonicsEdfa):
-            amplifier = self.put(Edfa, name, {})
-            amplifier.pumped_by(twin.share)
-            entering = amplifier
+            amplifier = self.put(Edfa, name, Edfa.rated(twin.gain, twin.rated))
+            amplifier.pumped_by(twin.pump, twin.held)
             for port in inputs:
-                port.connect(lambda t: _seen(entering, "input", t))
+                port.connect(lambda t: _seen(amplifier, "input", t))
+            emitted = self.world.light_of(amplifier.name, "output")
+            twin.emitted = lambda t: _power(emitted(self.world.grid(t, METER_POINTS)))
             return amplifier
         if len(outputs) == 1 and not inputs:
             laser = self.put(Laser, name, {})
@@ -464,5 +465,10 @@ def _seen(part: Part, port: str, t: float) -> Light:
     if not part.plugged(port):
         return DARK
     field = part.field(port, part.world.grid(t, METER_POINTS))
-    power = field.flux * photon_energy(field.wavelength)
+    power = _power(field)
     return Light(power, field.wavelength) if power > 0 and math.isfinite(power) else DARK
+
+
+def _power(field: Field) -> float:
+    """Mean power in W."""
+    return field.flux * photon_energy(field.wavelength)

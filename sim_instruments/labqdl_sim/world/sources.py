@@ -156,11 +156,33 @@ class Edfa(Part):
         """Noise; the pump is full until somebody else says how strong it is."""
         self._noise = White(self.world.root, f"spontaneous {self.name}", 2)
         self._share: Callable[[float], float] = lambda t: 1.0
+        self._held: Callable[[float], float | None] = lambda t: None
         self._power = lru_cache(maxsize=1 << 12)(self._glance)
 
-    def pumped_by(self, share: Callable[[float], float]) -> None:
-        """Couple to an instrument's pump: share of full pump above threshold, 0 to 1, as a function of time in s."""
-        self._share = share
+    @classmethod
+    def rated(cls, gain_db: float, output: float) -> dict[str, float]:
+        """Figures of an amplifier with a small-signal gain from fibre to fibre in dB, and a rated output in W.
+
+        The gain medium gives at most P_sat ln G_0.
+        """
+        losses = cls.parameters["loss_in_db"].default + cls.parameters["loss_out_db"].default
+        most = output / from_db(-cls.parameters["loss_out_db"].default)
+        saturation = most / math.log(from_db(gain_db + losses))
+        return {"gain_db": gain_db + losses, "saturation": saturation}
+
+    def pumped_by(
+        self, share: Callable[[float], float], held: Callable[[float], float | None] = lambda t: None
+    ) -> None:
+        """Couple to an instrument.
+
+        Parameters
+        ----------
+        share:
+            Share of full pump above threshold, 0 to 1, as a function of time in s.
+        held:
+            Output power in W that the instrument holds as far as that pump reaches; None where it holds the pump.
+        """
+        self._share, self._held = share, held
         self.world.changed()
 
     def _glance(self, node: int, version: int) -> float:
@@ -170,13 +192,18 @@ class Edfa(Part):
         return field.flux * photon_energy(field.wavelength) * from_db(-self["loss_in_db"])
 
     def _gain_at_node(self, node: int) -> float:
-        share = min(max(self._share(node * self["tau"] / _NODES), 0.0), 1.0)
+        t = node * self["tau"] / _NODES
+        share = min(max(self._share(t), 0.0), 1.0)
         if share == 0.0:
             return from_db(-self["absorption_db"])
         weights = np.exp(-np.arange(_NODES * _MEMORY) / _NODES)
         powers = [self._power(node - back, self.world.version) for back in range(weights.size)]
         power = float(np.dot(weights, powers) / weights.sum())
-        return saturated_gain(from_db(self["gain_db"] * share), power / (self["saturation"] * share))
+        gain = saturated_gain(from_db(self["gain_db"] * share), power / (self["saturation"] * share))
+        held = self._held(t)
+        if held is None:
+            return gain
+        return min(gain, held / max(power * from_db(-self["loss_out_db"]), 1e-30))
 
     def gain(self, instants: Real) -> Real:
         """Power gain between the passive losses at rising instants."""

@@ -12,7 +12,7 @@ import pytest
 from scipy.optimize import brentq
 
 from labqdl_sim.ports import DARK, Light
-from labqdl_sim.world.sources import saturated_gain
+from labqdl_sim.world.sources import Edfa, saturated_gain
 from tests.sim.world.parts import Real, deviates, empty, exact, lamp, pulled
 
 FLUX_OF_A_MILLIWATT = 7.802881e15
@@ -204,3 +204,34 @@ def test_noise_of_an_amplifier_is_the_same_for_everybody() -> None:
     tap = pulled(world, "splitter", "tap", start=0.01, count=500).envelope
     main = pulled(world, "splitter", "main", start=0.01 + 100 * world.step, count=300).envelope
     np.testing.assert_allclose(main, tap[100:400], rtol=1e-9)
+
+
+def test_an_amplifier_holds_its_output_as_far_as_its_pump_reaches() -> None:
+    world = empty()
+    lamp(world, math.sqrt(1e-2 * FLUX_OF_A_MILLIWATT))
+    amplifier = exact(world, "edfa", **Edfa.rated(20.0, 10e-3), n_sp=1.0)
+    world.link("lamp", "edfa")
+    for wanted, expected in ((5e-4, 5e-4), (1e-4, 1e-4)):
+        amplifier.pumped_by(lambda t: 1.0, lambda t, wanted=wanted: wanted)
+        assert pulled(world, "edfa", start=0.1, count=5000).flux == pytest.approx(
+            expected * 1e3 * FLUX_OF_A_MILLIWATT, rel=2e-3
+        )
+    amplifier.pumped_by(lambda t: 1.0, lambda t: 1.0)
+    most = pulled(world, "edfa", start=0.1, count=5000).flux
+    amplifier.pumped_by(lambda t: 1.0)
+    assert pulled(world, "edfa", start=0.1, count=5000).flux == most
+    assert most / FLUX_OF_A_MILLIWATT * 1e-3 < 1e-3
+
+
+def test_rated_figures_are_those_from_fibre_to_fibre() -> None:
+    for entering, leaving in ((1e-9, 1e-9 * 1e3), (1.0, None)):
+        world = empty()
+        lamp(world, math.sqrt(entering * 1e3 * FLUX_OF_A_MILLIWATT))
+        figures = Edfa.rated(30.0, 0.1)
+        exact(world, "edfa", **figures)
+        world.link("lamp", "edfa")
+        out = abs(pulled(world, "edfa", start=0.1, count=20_000).envelope.mean()) ** 2 / FLUX_OF_A_MILLIWATT * 1e-3
+        if leaving is None:
+            assert out - entering * 10**-0.16 == pytest.approx(0.1, rel=0.02)
+        else:
+            assert out == pytest.approx(leaving, rel=0.02)
