@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ BIN_RATE = 6.25e6
 RATE = 125e6
 MODES = 4
 SMALL = Path(__file__).with_name("small.toml")
+_STATIONS = files("labqdl") / "stations"
+SHIPPED = {
+    name: (_STATIONS / f"{name}.toml").read_text(encoding="utf-8") for name in ("chip-8", "loop-32", "loopback-1")
+}
 
 
 @dataclass
@@ -68,8 +73,8 @@ class Small:
 
 
 @contextmanager
-def small_bench(text: str | None = None) -> Iterator[Small]:
-    """The small station, open in this process; dark afterwards."""
+def small_bench(text: str | None = None, *, opened: tuple[str, ...] | None = None) -> Iterator[Small]:
+    """The small station, or another one, open in this process; dark afterwards. `opened`: these instruments alone."""
     file = read_station_file(parse((text or SMALL.read_text(encoding="utf-8")).encode(), source="small.toml"))
     bench = Bench.from_station(file)
     library: Any = SimVisaLibrary.for_bench(bench)
@@ -80,7 +85,7 @@ def small_bench(text: str | None = None) -> Iterator[Small]:
     station.guarded_by(stack)
     with stack:
         try:
-            station.open()
+            station.open(opened)
             instruments = station.instruments()
             yield Small(station, bench, ServerBench(file, instruments), ClientBench(file, instruments))
         finally:

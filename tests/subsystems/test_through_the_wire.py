@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ from labqdl.instruments import Refused
 from labqdl.optics.gain_tap import feed_forward_tap
 from labqdl.optics.modes import rotate_j
 from labqdl.rng import Roots
-from labqdl.subsystems import BenchLink, BenchStopped, Incident, TimeBinInterferometer
+from labqdl.subsystems import BenchLink, BenchStopped, Incident, ShotInvalid, TimeBinInterferometer
 from labqdl.subsystems.bench_link import FORWARD
 from tests.subsystems.benches import MODES, Small, calibrate_truth, find_timing, path_truth, small_bench
 
@@ -207,6 +207,48 @@ def test_light_that_does_not_come_back_is_for_the_tests_to_see(small: Small) -> 
     s = block.light.statistics
     # What comes is vacuum: all that was expected is missing.
     assert s.sum_qr.sum() / s.sum_qq.sum() == pytest.approx(-0.65, abs=5 / math.sqrt(s.sum_qq.sum()))
+
+
+def test_a_shot_whose_lock_slipped_is_sent_again(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Incident] = []
+    states = [True, False]
+
+    def demand() -> None:
+        if states and states.pop():
+            raise ShotInvalid("lock_s", "is slipped")
+
+    states.append(True)
+    monkeypatch.setattr(small.server.receiver, "demand_lock", demand)
+    link = BenchLink(small.server, small.client, ROOT, on_incident=told.append)
+    block = sent(link, 3, 2, expected=0.65)
+    link.close()
+    assert [(one.attempt, one.part, one.rows) for one in told] == [(1, "lock_s", 6)]
+    assert link.incidents == told
+    assert (link.rows_sent, link.rows_in_vain) == (12, 6)
+    assert block.light.statistics.residuals.tolist() == [2 * MODES] * 3
+    states[:] = [True] * 9
+    with pytest.raises(BenchStopped, match=r"stopped because of lock_s: is slipped\. The light path was left dark"):
+        sent(BenchLink(small.server, small.client, ROOT), 1, 1, expected=0.65)
+    assert not emits(small)
+
+
+def test_blocks_are_cut_into_shots_that_fit(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(small.server, "frame", replace(small.server.frame, shot_time=4.2e-5))
+    link = BenchLink(small.server, small.client, ROOT)
+    shots: list[int] = []
+    once = BenchLink._once
+
+    def counted(self: BenchLink, symbols: Any, u: Any, turned: Any) -> Any:
+        shots.append(len(u))
+        return once(self, symbols, u, turned)
+
+    monkeypatch.setattr(BenchLink, "_once", counted)
+    block = sent(link, 8, 5, expected=0.65)
+    link.close()
+    assert shots == [2, 2, 1]
+    assert block.outcomes.shape == (5, 8)
+    assert block.light.sample is not None
+    assert np.all(np.abs(block.light.sample.residuals) < 8)
 
 
 def test_what_the_bench_cannot_do_is_refused_before_light_flows(small: Small) -> None:
