@@ -76,6 +76,7 @@ class FeedForwardTap(Part):
             "of the meters' outputs (Butterworth, fourth order), Hz; 0 for no limit", 25e6, low=0.0
         ),
         "density": Parameter("density of a meter's shot noise at the nominal local oscillator, V/sqrt(Hz)", 1.3e-7),
+        "swing": Parameter("largest voltage of a meter, at its output and in the electronics, V", math.inf, low=0.0),
         "lo_flux": Parameter("nominal local oscillator, photons a second", 7.8e15, low=1.0),
         "loss_db": Parameter("loss of the rest on its way out, dB", 0.0, low=0.0),
     }
@@ -109,6 +110,9 @@ class FeedForwardTap(Part):
         light = self.field("input", grid).envelope * np.conj(phasor)
         meter: Complex = (strength * 2.0 * self._pickup * math.sqrt(grid.step)) * light
         meter += np.sqrt(np.square(strength) + self.truth["noise"]) * complex_white(self._noise, grid)
+        if not math.isinf(self.truth["swing"]):
+            most = self.truth["swing"] * math.sqrt(grid.step) / self.truth["density"]
+            meter = np.clip(meter.real, -most, most) + 1j * np.clip(meter.imag, -most, most)
         return meter, phasor
 
     def displacement(self, grid: Grid) -> Complex:

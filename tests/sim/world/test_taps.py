@@ -181,6 +181,18 @@ def test_electronics_come_late_and_have_a_band() -> None:
     )
 
 
+def test_meters_that_are_overloaded_give_back_too_little() -> None:
+    tap, source = alone("feed-forward", {"t": 0.5, "swing": 0.002, "density": 1.3e-7, "readout_bandwidth": 0.0})
+    source.symbols = np.full(4096, 1000.0, np.complex128)
+    grid = tap.world.grid(0.0, 400)
+    np.testing.assert_array_equal(tap.volts("meter_x", grid.instants), 0.002)
+    light = source.light("output", grid).envelope.real
+    most = (
+        0.002 * math.sqrt(grid.step) / 1.3e-7 * (1 - math.sqrt(0.5)) / math.sqrt(0.5 / 2) / (2 * math.sqrt(grid.step))
+    )
+    np.testing.assert_allclose(out(tap, grid).real, math.sqrt(0.5) * light + most)
+
+
 def test_arm_and_losses() -> None:
     tap, _ = alone("feed-forward", {"t": 0.5, "arm_phase": 0.4, "loss_db": 1.0})
     grid = tap.world.grid(0.0, 8)
