@@ -25,7 +25,8 @@ STAGES = 10
 """Stages that a tree can have: rows of up to 1024 bins."""
 MESH_MODES = 64
 """Modes that a mesh can have."""
-_KEPT = 8
+_KEPT = 4
+"""Grids for which both outputs are kept: the tap asks for two where its electronics are late."""
 
 
 def amplitude(loss_db: float) -> float:
