@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.harness import Benchmark, Figure, Options, Ratio, Result, interleave
 from labqdl.rng import Roots
+from labqdl_sim.bench import Bench
+from labqdl_sim.ports import Light
 from labqdl_sim.world import World
 from labqdl_sim.world.kinds import part_class
+from labqdl_sim.world.sources import Laser
 
 RATE = 125e6
 POINTS = 1 << 20
@@ -44,11 +46,23 @@ def chain() -> World:
     return world
 
 
-def _pull(world: World, count: int, starts: Iterator[int]) -> Callable[[], NDArray[np.float64]]:
-    def work() -> NDArray[np.float64]:
+def loop() -> World:
+    """All that lies between the instruments of `loop-32`, lit."""
+    world = Bench.from_file("loop-32").world
+    assert world is not None
+    laser = world.part("laser")
+    assert isinstance(laser, Laser)
+    laser.follow(lambda t: Light(20e-3, 1550e-9))
+    return world
+
+
+def _pull(world: World, sources: Sequence[tuple[str, str]], count: int) -> Callable[[], object]:
+    starts = iter(range(100, 1_000_000))
+
+    def work() -> object:
         # Always somewhere else, so that nothing is at hand.
         instants = world.grid(next(starts) * count / RATE, count).instants
-        return world.volts_of("homodyne", "output")(instants)
+        return [world.volts_of(*source)(instants) for source in sources]
 
     return work
 
@@ -56,11 +70,11 @@ def _pull(world: World, count: int, starts: Iterator[int]) -> Callable[[], NDArr
 def measure_pull(options: Options) -> Iterator[Result]:
     """Voltages of a receiver, raster point by raster point."""
     count = max(1 << 12, int(POINTS * options.scale))
-    world = chain()
     generator = np.random.Generator(np.random.SFC64(1))
     work = {
-        "subject": _pull(world, count, iter(range(100, 1_000_000))),
+        "subject": _pull(chain(), [("homodyne", "output")], count),
         "peer": lambda: generator.standard_normal(NORMALS * count),
+        "loop": _pull(loop(), [("bhd_s", "output"), ("tap", "meter_x"), ("tap", "meter_p")], count),
     }
     times = interleave(work, options.repeats)
     yield Ratio(
@@ -78,6 +92,12 @@ def measure_pull(options: Options) -> Iterator[Result]:
         "the same in normals",
         count / statistics.median(times["peer"].wall) / 1e6,
         "million points/s if nothing but its random numbers were drawn",
+    )
+    yield Figure(
+        "loop-32, points a second",
+        count / statistics.median(times["loop"].wall) / 1e6,
+        "million points/s of all three voltages",
+        f"a second of light takes {RATE * statistics.median(times['loop'].wall) / count:.0f} s",
     )
 
 

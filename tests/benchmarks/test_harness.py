@@ -162,6 +162,7 @@ def test_list_names_all() -> None:
         "gaussian",
         "in-process",
         "hislip",
+        "world",
         "scaling",
         "memory",
         "run",

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import depths, passes, scaling, simulators, torch_peer
+from benchmarks import depths, passes, scaling, simulators, torch_peer, world
 from benchmarks.harness import Figure, Note, Options, Ratio
 from benchmarks.workload import BLOCK, between, digits, over_blocks
 from labqdl.optics.sampler import sample_outcomes
@@ -85,6 +85,17 @@ def test_generators_are_all_measured() -> None:
 def test_scaling_covers_depths_and_sizes() -> None:
     found = [result.case for result in scaling.measure(Options(repeats=1, scale=0.01)) if isinstance(result, Figure)]
     assert found == [f"{depth} over {axis}" for depth in scaling.DEPTHS for axis in ("rows", "modes", "images")]
+
+
+def test_the_world_is_measured_against_its_random_numbers() -> None:
+    ratio, *figures = world.measure_pull(Options(repeats=1, scale=1e-9))
+    assert isinstance(ratio, Ratio)
+    assert ratio.ratio.median > 1.0
+    assert [figure.case for figure in figures if isinstance(figure, Figure)] == [
+        "points a second",
+        "the same in normals",
+        "loop-32, points a second",
+    ]
 
 
 @pytest.mark.parametrize(("package", "measure"), [("torch", torch_peer.measure), ("piquasso", simulators.measure)])
