@@ -11,6 +11,7 @@ from labqdl_calibration.routines.lock import Lock
 from labqdl_calibration.routines.modulator import Modulator
 from labqdl_calibration.routines.noise import ShotNoise
 from labqdl_calibration.routines.paths import Efficiency, LoopBack, PathLoss, Received, Tap
+from labqdl_calibration.routines.polarisation import Paddles
 from labqdl_calibration.routines.power import Meters, WarmUp
 from labqdl_calibration.routines.timing import ShotTiming
 
@@ -24,6 +25,8 @@ def all_routines() -> Graph:
             Meters(Owner.CLIENT),
             Modulator(),
             ShotNoise(Owner.SERVER),
+            Paddles(Owner.CLIENT),
+            Paddles(Owner.SERVER),
             ShotNoise(Owner.CLIENT),
             ShotTiming(Owner.CLIENT),
             ShotTiming(Owner.SERVER),

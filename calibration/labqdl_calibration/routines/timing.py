@@ -81,6 +81,7 @@ class ShotTiming(Routine):
         self.owner = owner  # type: ignore[misc]
         self.name = f"{owner.value}.timing"  # type: ignore[misc]
         self.requires = ("server.modulator", f"{owner.value}.shot-noise")  # type: ignore[misc]
+        self.prefers = (f"polarisation.{owner.value}",)  # type: ignore[misc]
 
     def measure(self, bench: CalibrationBench) -> Measuring:
         """Send shots, brighter each time, until the preamble is found well."""
