@@ -171,7 +171,7 @@ class Driver(Instrument):
         if found != before:
             raise SettingsChanged(f"{self.name}: another instrument answers now: {found} instead of {before}")
         for part, quantity, value in list(self._settings.values()):
-            if not quantity.readable:
+            if not quantity.readable or quantity.follows(part):
                 continue
             now = quantity.fetch(part)
             if not _same(now, value, quantity.done):

@@ -230,6 +230,15 @@ class Instrument(Part):
         """Keep what was set, to compare with after a lost connection."""
         self._settings[part.label, quantity.name] = (part, quantity, value)
 
+    def forget(self, part: Part, name: str) -> None:
+        """What was set of this quantity holds no longer by itself: it is not compared."""
+        self._settings.pop((part.label, name), None)
+
+    def kept(self, part: Part, name: str) -> Any:
+        """What was set last of a quantity, as far as it is compared with; else None."""
+        _, _, value = self._settings.get((part.label, name), (None, None, None))
+        return value
+
     def exclusive(self) -> AbstractContextManager[object]:
         """Nobody else talks to the instrument inside of this context."""
         return nullcontext()

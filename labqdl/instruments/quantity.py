@@ -99,6 +99,7 @@ class Quantity(Generic[T]):
         self.read_only = read_only
         self.name = "?"
         self.missing: Callable[[Any], str] | None = None
+        self.switch = ""
         self.__isabstractmethod__ = abstract
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -136,6 +137,19 @@ class Quantity(Generic[T]):
         self.missing = missing
         return self
 
+    def chosen_by(self, switch: str) -> Self:
+        """The same declaration for a value that the device chooses itself while the switch of this name is on.
+
+        Setting the value ends that, and may switch it off. So what was set is compared after a lost connection only
+        where it was set last.
+        """
+        self.switch = switch
+        return self
+
+    def follows(self, part: Part) -> bool:
+        """Whether the device chooses the value now, by what was set last."""
+        return bool(self.switch) and part.instrument.kept(part, self.switch) is True
+
     def reason_missing(self, part: Part) -> str:
         """Why this unit lacks the quantity; "" where it has it."""
         return "" if self.missing is None else self.missing(part)
@@ -167,6 +181,8 @@ class Quantity(Generic[T]):
             part.complete(self, held)
         if not self.derived:
             instrument.remember(part, self, held)
+        if self.switch:
+            instrument.forget(part, self.switch)
 
     def fetch(self, part: Part) -> T:
         """Ask the device."""

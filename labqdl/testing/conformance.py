@@ -93,6 +93,9 @@ def declared_problems(driver: type[Instrument]) -> list[str]:
             if len(quantity.reason) < 10:
                 problems.append(words + "absent(..) must say why")
             continue
+        switch = driver.quantities().get(quantity.switch) if quantity.switch else None
+        if quantity.switch and (switch is None or switch.kind is not bool):
+            problems.append(words + f"chosen_by({quantity.switch!r}) names no switch of it")
         if not quantity.doc.endswith(".") or not quantity.doc[:1].isupper():
             problems.append(words + "the doc must be a sentence")
         if quantity.kind in (float, int) and not quantity.unit:

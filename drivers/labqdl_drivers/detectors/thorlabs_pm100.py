@@ -76,7 +76,9 @@ class ThorlabsPM100(ScpiInstrument, PowerMeter):
     averaged = 1
 
     wavelength = Float("SENS:CORR:WAV?", "SENS:CORR:WAV {}", unit="m", wire=NANO, limits=lambda meter: meter.band)
-    range = Ranged("SENS:POW:RANG?", "SENS:POW:RANG {}", unit="W", limits=lambda meter: meter.ranges)
+    range = Ranged("SENS:POW:RANG?", "SENS:POW:RANG {}", unit="W", limits=lambda meter: meter.ranges).chosen_by(
+        "auto_range"
+    )
     auto_range = Bool("SENS:POW:RANG:AUTO?", "SENS:POW:RANG:AUTO {}")
     low_pass = Bool("INP:FILT?", "INP:FILT {}", doc="Whether the input is limited to a low bandwidth.")
     loss_correction = Float(

@@ -103,7 +103,7 @@ class Keithley2400(ScpiInstrument, VoltageSource):
         unit="V",
         words={0.2: ("0.2", "0.21"), 2.0: ("2", "2.1"), 20.0: ("20", "21"), 200.0: ("200", "210")},
         doc="Range of the source; set points may exceed it by 5 %.",
-    )
+    ).chosen_by("auto_range")
     auto_range = Bool(":SOUR:VOLT:RANG:AUTO?", ":SOUR:VOLT:RANG:AUTO {}", doc="Whether the range follows the voltage.")
     fixed = Bool(
         ":SOUR:VOLT:MODE?",
