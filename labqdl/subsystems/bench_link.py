@@ -44,10 +44,12 @@ _OFFSET_BINS = 8192
 """Vacuum bins from which a receiver's offset is known to 0.01 of a standard deviation."""
 _REACH_BINS = 4.0
 """Bins around its calibrated place in which a shot is looked for."""
-_SIGMAS = 6.0
-"""Standard deviations by which noise may turn a pilot on top of that."""
 _PHASE_TOLERANCE = 0.2
 """Phase in rad by which pilots may be off before a lock counts as slipped."""
+_NOISE_TOLERANCE = 0.1
+"""Relative change of a receiver's vacuum noise that no calibration covers."""
+_SIGMAS = 6.0
+"""Standard deviations by which chance may add to both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +178,7 @@ class BenchLink(Link):
         self._awake = False
         self._offsets: dict[str, tuple[complex, int]] = {}
         self._wanted = 0.0
+        self._looked: int | None = None
         self._phasor = 0j
         self.incidents: list[Incident] = []
         """Every shot that was not used, in their order."""
@@ -263,9 +266,8 @@ class BenchLink(Link):
         try:
             self._transmit(layer, block, shot, q, x, pattern, tiles)
         except ShotInvalid as error:
-            found = self._diagnosed(error)
             self._stop_dark()
-            raise BenchStopped(found.part, found.problem) from error
+            raise BenchStopped(error.part, error.problem) from error
         except BaseException:
             self._stop_dark()
             raise
@@ -309,6 +311,10 @@ class BenchLink(Link):
         )
         outcomes = np.empty((shot.images, q.shape[0]))
         self._wake(float(np.max(np.abs(symbols))))
+        if self._looked != block:
+            # The client's unit is its own to watch; the server measures vacuum with every layer anyway.
+            self._quiet(self._client.receiver)
+            self._looked = block
         chunk = self._images_per_shot(rows, shot.images)
         shots = [(tile, first) for tile in range(tiles) for first in range(0, shot.images, chunk)]
         vacuum_at = int(self._root.generator("vacuum time", layer, block).integers(len(shots) + 1))
@@ -356,18 +362,43 @@ class BenchLink(Link):
             if server.transmitter.gate is not None:
                 server.transmitter.gate.open()
             client.tap.engage()
-            self._awake = True
-            for party in (server, client):
-                if party.owner.value not in self._offsets:
-                    layout = party.frame.layout(1, 1)
-                    found = party.receiver.vacuum(_OFFSET_BINS * layout.bin_time)
-                    self._learn_offset(party.receiver, party.receiver.dark_bins(found, layout))
+            self._awake, self._looked = True, None
+            if server.owner.value not in self._offsets:
+                self._quiet(server.receiver)
+
+    def _quiet(self, receiver: HomodyneReceiver) -> None:
+        """Measure vacuum of a receiver: its offset, and whether its noise is still what it was calibrated with."""
+        layout = self._server.frame.layout(1, 1)
+        found = receiver.vacuum(_OFFSET_BINS * layout.bin_time)
+        self._learn_offset(receiver, receiver.dark_bins(found, layout))
 
     def _learn_offset(self, receiver: HomodyneReceiver, bins: NDArray[Any]) -> None:
-        """Volts of an integrated bin without light: the mean over all vacuum of the session."""
-        mean, count = self._offsets.get(receiver.owner.value, (0j, 0))
+        """Volts of an integrated bin without light: the mean over all vacuum of the session.
+
+        Raises
+        ------
+        ShotInvalid
+            Where the variance of vacuum is far from the calibrated one: light and vacuum are compared with another
+            local oscillator than before.
+        """
+        owner = receiver.owner.value
+        mean, count = self._offsets.get(owner, (0j, 0))
         total = count + bins.size
-        self._offsets[receiver.owner.value] = (mean * count + complex(np.sum(bins))) / total, total
+        self._offsets[owner] = (mean * count + complex(np.sum(bins))) / total, total
+        ratio, error = _noise_ratio(receiver, bins)
+        if abs(ratio - 1.0) > _NOISE_TOLERANCE + _SIGMAS * error:
+            problem = f"the vacuum of {receiver.name} has {ratio:.3g} times the noise of its calibration"
+            raise ShotInvalid(self._unsteady(receiver, ratio), problem)
+
+    def _unsteady(self, receiver: HomodyneReceiver, ratio: float) -> str:
+        """What changed a receiver's noise: the laser, where both receivers have changed alike; else the receiver."""
+        other = next(one.receiver for one in (self._server, self._client) if one.receiver is not receiver)
+        layout = self._server.frame.layout(1, 1)
+        with suppress(LabqdlError):
+            also, _ = _noise_ratio(other, other.dark_bins(other.vacuum(_OFFSET_BINS * layout.bin_time), layout))
+            if ratio < 1.0 and abs(also - ratio) < 0.5 * (1.0 - ratio):
+                return self._server.transmitter.laser.name
+        return receiver.name
 
     def _vacuum(self, rows: int, key: tuple[int, int]) -> tuple[float, int]:
         """Sum of squares in SNU, and number, of the vacuum slots that belong to so many homodyned rows."""
@@ -408,7 +439,7 @@ class BenchLink(Link):
                 if self._on_incident is not None:
                     self._on_incident(incident)
                 if attempt == self._attempts:
-                    raise
+                    raise self._diagnosed(error) from error
         raise AssertionError("every attempt returns or raises")
 
     def _once(
@@ -598,3 +629,11 @@ class BenchLink(Link):
         if self._current != (layer, block):
             self._current, self._open = (layer, block), _Open()
         return self._open
+
+
+def _noise_ratio(receiver: HomodyneReceiver, bins: NDArray[Any]) -> tuple[float, float]:
+    """Variance of vacuum over the calibrated one, with the electronics' share in both, and its standard deviation."""
+    numbers = bins.size * (2 if np.iscomplexobj(bins) else 1)
+    noise = receiver.calibrations.result(f"{receiver.owner.value}.shot-noise").values.get("noise", 0.0)
+    variance = float(np.var(bins)) * bins.size / numbers
+    return variance / (receiver.snu * (1.0 + noise)), math.sqrt(2.0 / numbers)

@@ -173,22 +173,34 @@ def test_closing_leaves_everything_dark(small: Small) -> None:
         assert not gate.passing
 
 
-@pytest.mark.parametrize(("part", "named"), [("fibre_out", FORWARD), ("laser", "laser")])
-def test_light_that_does_not_arrive_stops_the_bench_and_names_the_part(small: Small, part: str, named: str) -> None:
+@pytest.mark.parametrize(
+    ("part", "what", "value", "named", "attempts"),
+    [
+        ("fibre_out", "broken", 1.0, FORWARD, 2),
+        ("fibre_out", "excess_db", 40.0, FORWARD, 2),
+        ("gate_c", "blocked", 1.0, FORWARD, 2),
+        ("gate_out", "blocked", 1.0, FORWARD, 2),
+        ("iq", "blocked", 1.0, FORWARD, 2),
+        ("laser", "off", 1.0, "laser", 0),
+        ("laser", "power_drop_db", 2.0, "laser", 0),
+    ],
+)
+def test_faults_end_dark_and_name_the_part(
+    small: Small, part: str, what: str, value: float, named: str, attempts: int
+) -> None:
     told: list[Incident] = []
     link = BenchLink(small.server, small.client, ROOT, attempts=2, on_incident=told.append)
     assert small.bench.world is not None
     broken = small.bench.world.parts[part]
-    what = "broken" if part == "fibre_out" else "off"
     try:
-        broken.strike(what)
+        broken.strike(what, value)
         with pytest.raises(BenchStopped) as caught:
             sent(link, 2, 2, expected=0.6)
     finally:
         broken.mend(what)
-    assert caught.value.part in (named, FORWARD)
-    assert [one.attempt for one in told] == [1, 2]
-    assert link.rows_in_vain == 8
+    assert caught.value.part == named
+    assert [one.attempt for one in told] == list(range(1, attempts + 1))
+    assert link.rows_in_vain == 4 * attempts
     assert small.power("laser", "output") == 0
     assert not emits(small)
 
