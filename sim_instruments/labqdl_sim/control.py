@@ -163,6 +163,8 @@ class Control(Connections):
         if "light" not in request:
             if "after" in request:
                 request["start"] = self._bench.clock.monotonic() + float(request.pop("after"))
+            for twin in self._bench:
+                twin.settle()  # what was triggered before is seen as it stood
             happen(world, request)
             return {}
         field = world.light_of(world.part(str(request["part"])).name, str(request["light"]))(

@@ -59,6 +59,8 @@ EFFECTS: dict[str, str] = {
     "interlock": "the interlock is open",
     "lockout": "the front panel has the instrument: it refuses remote settings",
     "stay-on": "outputs do not go off when they are told to",
+    # the optical world
+    "world": "from the message on, what the table `set` says happens to `part` of the optical world (see `happen`)",
     "slip": "a phase lock loses its phase",
 }
 """Every effect and what it does."""
@@ -76,7 +78,7 @@ class Rule:
     `command`: regular expression (case-insensitive) that the message must contain; frames are matched as lower-case
     hexadecimal. `nth`: only the nth match. `every`: every nth match. `start`, `stop`: window of instrument time in s.
     `rate`: probability per match, from a named stream. `times`: at most so many firings. `manual`: only while `on`.
-    `value`, `text`, `register`: see the effect.
+    `value`, `text`, `register`, `part`, `set`: see the effect.
     """
 
     effect: str
@@ -92,6 +94,8 @@ class Rule:
     value: float | None = None
     text: str | None = None
     register: str = "STB"
+    part: str | None = None
+    set: Mapping[str, Any] | None = None
     matches: int = field(default=0, init=False)
     fired: int = field(default=0, init=False)
 
@@ -164,6 +168,8 @@ class Faults:
     def put(self, rule: Rule) -> Rule:
         """Add a rule that was made before."""
         with self._twin.lock:
+            if rule.effect == "world":
+                self._happens(rule, rehearsed=True)
             self.rules.append(rule)
             self.armed = True
             if rule.rate is not None and self._stream is None:
@@ -184,6 +190,13 @@ class Faults:
             self.rules.clear()
             self.armed = False
             self._held = None
+
+    def _happens(self, rule: Rule, *, rehearsed: bool = False) -> None:
+        """Carry out a rule on a part of the world, from now on."""
+        world = self._twin.world
+        if world is None:
+            raise InputError("this bench has no optical world: its file wires nothing", key="effect")
+        happen(world, {"part": rule.part, "set": rule.set or {}, "start": self._twin.now}, rehearsed=rehearsed)
 
     def active(self, effect: str) -> bool:
         """Whether a lasting effect (interlock, lockout, busy, stay-on, ...) applies now: twins ask this."""
@@ -245,7 +258,9 @@ class Faults:
         if "ignore" in effects:
             return
         for rule in firing:
-            if rule.effect == "error":
+            if rule.effect == "world":
+                self._happens(rule)
+            elif rule.effect == "error":
                 twin.spurious_error(int(rule.value if rule.value is not None else -300), rule.text or "")
             elif rule.effect == "overflow":
                 for _ in range(1000):
@@ -280,7 +295,7 @@ class Faults:
             session.put(reply, delay=delay)
 
 
-def happen(world: World, table: Mapping[str, Any]) -> None:
+def happen(world: World, table: Mapping[str, Any], *, rehearsed: bool = False) -> None:
     """Let something happen to a part of the optical world.
 
     Parameters
@@ -289,6 +304,8 @@ def happen(world: World, table: Mapping[str, Any]) -> None:
         `part`, its name; `set`, a table of what happens and how much of it (a fault or a parameter of its kind);
         `start` and `stop`, between which instants in s (default: for ever); or, instead of `set`, `mend`: true or the
         name of the fault that is over.
+    rehearsed:
+        Only say whether it could happen.
 
     Raises
     ------
@@ -309,6 +326,8 @@ def happen(world: World, table: Mapping[str, Any]) -> None:
     values = {str(what): _number(value, f"set.{what}") for what, value in changes.items()}
     for what in values:
         part.check(what, lasting=not window)
+    if rehearsed:
+        return
     for what, value in values.items():
         part.strike(what, value, **window)
 

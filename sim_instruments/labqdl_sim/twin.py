@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from labqdl.rng import Root
 from labqdl_sim.faults import Faults
 from labqdl_sim.ports import Edges, Light, LightIn, LightOut, Port, PulseIn, VoltageIn, VoltageOut, Voltages
 from labqdl_sim.steps import Polls, StepClock
+
+if TYPE_CHECKING:
+    from labqdl_sim.world import World
 
 T = TypeVar("T")
 P = TypeVar("P", LightIn, LightOut, PulseIn, VoltageIn, VoltageOut)
@@ -338,6 +341,8 @@ class Twin:
         self.lock = threading.RLock()
         self.session: Session | None = None
         self.watcher: Watcher | None = None
+        self.world: World | None = None
+        """In which it stands, for rules of faults that change the light on its way."""
         self.sessions: set[Session] = set()
         self.ports: dict[str, Port] = {}
         self.faults = Faults(self)

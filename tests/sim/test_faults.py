@@ -75,7 +75,7 @@ class TestEffects:
         assert reply("garble") == [garbled]
 
     def test_every_effect_is_known_to_be_harmless_on_a_session(self) -> None:
-        for effect in EFFECTS:
+        for effect in set(EFFECTS) - {"world"}:  # which needs one
             _, bed = make_bench()
             bed.faults.add(effect, value=1.0)
             try:

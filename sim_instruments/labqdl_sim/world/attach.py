@@ -278,7 +278,7 @@ class _Attaching:
                 self.lock(part)
         watch = Watch(self.world, {str(id(twin)): twin for twin in self.twins.values()})
         for twin in self.twins.values():
-            twin.watcher = watch
+            twin.watcher, twin.world = watch, self.world
 
     # Locks
 

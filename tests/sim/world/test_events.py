@@ -154,6 +154,32 @@ def test_every_kind_says_what_its_numbers_mean() -> None:
         assert all(part.faults.values()), kind
 
 
+def test_a_message_to_an_instrument_can_set_it_off() -> None:
+    """The third time somebody asks the laser who it is, the fibre breaks: for tests that must know when."""
+    bench = Bench.from_file("loop-32")
+    assert bench.world is not None
+    laser = bench.world.part("laser")
+    assert isinstance(laser, Laser)
+    laser.follow(lambda t: Light(10e-3, 1550e-9))
+    control = Control(bench)
+    rule = {"do": "fault", "target": "meter_s", "effect": "world", "command": "IDN", "nth": 3}
+    assert control.answer({**rule, "part": "iq", "set": {"blocked": 1}})["ok"]
+    session = bench["meter_s"].connect()
+    lit = []
+    for _ in range(4):
+        session.feed(b"*IDN?\n")
+        now = bench.clock.monotonic() + 1.0
+        lit.append(pulled(bench.world, "iq", start=now).flux > 0.0)
+    assert lit == [True, True, False, False]
+    assert len(session.replies) == 4
+    for wrong in ({"part": "iqq", "set": {"blocked": 1}}, {"part": "iq", "set": {"broken": 1}}, {"part": "iq"}):
+        assert not control.answer({**rule, **wrong})["ok"]
+    control.close()
+    alone = Bench(clock=ManualClock())
+    with pytest.raises(InputError, match="no optical world"):
+        alone.add("thorlabs-pm100", "meter").faults.add("world", part="iq", set={"blocked": 1})
+
+
 def test_a_stuck_shutter_passes_what_it_is_told_to_block() -> None:
     bench = Bench(clock=ManualClock())
     twin = bench.add("thorlabs-osw", "gate")
