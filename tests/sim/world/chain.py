@@ -39,7 +39,7 @@ class Light:
     Attributes
     ----------
     sent, returned:
-        Mode amplitudes at the server's output and input, square roots of photons; (rows, n_modes).
+        Mode amplitudes at the client's input and output, square roots of photons; (rows, n_modes).
     u:
         The direction of each row; (rows, n_modes).
     outcome:
@@ -59,7 +59,7 @@ class Light:
 
     @property
     def signal(self) -> Complex:
-        """X_b + i P_b of the sent light; (rows,)."""
+        """X_b + i P_b at the client's input; (rows,)."""
         addressed: Complex = 2.0 * np.einsum("ij,ij->i", np.conj(self.u), self.sent)
         return addressed
 
@@ -81,6 +81,8 @@ class Setting:
     kind, tap:
         "feed-forward" or "amplifier" and its parameters; for an amplifier, efficiency and noise are those of the
         receiver behind it. "none": the light goes from `before` to the server, there is no client.
+    forward, back:
+        Power transmissivities of what `before` and `behind` add: light is referred to the planes between them.
     last:
         Name of the part whose output goes to the server, where `kind` is "none" and it is not the one of `before`.
     before, behind:
@@ -99,6 +101,8 @@ class Setting:
     behind: Callable[[World], Part] | None = None
     server_efficiency: float = 1.0
     server_noise: float = 0.0
+    forward: float = 1.0
+    back: float = 1.0
     last: str = ""
 
 
@@ -183,6 +187,7 @@ def measured(setting: Setting, made: World, layout: FrameLayout, u: Complex, gen
     n, rows = setting.n_modes, layout.data_rows.ravel()
     shape = (layout.total_rows, n, POINTS)
     sent = modes(made.light_of("source", "output")(made.grid(0.0, layout.bins * POINTS)), shape, made.step)[rows]
+    sent *= math.sqrt(setting.forward)
     late = n / BIN_RATE
     if setting.kind == "feed-forward":
         instants = made.grid(late, layout.bins * POINTS).instants
@@ -194,12 +199,12 @@ def measured(setting: Setting, made: World, layout: FrameLayout, u: Complex, gen
     else:
         late, outcome = 0.0, np.zeros(rows.size)
     back = made.parts["server"].field("signal", made.grid(2 * late, layout.bins * POINTS))
-    returned = modes(back, shape, made.step)[rows]
+    returned = modes(back, shape, made.step)[rows] / math.sqrt(setting.back)
     turned = generator.integers(0, 2, (layout.total_rows, n)).astype(np.bool_)
     oscillator = made.parts["server lo"]
     assert isinstance(oscillator, Oscillator)
     oscillator.start, oscillator.phases = 2 * late, np.where(turned.ravel(), np.pi / 2, 0.0)
     turned = turned[rows]
-    expected = 2.0 * math.sqrt(setting.server_efficiency) * np.where(turned, sent.imag, sent.real)
+    expected = 2.0 * math.sqrt(setting.back * setting.server_efficiency) * np.where(turned, sent.imag, sent.real)
     residual = homodyned(made, "server", 2 * late, shape)[rows] - expected
     return Light(sent, returned, np.repeat(u, layout.rows, axis=0), outcome, residual, turned)
