@@ -206,29 +206,24 @@ class HomodyneReceiver:
         return self.fetch()
 
     def vacuum(self, duration: float) -> Recorded:
-        """Record with the own gate closed; the servo rests meanwhile and holds again afterwards.
+        """Record with the own gate closed. The servo's loop is opened, since it has nothing to hold on to: see `hold`.
 
         Raises
         ------
         ShotInvalid
-            Where the servo does not lock again.
+            For a receiver without a gate of its own.
         """
         if self.gate is None:
             raise ShotInvalid(self.name, "has no gate of its own, so that there is no vacuum to be measured")
-        held = self.lock is not None and self.lock.engaged
-        if held and self.lock is not None:
+        if self.lock is not None and self.lock.engaged:
             self.lock.engaged = False
-        was_open = self.gate.passing
+        if not self.gate.passing:
+            return self.record(duration)
+        self.gate.block()
         try:
-            if was_open:
-                self.gate.block()
-            found = self.record(duration)
+            return self.record(duration)
         finally:
-            if was_open:
-                self.gate.open()
-        if held:
-            self.hold()
-        return found
+            self.gate.open()
 
     # --- phase --------------------------------------------------------------------------------------------------------
 

@@ -307,3 +307,29 @@ def path_truth(small: Small) -> LightPath:
         back = photons("gate_s", "output1", 2 * latency)[:-1].mean()
     seen = small.truth("bhd_s", "efficiency") * small.truth("bhd_s", "visibility") ** 2 * SHAPE
     return LightPath(float(there / sent), float(back / there), seen)
+
+
+def align(small: Small) -> None:
+    """Turn the polarisation controllers until their polarisers pass most light, as the world sees it."""
+    from scipy.optimize import minimize
+
+    transmitter = small.server.transmitter
+    transmitter.prepare(transmitter.brightness())
+    for gate in (transmitter.gate, small.server.receiver.gate, small.client.receiver.gate):
+        assert gate is not None
+        gate.open()
+    transmitter.play(np.full(64, transmitter.drive), np.zeros(64))
+    transmitter.attenuate(0.0)
+    for party, polariser in ((small.client, "pbs_c"), (small.server, "pbs_s")):
+        paddles = party.polarisation
+        if paddles is None:
+            continue
+
+        def lost(angles: Any, paddles: Any = paddles, polariser: str = polariser) -> float:
+            paddles.turn([float(np.clip(angle, 0.0, 2.9)) for angle in angles])
+            return -small.power(polariser, "main")
+
+        starts = np.random.default_rng(1).uniform(0.0, 2.8, (16, 3))
+        best = min(starts, key=lost)
+        lost(minimize(lost, best, method="Nelder-Mead", options={"maxfev": 40, "xatol": 1e-3}).x)
+    transmitter.player.dark()
