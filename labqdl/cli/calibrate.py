@@ -11,11 +11,12 @@ from rich.table import Table
 
 from labqdl.cli.options import json_option
 from labqdl.cli.output import Output, print_json
-from labqdl.cli.table import arm_option, opened
+from labqdl.cli.table import arm_option, opened, simulated_hands
 
 if TYPE_CHECKING:
     from labqdl.facts import CalibrationResult, CalibrationSet
     from labqdl.facts.calibration import CalibrationProblem
+    from labqdl.station import Station
     from labqdl_calibration.graph import Graph
     from labqdl_calibration.routine import OperatorStep
 
@@ -144,18 +145,18 @@ def _measure(
                 bar.update(done + 1)
                 output.detail(f"{name}: {what}")
 
-        runner = Runner(bench, graph, store, operator_of(bench, ask=not as_json), told, pictures)
+        runner = Runner(bench, graph, store, operator_of(bench.station, ask=not as_json), told, pictures)
         try:
             return runner.measure_all(plan)
         finally:
             bench.dark()
 
 
-def operator_of(bench: Any, *, ask: bool) -> Any:
+def operator_of(table: Station, *, ask: bool) -> Any:
     """Who does operator steps: the simulated table itself, or the person at the terminal; None where nobody is."""
-    rewire = getattr(bench, "rewire", None)
-    if rewire is not None:
-        return rewire
+    hands = simulated_hands(table)
+    if hands is not None:
+        return hands
     if not ask or not click.get_text_stream("stdin").isatty():
         return None
 

@@ -70,6 +70,29 @@ def simulated(station: str, profile: str | None) -> Iterator[tuple[Any, Clock | 
         SimVisaLibrary.forget(bench)
 
 
+def simulated_hands(table: Station) -> Callable[[Any], None] | None:
+    """Who does operator steps at a simulated table: moves fibres of its optical world; None at any other table.
+
+    A step has a `source` and a `target`, "NAME.PORT" or "NAME" each; one without is done at once.
+    """
+    bench = getattr(table.library, "bench", None)
+    if bench is None or bench.world is None:
+        return None
+
+    def move(step: Any) -> None:
+        if not step.source or not step.target:
+            return
+        (source, _, out), (target, _, into) = step.source.partition("."), step.target.partition(".")
+        leaving, entering = bench.world.part(source), bench.world.part(target)
+        if out not in leaving.light_outputs:
+            (out,) = leaving.light_outputs
+        if into not in entering.light_inputs:
+            (into,) = entering.light_inputs
+        entering.connect_light(into, bench.world.light_of(source, out))
+
+    return move
+
+
 @contextmanager
 def opened(
     station: str,
