@@ -23,7 +23,7 @@ VERSION = 1
 
 def benchmarks() -> dict[str, Benchmark]:
     """All benchmarks by name, in the order in which they run."""
-    from benchmarks import depths, end_to_end, passes, scaling, simulators, torch_peer, transport, twins, world
+    from benchmarks import depths, dsp, end_to_end, passes, scaling, simulators, torch_peer, transport, twins, world
 
     every = (
         passes.GENERATOR,
@@ -34,6 +34,7 @@ def benchmarks() -> dict[str, Benchmark]:
         twins.IN_PROCESS,
         twins.HISLIP,
         world.WORLD,
+        dsp.DSP,
         scaling.SCALING,
         end_to_end.MEMORY,
         end_to_end.RUN,

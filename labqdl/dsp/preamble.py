@@ -14,6 +14,7 @@ amplitude each, for light whose phase wanders. Derivation: docs/signal-processin
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,8 @@ _LEAST_BINS = 6
 _WINDOW = 6
 """Samples of a window that suffice for the search; finer records are averaged first."""
 _SMALLEST_FFT = 1 << 15
+_STRETCH = 1 << 18
+"""Places that are searched at once; the first stretch of a record with a preamble ends the search."""
 RIVAL = 0.7
 """Share of the best place's log-likelihood that no other place may reach: else nothing stands out."""
 
@@ -178,7 +181,8 @@ class _Search:
         first, last = max(low, 0), min(low + count, self.places)
         if last > first:
             level = self.level.real if self.real else self.level
-            part = self.samples[first : last + self.width - 1] - level
+            # In double precision, whatever the record has: sums of a whole block are taken.
+            part = self.samples[first : last + self.width - 1].astype(values.dtype) - level
             running = np.concatenate([np.zeros(1, part.dtype), np.cumsum(part)])
             values[first - low : last - low] = running[self.width :] - running[: -self.width]
         return values
@@ -274,7 +278,7 @@ def find_preamble(
     search: tuple[float, float] | None,
     limit: float,
 ) -> Found:
-    """The preamble's place in the record; at least half of it must be in there.
+    """Place of the first preamble in the record; at least half of it must be in there.
 
     Parameters
     ----------
@@ -316,17 +320,21 @@ def find_preamble(
     # Bins at the ends of the preamble move by up to half a sample between neighbouring hypotheses of the clock.
     steps = math.ceil(max(clock_range * length - 0.5, 0.0))
     clocks = [clock + clock_range * k / steps for k in range(-steps, steps + 1)] if steps else [clock]
-    tried = 0
-    chance, rival, strange, best = 1.0, 1.0, math.inf, _Best()
-    # Into how many pieces the preamble is cut, one after the other, until it is found.
+    # Into how many pieces the preamble is cut, one after the other, until it is found; the record from its beginning.
     finest = min(_SEGMENTS, layout.preamble_rows // _SEGMENT_ROWS, lit // _LEAST_BINS)
-    for segments in sorted({1, min(4, finest), finest} - {0}) if high > low else ():
-        looker.cells = np.zeros((high - low) // max(round(looker.per_bin), 1) + 1)
-        top = max((looker.run(segments, one, low, high) for one in clocks), key=lambda one: one.score)
-        tried += len(clocks) * (high - low)
-        now = min(1.0, tried * _tail(top))
-        if now <= chance and top.score > 0:
-            chance, rival, strange, best = now, looker.rival(top, low), looker.unexplained(top), top
+    ladder = sorted({1, min(4, finest), finest} - {0}) if high > low else []
+    beyond = 2 * round(looker.per_bin)
+    tries = max(len(ladder) * len(clocks) * (high - low), 1)
+    chance, rival, strange, best = 1.0, 1.0, math.inf, _Best()
+    for segments, begin in itertools.product(ladder, range(low, high, _STRETCH)):
+        end = min(begin + _STRETCH, high)
+        stop = min(end + beyond, high)
+        looker.cells = np.zeros((stop - begin) // max(round(looker.per_bin), 1) + 2)
+        top = max((looker.run(segments, one, begin, stop) for one in clocks), key=lambda one: one.score)
+        now = min(1.0, tries * _tail(top))
+        # What lies behind the end of a stretch is seen whole in the next one.
+        if now <= chance and top.score > 0 and (top.place < end or end == high):
+            chance, rival, strange, best = now, looker.rival(top, begin), looker.unexplained(top), top
         if chance <= limit and rival <= RIVAL and strange <= STRANGE:
             break
     quality = best.share / (1 - best.share) * best.freedom / (2.0 * best.segments)

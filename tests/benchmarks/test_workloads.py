@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import depths, passes, scaling, simulators, torch_peer, world
+from benchmarks import depths, dsp, passes, scaling, simulators, torch_peer, world
 from benchmarks.harness import Figure, Note, Options, Ratio
 from benchmarks.workload import BLOCK, between, digits, over_blocks
 from labqdl.optics.sampler import sample_outcomes
@@ -106,3 +106,13 @@ def test_peers_that_are_missing_are_notes(package: str, measure: object, monkeyp
     assert len(results) == 1
     assert isinstance(results[0], Note)
     assert results[0].text == f"not installed: pip install {package}"
+
+
+def test_a_small_shot_is_processed_in_a_process_of_its_own() -> None:
+    """Values agree with what was sent; figures of a small shot have no target."""
+    results = list(dsp.DSP.measure(Options(repeats=1, scale=0.02)))
+    figures = [result for result in results if isinstance(result, Figure)]
+    assert len(figures) >= 1 + len(dsp.STEPS)
+    assert figures[0].case == "20,000 symbols, 10 samples each, from record to values"
+    assert "correlation with what was sent 0.9" in figures[0].note
+    assert all(figure.verdict == "" for figure in figures)

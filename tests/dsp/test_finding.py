@@ -5,6 +5,7 @@ Bounds on errors are 6 standard deviations as the fit states them (1e-9 a number
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -282,6 +283,21 @@ def test_a_reference_in_the_receivers_frame_and_a_limited_search() -> None:
     assert_right(found, 2e-6, 5.0, SHORT)
     found = find_shot(twice, INTERVAL, known_symbols(SHORT) * turn, SHORT, search=(second, 1.5 * second))
     assert_right(found, second + 2e-6, 5.0, SHORT)
+
+
+@pytest.mark.parametrize("lead", [0, 37])
+def test_long_records_are_searched_in_stretches(lead: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stretches shorter than a bin's distance to any place: the shot is found wherever it lies against their ends."""
+    generator = np.random.default_rng(8)
+    layout = FrameLayout(2, 1, 10, 6.25e6)
+    start = (700.4 + lead) * INTERVAL
+    record = shot(gaussian_data(layout, generator), layout, generator, start=start, snr=300.0, count=4000)
+    whole = find_shot(record, INTERVAL, None, layout)
+    assert_right(whole, start, 0.0, layout)
+    for stretch in (400, 741, 742, 760, 1500):
+        monkeypatch.setattr(import_module("labqdl.dsp.preamble"), "_STRETCH", stretch)
+        pieces = find_shot(record, INTERVAL, None, layout)
+        assert pieces.start == pytest.approx(whole.start, abs=0.1 * INTERVAL)
 
 
 def test_records_and_frames_that_do_not_fit() -> None:
