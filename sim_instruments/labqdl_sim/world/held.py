@@ -13,7 +13,7 @@ from scipy.signal import lfilter
 from labqdl_sim.ports import Voltages
 from labqdl_sim.world.fields import Grid
 
-HELD = 1024
+HELD = 4096
 """Raster points for which a setting that is known as a function of time is held."""
 _FORGOTTEN = 40.0
 """Time constants after which a low pass remembers nothing: exp(-40) is below the rounding of numbers."""

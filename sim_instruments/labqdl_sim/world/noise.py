@@ -15,7 +15,7 @@ from labqdl.rng import Root
 
 CHUNK = 4096
 """Raster points that one keyed generator fills."""
-_KEPT = 256
+_KEPT = 128
 _LEVELS = 40
 """A Wiener process is bridged down from an interval of 2**_LEVELS chunks."""
 _OFFSET = 1 << 62

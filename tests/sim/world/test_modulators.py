@@ -133,14 +133,14 @@ def test_biases_wander_with_their_width_and_time() -> None:
 
 def test_slow_processes_by_straight_lines_are_what_they_are_at_every_point() -> None:
     world = empty()
-    slow, fast = (exact(world, "iq-modulator", str(time), drift=0.5, drift_time=time) for time in (0.1, 0.01))
+    slow, fast = (exact(world, "iq-modulator", str(time), drift=0.5, drift_time=time) for time in (0.5, 0.01))
     for modulator in (slow, fast):
         grid = world.grid(0.3, 200_000)
         drawn = 0.5 * modulator._drifts["i"].at(grid.instants)
         assert np.ptp(drawn) > 1e-3
         np.testing.assert_allclose(modulator.phase("i", grid), drawn, atol=1e-4)
-        piece = modulator.phase("i", world.grid(0.3 + 777 * world.step, 100))
-        np.testing.assert_allclose(piece, modulator.phase("i", grid)[777:877], rtol=1e-12)
+        piece = modulator.phase("i", world.grid(0.3 + 3777 * world.step, 100))
+        np.testing.assert_allclose(piece, modulator.phase("i", grid)[3777:3877], rtol=1e-12)
 
 
 def test_a_bias_jump_is_a_bias_jump() -> None:
