@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -92,18 +93,26 @@ def check(way: str, fault: str, folder: Path, **given: Any) -> None:
         assert late < DARK_WITHIN
 
 
-@pytest.mark.parametrize(
-    ("way", "fault"),
-    [
-        ("returns", "none"),
-        ("exception", "stubborn"),
-        ("ctrl-c in exchanges", "single session"),
-        ("sigterm", "gone"),
-        ("sigkill", "single session"),
-    ],
-)
-def test_whatever_dies_goes_dark(way: str, fault: str, tmp_path: Path) -> None:
-    check(way, fault, tmp_path)
+SHORT: list[tuple[str, str, dict[str, Any]]] = [
+    ("returns", "none", {}),
+    ("exception", "stubborn", {}),
+    ("exception", "none", {"guard": "script"}),  # a script without station has a guard
+    ("ctrl-c in exchanges", "single session", {}),
+    ("sigterm", "gone", {}),
+    ("sigkill", "single session", {}),
+    ("exception", "gone", {"full": 16}),
+]
+
+
+def test_whatever_dies_goes_dark(tmp_path: Path) -> None:
+    """Three worlds at a time: each mostly waits for processes to begin and to end."""
+    with ThreadPoolExecutor(3) as pool:
+        cells = {
+            f"{way} / {fault} / {given}": pool.submit(check, way, fault, tmp_path / str(index), **given)
+            for index, (way, fault, given) in enumerate(SHORT)
+        }
+    failed = {cell: error for cell, done in cells.items() if (error := done.exception()) is not None}
+    assert not failed, "\n".join(f"{cell}: {error}" for cell, error in failed.items())
 
 
 @pytest.mark.soak
@@ -114,13 +123,10 @@ def test_every_way_out_with_every_fault(way: str, fault: str, guard: str, tmp_pa
     check(way, fault, tmp_path, guard=guard)
 
 
-@pytest.mark.parametrize("way", ["exception", pytest.param("sigkill", marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize("way", ["exception", "sigkill"])
 def test_full_disk(way: str, tmp_path: Path) -> None:
     check(way, "gone", tmp_path, full=16)
-
-
-def test_a_script_without_station_has_a_guard(tmp_path: Path) -> None:
-    check("exception", "none", tmp_path, guard="script")
 
 
 def test_second_ctrl_c_makes_safe_at_once(tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ from tests.safety.killing_twins import ALL, KINDS, WAYS, Bench, members, promise
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and pseudo terminals of POSIX")
 
-SHORT = [("itla", "sigkill"), ("k33500", "connection lost")]
-"""Over a serial line and HiSLIP; sockets are below, and `test_killing` has the other kinds of ways, with lamps."""
+SHORT = [("itla", "sigkill")]
+"""Over a serial line; sockets are below, HiSLIP in soak, and `test_killing` has the other ways, with lamps."""
 
 Safe = Callable[..., tuple[int, Any]]
 
