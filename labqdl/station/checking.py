@@ -12,6 +12,7 @@ from labqdl.config.station import StationFile, located, read_station_file
 from labqdl.errors import InputError
 from labqdl.instruments import Instrument, PhaseServo, PowerMeter, TemperatureSensor
 from labqdl.station.building import Built, build
+from labqdl.station.physics import physics_warnings
 from labqdl.transport import parse
 from labqdl.units import counted
 
@@ -98,7 +99,9 @@ def check_station(
         problems += twins(file)
     unique = {str(problem): problem for problem in problems}
     ordered = sorted(unique.values(), key=lambda one: one.line or 0)
-    return StationCheck(file.source, file.profile, len(file.instruments), tuple(ordered), tuple(_warnings(file, built)))
+    # Physics is told of a file without mistakes only: half of one says little about light.
+    warnings = (*_warnings(file, built), *(() if ordered else physics_warnings(file, built.instruments)))
+    return StationCheck(file.source, file.profile, len(file.instruments), tuple(ordered), warnings)
 
 
 def _warnings(file: StationFile, built: Built) -> Iterable[str]:

@@ -14,7 +14,7 @@ from labqdl.config.subsystems import AMPLIFIER_TAP, FEED_FORWARD_TAP, HOMODYNE_R
 from labqdl.errors import InputError
 from labqdl.facts.calibration import CalibrationSet, duration
 from labqdl.facts.ledger import RECEIVERS, Component, Ledger, Owner, Place
-from labqdl.facts.operating_point import OperatingPoint, TapSetting
+from labqdl.facts.operating_point import OperatingPoint, TapKind, TapSetting
 from labqdl.optics.client_law import honest
 from labqdl.optics.expectation import signal_to_noise
 from labqdl.optics.law import LinkLaw
@@ -113,7 +113,7 @@ def _client_receiver(calibrations: CalibrationSet, setting: TapSetting, words: o
     assert callable(words)
     noise = max(calibrations.value("client.shot-noise", "noise"), 0.0)
     names = ["client.shot-noise"]
-    if setting.kind is setting.kind.FEED_FORWARD and "outcome_gain" in calibrations.result(TAP).values:
+    if setting.kind is TapKind.FEED_FORWARD and TAP in calibrations and "outcome_gain" in calibrations[TAP].values:
         # Meter per X at the stage's input: sqrt(e (1 - t) / 2), a heterodyne of what the splitter takes.
         picked = calibrations.value(TAP, "outcome_gain")
         efficiency = 2.0 * picked**2 / (1.0 - setting.tap_transmissivity)
