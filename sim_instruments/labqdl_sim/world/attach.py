@@ -26,13 +26,13 @@ from labqdl_sim.twins.amonics_edfa import AmonicsEdfa
 from labqdl_sim.twins.labqdl_lockbox import LockBox
 from labqdl_sim.twins.thorlabs_mpc320 import ThorlabsMpc320
 from labqdl_sim.world.fibre import GROUP_INDEX, Fibre
-from labqdl_sim.world.fields import Field, Grid
+from labqdl_sim.world.fields import Complex, Field, Grid
 from labqdl_sim.world.held import held
 from labqdl_sim.world.kinds import kinds, part_class
 from labqdl_sim.world.noise import Drift
 from labqdl_sim.world.part import METER_POINTS, Parameter, Part, Pull
 from labqdl_sim.world.passive import hindered
-from labqdl_sim.world.polarisation import PolarisationController
+from labqdl_sim.world.polarisation import PolarisationController, PolarisingBeamSplitter
 from labqdl_sim.world.receivers import Cable, CounterDetector, moved
 from labqdl_sim.world.sources import Edfa, Laser
 from labqdl_sim.world.world import World
@@ -47,6 +47,8 @@ _NAMES = {"loss": "loss_db"}
 
 Real = NDArray[np.float64]
 P = TypeVar("P", bound=Part)
+Way = tuple[tuple[Part, str], ...]
+"""Parts on the way of light and the ports where it leaves them, the last one first."""
 
 
 class TwinPart(Part):
@@ -142,7 +144,8 @@ class LockPart(TwinPart):
     """A lock box: while it holds, the local oscillator follows the light that it meets, but for the set point.
 
     It makes good the phases of all fibres from the laser to the receiver, of the signal and of the oscillator. What
-    its own noise leaves is `residual`, with a Lorentzian spectrum; the angle at set point 0 is unknown, and constant.
+    its own noise leaves is `residual`, the difference of a noise of a Lorentzian spectrum and what that was two time
+    constants before: a loop that integrates leaves nothing slow. The angle at set point 0 is unknown, and constant.
     """
 
     kind = "lock"
@@ -157,9 +160,10 @@ class LockPart(TwinPart):
 
     def setup(self) -> None:
         """What the loop leaves."""
-        self._residual = Drift(self.world.root, f"residual {self.name}", 1.0 / (2.0 * math.pi * self["band"]))
-        self.signal: tuple[Part, ...] = ()
-        self.oscillator: tuple[Part, ...] = ()
+        self._memory = 1.0 / (2.0 * math.pi * self["band"])
+        self._residual = Drift(self.world.root, f"residual {self.name}", self._memory)
+        self.signal: Way = ()
+        self.oscillator: Way = ()
 
     def couple(self, twin: Twin) -> None:
         """Take a lock box's ports, and tell it when its light goes away."""
@@ -168,15 +172,15 @@ class LockPart(TwinPart):
         self.box = twin
         twin.lost_at = self.lost_at
 
-    def between(self, signal: tuple[Part, ...], oscillator: tuple[Part, ...]) -> None:
-        """Name the parts that the light passes on both sides, from the laser on."""
+    def between(self, signal: Way, oscillator: Way) -> None:
+        """Name the parts that the light passes on both sides."""
         self.signal, self.oscillator = signal, oscillator
 
     def lost_at(self, since: float, until: float) -> float | None:
         """When the light of either side first broke off or hopped in (since, until]."""
         found = [
             max(strike.start, since)
-            for part in (*self.signal, *self.oscillator)
+            for part, _ in (*self.signal, *self.oscillator)
             for what in ("broken", "blocked", "mode_hop", "off")
             for strike in part.strikes(what)
             if strike.value and strike.start <= until and strike.stop > since
@@ -192,14 +196,36 @@ class LockPart(TwinPart):
         if not np.any(holds):
             return field
         angle = self["angle"] + self["angle_per_volt"] * self.box.set_point
-        phasor = np.exp(1j * (angle + self["residual"] * self._residual.at(instants)))
-        for part in self.signal:
-            if isinstance(part, Fibre):
-                phasor = phasor * part.phasor(grid)
-        for part in self.oscillator:
-            if isinstance(part, Fibre):
-                phasor = phasor * np.conj(part.phasor(grid))
+        before = instants - 2.0 * self._memory
+        noise = (self._residual.at(instants) - self._residual.at(before)) / math.sqrt(2.0 * (1.0 - math.exp(-2.0)))
+        phasor = np.exp(1j * (angle + self["residual"] * noise))
+        signal, met = passed(self.signal, grid)
+        oscillator, own = passed(self.oscillator, grid)
+        together = complex(np.vdot(own, met))
+        phasor = phasor * signal * np.conj(oscillator) * (together / abs(together) if together else 1.0)
         return field.scaled(np.where(holds, phasor, 1.0))
+
+
+def passed(way: Way, grid: Grid) -> tuple[Complex | complex, Complex]:
+    """Phase that light of a way has at its end, a factor of the field, and its polarisation there, (2,)."""
+    factor: Complex | complex = 1.0 + 0.0j
+    jones: Complex = np.array([1.0, 0.0], np.complex128)
+    for part, port in reversed(way):
+        turn = None
+        if isinstance(part, Fibre):
+            factor = factor * part.phasor(grid)
+            turn = part.jones(grid.start)
+        elif isinstance(part, PolarisationController):
+            turn = part.jones(grid.start)
+        elif isinstance(part, PolarisingBeamSplitter):
+            kept = int(port == "cross")
+            leak = 10.0 ** (-part["extinction_db"] / 20.0)
+            jones = jones * np.array([leak, 1.0] if kept else [1.0, leak])
+            phase = complex(jones[kept]) / abs(jones[kept]) if jones[kept] else 1.0
+            factor, jones = factor * phase, jones / (phase * float(np.linalg.norm(jones)))
+        if turn is not None:
+            jones = turn @ jones
+    return factor, jones
 
 
 def with_ports(kind: type[TwinPart], twin: Twin) -> type[TwinPart]:
@@ -258,7 +284,7 @@ class _Attaching:
         self.station, self.twins, self.world = station, twins, world
         self.parts: dict[str, Part] = {}
         self.outlets: dict[tuple[str, str], int] = {}
-        self.before: dict[tuple[str, str], Part] = {}
+        self.before: dict[tuple[str, str], tuple[Part, str]] = {}
         self.behind: dict[str, tuple[Part, str]] = {}
 
     def attach(self) -> None:
@@ -295,12 +321,12 @@ class _Attaching:
                 lock.between(self.way(here, signal), self.way(here, "lo"))
                 return
 
-    def way(self, part: Part, port: str) -> tuple[Part, ...]:
-        """Parts on the way of the light into a port, the last one first; where ways meet, the first input counts."""
-        found: list[Part] = []
+    def way(self, part: Part, port: str) -> Way:
+        """The way of the light into a port; where ways meet, the first input counts."""
+        found: list[tuple[Part, str]] = []
         while (part.name, port) in self.before:
-            part = self.before[part.name, port]
-            found.append(part)
+            part, out = self.before[part.name, port]
+            found.append((part, out))
             port = next((one for one in part.light_inputs if one != "lo" and (part.name, one) in self.before), "")
         return tuple(found)
 
@@ -393,7 +419,7 @@ class _Attaching:
                 problem = f"{source}.{out} goes into the fibre on line {line} already"
                 raise self.station.wrong(("wiring", index, "from"), problem, expected="a splitter behind it")
             self.outlets[leaving.name, out] = index
-            self.before[entering.name, into] = leaving
+            self.before[entering.name, into] = leaving, out
             if out != "back":
                 self.behind.setdefault(leaving.name, (entering, into))
             entering.connect_light(into, _fibre(self.world.light_of(leaving.name, out), wire))
