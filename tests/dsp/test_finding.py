@@ -5,6 +5,7 @@ Bounds on errors are 6 standard deviations as the fit states them (1e-9 a number
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from typing import Any
 
@@ -235,6 +236,20 @@ def test_noise_and_other_light_hold_no_preamble() -> None:
     refused(np.zeros(20))
     other = FrameLayout(32, 1, 36, 6.25e6, preamble_rows=23)
     refused(shot(gaussian_data(other, generator), other, generator, start=1e-6, snr=1e3))
+
+
+@pytest.mark.parametrize("real", [True, False])
+def test_a_third_of_a_preamble_before_other_light_is_refused(real: bool) -> None:
+    """It is there beyond any doubt, and nothing rivals it: but what follows is not this frame."""
+    generator = np.random.default_rng(2)
+    symbols = gaussian_data(SHORT, generator)
+    torn = slice(SHORT.guard_rows + 10, SHORT.guard_rows + SHORT.preamble_rows)
+    symbols[torn] = np.exp(2j * np.pi * generator.uniform(size=symbols[torn].shape))
+    message = refused(shot(symbols, SHORT, generator, start=1e-6, snr=1e3, real=real))
+    chance = re.search(r"with probability (\S+), and another place reaches (\d+) %", message)
+    assert chance is not None
+    assert float(chance[1]) < 1e-9
+    assert int(chance[2]) <= 70
 
 
 def test_chance_is_the_chance_that_is_stated() -> None:
