@@ -29,10 +29,13 @@ if TYPE_CHECKING:
 Complex = NDArray[np.complex128]
 _KNOT = 1.3e-6
 """Seconds between the knots of a wandering test voltage; no multiple of a row."""
+_SLOW_KNOT = 7.3e-6
+"""The same where all bins have light: slow enough that what a bin leaves in the next one has nearly its phase."""
 _WIDER = 4.0
 """By how much the digitizer's range is widened for bright light."""
-_COUPLER = 0.01
-"""By how much a coupler of an element misses 50:50 by its data sheet, rad: one standard deviation."""
+_OTHERWISE = 0.018
+"""What light reaches the last bin otherwise, relative: two couplers of the forward tree that miss 50:50 by 10 mrad each
+by their data sheet, and what a bin leaves in the next one at the receiver."""
 _PEAK_SHARE = 0.35
 """Share of half the range that bright light may take."""
 
@@ -69,16 +72,16 @@ def timing_of(bench: CalibrationBench, owner: Owner, record: Recorded) -> Timing
     return Timing.known(result.value("delay") - record.start, record.interval, result.value("clock_ppm"))
 
 
-def wandering(seconds: float, peak: float, rate: float, seed: int = 1) -> Real:
-    """A test voltage of straight lines between knots that look random, (n,), and its samples' rate in Hz.
+def wandering(seconds: float, peak: float, rate: float, knot: float = _KNOT) -> Real:
+    """A test voltage of straight lines between knots, `knot` s apart, that look random; (n,).
 
     The same sequence every time; sample k is the value in the middle of its hold, (k + 1/2) / rate.
     """
-    knots = math.ceil(seconds / _KNOT) + 2
-    heights = peak * (2.0 * np.modf(np.arange(1, knots + 1) * seed * 0.6180339887498949)[0] - 1.0)
+    knots = math.ceil(seconds / knot) + 2
+    heights = peak * (2.0 * np.modf(np.arange(1, knots + 1) * 0.6180339887498949)[0] - 1.0)
     heights = heights[np.argsort(np.modf(np.arange(knots) * 0.7548776662466927)[0])]
     instants = (np.arange(math.ceil(seconds * rate)) + 0.5) / rate
-    return np.interp(instants, np.arange(knots) * _KNOT, heights)
+    return np.interp(instants, np.arange(knots) * knot, heights)
 
 
 def seen_by_bins(wave: Real, rate: float, layout: FrameLayout, bins: NDArray[np.int64], shift: float) -> Real:
@@ -139,7 +142,7 @@ class LoPhase(Routine):
         rows = layout.data_rows.ravel()
         symbols[rows] = np.where(rows % 2, 1j, 1.0)[:, None]
         rate = bench.transmitter.sample_rate
-        wave = wandering(layout.duration + 30e-6, player.peak["lo-phase"] * 0.98, rate)
+        wave = wandering(layout.duration + 30e-6, player.peak["lo-phase"] * 0.98, rate, _SLOW_KNOT)
         bench.gates(out=True, client=True, server=True)
         pass_all(bench)
         try:
@@ -433,7 +436,7 @@ class Tree(Routine):
             if self.way is Way.INVERSE:
                 # What the forward stage does not pass arrives over the other arm, with a phase that nobody knows.
                 leak = bench.calibrations.estimate("client.interferometer", f"offset_{stage}").deviation
-                covariance = covariance + np.diag([0.0, 1.0, 1.0]) * (_COUPLER**2 + 0.5 * leak**2)
+                covariance = covariance + np.diag([0.0, 1.0, 1.0]) * (_OTHERWISE**2 + 0.5 * leak**2)
             names = [f"v_pi_{stage}", f"offset_{stage}", f"error_{stage}"]
             result.add_all(names, values, covariance, ["V", "rad", "rad"])
             result.raw |= {f"volts_{stage}": volts[stage], f"seen_{stage}": seen[stage]}

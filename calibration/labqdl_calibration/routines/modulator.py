@@ -24,6 +24,8 @@ _RELATIVE = 4e-4
 """Relative deviation that is believed of a power reading: meters are linear no better than that."""
 _MOST_CHI_SQUARE = 5.0
 """Chi square over freedom above which the model is wrong."""
+_DRIFT = 2e-4
+"""Drift of a bias phase during the scans, rad: relative error of a half-wave voltage that it makes."""
 _NODES = 9
 """Places between which the laser's power may wander during the scans."""
 
@@ -152,7 +154,10 @@ class Modulator(Routine):
             f"the model does not describe the powers: chi square {found.chi_square:.0f} at {found.freedom}",
         )
         found = scaled(found)
-        result.add_fit(found, {key: (key, "V") for key in ("v_pi_i", "v_pi_q")})
+        values, covariance = found.part("v_pi_i", "v_pi_q")
+        # The phases go on drifting while the drive voltages are scanned.
+        covariance = covariance + np.diag(np.square(_DRIFT * values))
+        result.add_all(["v_pi_i", "v_pi_q"], values, covariance, ["V", "V"])
         for arm, volts in zip("iqp", biases, strict=True):
             result.add(f"bias_{arm}", float(volts), 0.0, "V")
         left = iq.remainder(found, biases)
