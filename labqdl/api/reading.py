@@ -102,7 +102,14 @@ def open_run(path: str | Path) -> RecordedRun:
 
 
 _ABSENT: Mapping[str, Any] = {"check_vectors": 0}
-_ABSENT_PLAN: Mapping[str, Any] = {"shot_noise": "known", "cross_use": False, "residual_share": 0.0}
+_ABSENT_PLAN: Mapping[str, Any] = {
+    "shot_noise": "known",
+    "cross_use": False,
+    "residual_share": 0.0,
+    "gain_tolerance": 0.0,
+    "phase_tolerance": 0.0,
+    "noise_tolerance": 0.0,
+}
 """What a frame that was recorded before these keys existed meant without saying."""
 
 

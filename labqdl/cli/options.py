@@ -64,6 +64,24 @@ def run_options(command: Command) -> Command:
             help="Share of the data vectors of which the server keeps every residual. [default: 0.004]",
         ),
         click.option(
+            "--gain-tolerance",
+            type=float,
+            metavar="SHARE",
+            help="By how much the returned amplitude may be off the ledger's. [default: 0; station: by calibration]",
+        ),
+        click.option(
+            "--phase-tolerance",
+            type=float,
+            metavar="RAD",
+            help="By how much the returned phase may be off. [default: 0; station: by calibration]",
+        ),
+        click.option(
+            "--noise-tolerance",
+            type=float,
+            metavar="SNU",
+            help="By how much the returned variance may be off. [default: 0; station: by calibration]",
+        ),
+        click.option(
             "--seed", type=int, help="Seed of all random numbers (simulation only); system entropy by default."
         ),
         click.option(

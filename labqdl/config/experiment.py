@@ -111,6 +111,28 @@ SCHEMA = Section(
                     maximum=1.0,
                 ),
                 Field(
+                    "gain_tolerance",
+                    Kind.NUMBER,
+                    "Share by which the amplitude of the returned light may be off the ledger's without a fault of "
+                    "anybody; 0 by default, and with a station what its calibration leaves open",
+                    minimum=0.0,
+                    below=0.5,
+                ),
+                Field(
+                    "phase_tolerance",
+                    Kind.NUMBER,
+                    "The same of its phase, rad",
+                    minimum=0.0,
+                    below=0.5,
+                ),
+                Field(
+                    "noise_tolerance",
+                    Kind.NUMBER,
+                    "The same of the variance of a returned quadrature, SNU at the server's detector",
+                    minimum=0.0,
+                    below=0.5,
+                ),
+                Field(
                     "shot_noise",
                     Kind.TEXT,
                     "Where the server's shot-noise unit comes from: calibrated, its own vacuum slots, or vacuum slots "
@@ -201,6 +223,9 @@ class ExperimentConfig:
     delta: float | None = None
     cross_use: bool | None = None
     residual_share: float | None = None
+    gain_tolerance: float | None = None
+    phase_tolerance: float | None = None
+    noise_tolerance: float | None = None
     shot_noise: str | None = None
     vacuum_slots: int | None = None
     check_vectors: int | None = None

@@ -154,6 +154,12 @@ class VerificationPlan:
     residual_share:
         Share of the vectors of each block of which the server keeps every residual, for the tests of directions;
         rounded up to whole vectors. Which ones is the server's secret choice.
+    gain_tolerance, phase_tolerance:
+        By how much the amplitude of the returned light (relative) and its phase (rad) may be off the ledger's without
+        being anybody's fault, at any row of any shot: what a bench's calibration does not know and its drift may do
+        meanwhile. A client may hide as much loss; the certificate counts that against it.
+    noise_tolerance:
+        The same of the variance of a returned quadrature, SNU at the server's detector.
     """
 
     counting_fraction: float = 0.25
@@ -162,6 +168,9 @@ class VerificationPlan:
     shot_noise: ShotNoise = ShotNoise.KNOWN
     cross_use: bool = True
     residual_share: float = 0.004
+    gain_tolerance: float = 0.0
+    phase_tolerance: float = 0.0
+    noise_tolerance: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.counting_fraction < 1:
@@ -171,6 +180,9 @@ class VerificationPlan:
         for name in ("alpha", "delta"):
             if not 0 < getattr(self, name) < 0.5:
                 raise ValueError(f"{name} must lie between 0 and 0.5, got {getattr(self, name)!r}")
+        for name in ("gain_tolerance", "phase_tolerance", "noise_tolerance"):
+            if not 0 <= getattr(self, name) < 0.5:
+                raise ValueError(f"{name} must lie in [0, 0.5), got {getattr(self, name)!r}")
 
     def sampled_vectors(self, vectors: int) -> int:
         """Of how many of a block's vectors every residual is kept."""

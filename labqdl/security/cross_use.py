@@ -134,7 +134,8 @@ def cross_use_law(layer: HonestLayer, totals: Totals, uses: CrossUseTotals, *, h
     Each row's normalised sums have the covariance floor + spike M, with M's eigenvalues at most 1 and its trace between
     `spikes_least` and `spikes_most` over all rows; the concentrated spike is the worst. Phase noise adds its own
     variance, at most that of a single use, in the upper tail only. What every use returns too little of (`droop`), or
-    too much of (`mismatch`), adds up over the uses: a mean whose square grows with K.
+    too much of (`mismatch`), and what gain and phase may be off at every use, adds up over the uses: a mean whose
+    square grows with K.
 
     totals: sums of the same blocks.
     """
@@ -142,7 +143,7 @@ def cross_use_law(layer: HonestLayer, totals: Totals, uses: CrossUseTotals, *, h
         return layer.squares(uses.weights, uses.spikes_least, 0.0, 0.0, 0.0, high=False)
     lost = layer.amplitude * layer.droop * math.sqrt(totals.qq)
     gained = layer.amplitude * math.sqrt(layer.mean_energy(totals.images))
-    shift = (lost + gained) ** 2
+    shift = (lost + gained + layer.tolerated(totals.qq, totals.energy - totals.qq)) ** 2
     return layer.squares(uses.weights, uses.spikes_most, uses.energy, layer.phase + layer.flutter, shift, high=True)
 
 

@@ -246,6 +246,8 @@ class HonestLayer:
         Tiles of a row, each with a direction of its own.
     crowding:
         Mode slots over those that carry weights: a client need not put noise into the others.
+    gain_tolerance, phase_tolerance, noise_tolerance:
+        See `VerificationPlan`; the last is part of `floor`, and missing from `floor_least`.
     floor, floor_least:
         s2, variance of every homodyned quadrature without the client's spike: an upper and, where the shot-noise unit
         is measured and so not quite known, a lower limit (None: the same).
@@ -301,6 +303,9 @@ class HonestLayer:
     floor_least: float | None = None
     tiles: int = 1
     crowding: float = 1.0
+    gain_tolerance: float = 0.0
+    phase_tolerance: float = 0.0
+    noise_tolerance: float = 0.0
 
     @property
     def lowest_floor(self) -> float:
@@ -325,6 +330,8 @@ class HonestLayer:
         variance += self.flutter * float(self.row_energy.max()) * totals.qq
         mean = -self.amplitude * self.droop * totals.qq
         shift = self.mismatch * self.amplitude * math.sqrt(2.0) * self.alignment * self.energy * totals.images
+        shift += self.amplitude * self.gain_tolerance * totals.qq
+        shift += self.amplitude * self.phase_tolerance * self._turned_mean(totals)
         return GainLaw(mean - shift, mean + shift, variance)
 
     def phase_law(self, totals: Totals) -> GainLaw:
@@ -339,9 +346,23 @@ class HonestLayer:
         crossed = self.cross * totals.images
         variance = self.floor * totals.jj + max(self.spike_x, self.spike_p) * aligned
         variance += self.phase * (totals.j4 + crossed)
-        shift = self.amplitude * self.droop * math.sqrt(totals.homodyned * crossed)
+        shift = self.amplitude * (self.droop + self.gain_tolerance) * self._turned_mean(totals)
+        shift += self.amplitude * self.phase_tolerance * totals.jj
         shift += self.mismatch * self.amplitude * self.alignment * self.energy * totals.images
         return GainLaw(-shift, shift, variance)
+
+    def _turned_mean(self, totals: Totals) -> float:
+        """Upper limit of |sum w q . Jq restricted| over homodyned rows and images for weights |w| <= 1, SNU."""
+        return math.sqrt(totals.homodyned * self.cross * totals.images)
+
+    def tolerated(self, along: float, across: float) -> float:
+        """Length of the mean residual that gain and phase within their tolerances make, SNU^(1/2) at the detector.
+
+        r = A (g q + p Jq) restricted, with |g| and |p| at most the tolerances at every row and use: at most this, by
+        the triangle inequality, where the light has the energies `along` and the turned light `across`, SNU.
+        """
+        length = self.gain_tolerance * math.sqrt(along) + self.phase_tolerance * math.sqrt(max(across, 0.0))
+        return self.amplitude * length
 
     def noise(self, totals: Totals, *, high: bool) -> QuadraticLaw:
         """Worst law of sum r^2 for the upper (`high`) or the lower tail: all of a spike in one direction.
@@ -352,7 +373,7 @@ class HonestLayer:
         turned = totals.energy - totals.qq
         if not high:
             return self.squares(totals.residuals, totals.homodyned, turned, self.phase_least, 0.0, high=False)
-        shift = self.mean_energy(totals.images) * self.amplitude**2
+        shift = (self.amplitude * math.sqrt(self.mean_energy(totals.images)) + self.tolerated(totals.qq, turned)) ** 2
         return self.squares(totals.residuals, totals.homodyned, turned, self.phase, shift, high=True)
 
     def squares(
@@ -396,7 +417,11 @@ class HonestLayer:
             (totals.counted - extra, larger),
             (extra, larger + bright),
         )
-        shift = self.mean_energy(totals.images) * self.counter_amplitude / 4 if high else 0.0
+        shift = 0.0
+        if high:
+            own = math.sqrt(self.mean_energy(totals.images) / 4)
+            tolerated = math.hypot(self.gain_tolerance, self.phase_tolerance) * math.sqrt(totals.signal)
+            shift = self.counter_amplitude * (own + tolerated) ** 2
         poisson = self.photons_dark * totals.slots + self.photons_leaking * totals.signal
         return QuadraticLaw(terms, ((shift, larger + bright),) if shift else (), poisson, counting=True)
 
@@ -465,6 +490,8 @@ def honest_layers(frame: FrameDescription, light: Sequence[LayerLight] | None = 
     tap = tap_law(frame.tap, ledger)
     efficiency, counter = ledger.server_efficiency, ledger.counter_efficiency
     sigma2 = ledger.total_phase_noise**2
+    plan = frame.plan
+    floor = 1 + ledger.server_noise + efficiency * ledger.technical_excess
     result = []
     for index, layer in enumerate(frame.layers):
         own = LayerLight() if light is None else light[index]
@@ -487,7 +514,8 @@ def honest_layers(frame: FrameDescription, light: Sequence[LayerLight] | None = 
                 alignment=own.alignment,
                 cross=cross,
                 amplitude=math.sqrt(ledger.total * efficiency),
-                floor=1 + ledger.server_noise + efficiency * ledger.technical_excess,
+                floor=floor + plan.noise_tolerance,
+                floor_least=floor - plan.noise_tolerance if plan.noise_tolerance else None,
                 spike_x=ledger.back * efficiency * tap.d_x,
                 spike_p=ledger.back * efficiency * tap.d_p,
                 phase=ledger.total * efficiency * sigma2,
@@ -506,6 +534,9 @@ def honest_layers(frame: FrameDescription, light: Sequence[LayerLight] | None = 
                 spectrum=own.spectrum,
                 tiles=layer.tiles,
                 crowding=layer.tiles * layer.tile_modes / layer.n_modes,
+                gain_tolerance=plan.gain_tolerance,
+                phase_tolerance=plan.phase_tolerance,
+                noise_tolerance=plan.noise_tolerance,
             )
         )
     return tuple(result)

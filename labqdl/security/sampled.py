@@ -141,7 +141,8 @@ def direction_law(layer: HonestLayer, sampled: SampledTotals, *, high: bool) -> 
     if not high:
         return layer.squares(sampled.degrees, 0.0, 0.0, 0.0, 0.0, high=False)
     lost = layer.droop * math.sqrt(sampled.light)
-    shift = (layer.amplitude * (lost + math.sqrt(layer.mean_energy(sampled.images)))) ** 2
+    own = layer.amplitude * (lost + math.sqrt(layer.mean_energy(sampled.images)))
+    shift = (own + layer.tolerated(sampled.light, sampled.light)) ** 2
     strength = layer.phase + layer.flutter
     return layer.squares(sampled.degrees, sampled.pairs, sampled.light, strength, shift, high=True)
 
@@ -188,12 +189,15 @@ def _spectrum(layer: HonestLayer, residuals: NDArray[np.float64]) -> ImageSpectr
     turned = turned_light(layer, rows)
     # A net gain off one adds to the part of rank two.
     own = layer.mismatch * layer.amplitude * math.sqrt(2 * layer.alignment * layer.energy) / deviation
+    # Gain and phase within their tolerances multiply each row of the light by a factor, which lengthens no vector more.
+    brightest = layer.alignment * layer.energy
+    tolerated = layer.tolerated(brightest, brightest) / deviation
     judged: list[tuple[float, float, int]] = []
     for rank in (3, 2, 1):
         value = math.sqrt(max(float(squares[3 - rank]), 0.0)) / deviation
         # The second spike is at most half of both; without the two there is none.
         left = (spike, spike / 2, 0.0)[rank - 1]
-        allowed = value - (own if rank < 3 else 0.0)
+        allowed = value - tolerated - (own if rank < 3 else 0.0)
         tail = min(noise_norm_tail(allowed - norm, rows, columns, left) + failure for norm, failure in turned)
         judged.append((min(tail, 1.0), -value / spiked_edge(rows, columns, left), rank))
     p_value, ratio, rank = min(judged)

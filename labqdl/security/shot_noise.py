@@ -60,8 +60,9 @@ def _measured(
     result = []
     for layer in layers:
         # A blocked receiver sees shot noise and its own electronics; slots from the client bring the path's noise too.
-        technical = layer.floor - 1 - frame.ledger.server_noise if kind is ShotNoise.OWN else 0.0
-        result.append(replace(layer, floor=high + technical, floor_least=low + technical))
+        tolerance = layer.noise_tolerance
+        technical = layer.floor - tolerance - 1 - frame.ledger.server_noise if kind is ShotNoise.OWN else 0.0
+        result.append(replace(layer, floor=high + technical + tolerance, floor_least=low + technical - tolerance))
     return tuple(result)
 
 

@@ -36,6 +36,9 @@ alpha = 1e-6
 delta = 1e-3
 cross_use = false
 residual_share = 0.01
+gain_tolerance = 0.003
+phase_tolerance = 0.01
+noise_tolerance = 0.002
 shot_noise = "own"
 vacuum_slots = 8
 
