@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,7 +52,7 @@ from labqdl.rng import Roots
 from labqdl.security.accountant import BudgetExceeded
 from labqdl.security.engines import anisotropic_bound, asymptotic_bounds
 from labqdl.security.spectrum import Spectrum
-from labqdl.sequencer import Engine, EngineState, print_plan, stop_on_signals
+from labqdl.sequencer import Engine, EngineState, StopRequested, print_plan, stop_on_signals
 from labqdl.units import counted
 
 if TYPE_CHECKING:
@@ -388,7 +388,8 @@ def _carry_out_blocks(
                 limits = Limits(frame, engine, done, experiment.max_symbols, experiment.max_seconds)
                 stack.enter_context(stop_on_signals(engine))
                 stack.enter_context(obeying(record.path, watcher.obey))
-                engine.run(infer(frame, finished=done))
+                with suppress(StopRequested):  # where a limit was met before the first block
+                    engine.run(infer(frame, finished=done))
         except BudgetExceeded as error:
             if refusal(record) is None:
                 record_refusal(record, count, str(error))
