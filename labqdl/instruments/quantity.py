@@ -100,6 +100,7 @@ class Quantity(Generic[T]):
         self.name = "?"
         self.missing: Callable[[Any], str] | None = None
         self.switch = ""
+        self.moved: tuple[str, ...] = ()
         self.__isabstractmethod__ = abstract
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -137,6 +138,14 @@ class Quantity(Generic[T]):
         self.missing = missing
         return self
 
+    def moving(self, *names: str) -> Self:
+        """The same declaration for what changes others when it is set: of the same part, or of the instrument.
+
+        What was set of them before is not compared after a lost connection.
+        """
+        self.moved += names
+        return self
+
     def chosen_by(self, switch: str) -> Self:
         """The same declaration for a value that the device chooses itself while the switch of this name is on.
 
@@ -144,7 +153,7 @@ class Quantity(Generic[T]):
         where it was set last.
         """
         self.switch = switch
-        return self
+        return self.moving(switch)
 
     def follows(self, part: Part) -> bool:
         """Whether the device chooses the value now, by what was set last."""
@@ -181,8 +190,9 @@ class Quantity(Generic[T]):
             part.complete(self, held)
         if not self.derived:
             instrument.remember(part, self, held)
-        if self.switch:
-            instrument.forget(part, self.switch)
+        for name in self.moved:
+            instrument.forget(part, name)
+            instrument.forget(instrument, name)
 
     def fetch(self, part: Part) -> T:
         """Ask the device."""

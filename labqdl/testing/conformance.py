@@ -34,7 +34,7 @@ from labqdl.instruments import (
     ReadBack,
 )
 from labqdl.instruments.quantity import Absent
-from labqdl.transport import InstrumentError
+from labqdl.transport import InstrumentError, TransportError
 
 
 @dataclass
@@ -65,6 +65,9 @@ class Subject:
         Quantities by path for which infinity is a value by the sheet (a load).
     settle:
         Seconds of the instrument's clock after which what was set has had its effect (ramps are over).
+    lose:
+        Breaks the connection, so that the next exchange fails and the one after it finds a new connection; None where
+        that cannot be done.
     close:
         Called at the end.
     """
@@ -79,6 +82,7 @@ class Subject:
     later: frozenset[str] = frozenset()
     infinite: frozenset[str] = frozenset()
     settle: float = 0.0
+    lose: Callable[[], None] | None = None
     close: Callable[[], None] = lambda: None
 
 
@@ -93,9 +97,8 @@ def declared_problems(driver: type[Instrument]) -> list[str]:
             if len(quantity.reason) < 10:
                 problems.append(words + "absent(..) must say why")
             continue
-        switch = driver.quantities().get(quantity.switch) if quantity.switch else None
-        if quantity.switch and (switch is None or switch.kind is not bool):
-            problems.append(words + f"chosen_by({quantity.switch!r}) names no switch of it")
+        for other in sorted(set(quantity.moved) - {one.rpartition(".")[2] for one, _ in _all_quantities(driver)}):
+            problems.append(words + f"{other!r} is no quantity that it could change")
         if not quantity.doc.endswith(".") or not quantity.doc[:1].isupper():
             problems.append(words + "the doc must be a sentence")
         if quantity.kind in (float, int) and not quantity.unit:
@@ -454,6 +457,19 @@ def machine(make: Callable[[], Subject]) -> type[RuleBasedStateMachine]:
             assert self.dark() == before, "closing changes no output"
             self.instrument.open()
             assert self.dark() == before, "opening changes no output"
+
+        @precondition(lambda self: self.subject.lose is not None)
+        @rule()
+        def lose_the_connection(self) -> None:
+            """An instrument that nobody else touched is carried on with, and nothing comes out or goes off."""
+            self.instrument.clock.sleep(self.subject.settle)
+            before = self.dark()
+            assert self.subject.lose is not None
+            self.subject.lose()
+            with suppress(TransportError):
+                self.instrument.identity()
+            assert self.instrument.identity().model
+            assert self.dark() == before, "a lost connection changes no output"
 
         @rule()
         def safe_after_reopening(self) -> None:

@@ -173,6 +173,7 @@ MAKERS: dict[str, Make] = {
     "santec-tsl": Make(
         "santec-tsl",
         SOCKET,
+        couples=frozenset({"emission", "diode", "open_shutter"}),  # the first is the two others
         plausible={"sweep_step": (1e-13, 50e-9), "trigger_step": (1e-13, 1e-9)},
         refused={
             "attenuation": "POWer:ATTenuation:AUTo 1: automatic power control",
@@ -187,7 +188,8 @@ MAKERS: dict[str, Make] = {
         MESSAGES,
         infinite=paths("output", 2, "load"),
         refused=dict.fromkeys(
-            paths("output", 2, "lowest highest amplitude offset"), "VOLTage:LIMit: limits and waveform must agree"
+            paths("output", 2, "lowest highest amplitude offset protected"),
+            "VOLTage:LIMit: limits and waveform must agree",
         ),
         couples=frozenset({"trigger_source", "sample_rate"})  # of both outputs together
         | paths("output", 2, "amplitude offset lowest highest rate bursting by_trigger gated load"),
@@ -203,7 +205,12 @@ MAKERS: dict[str, Make] = {
             },
         ),
     ),
-    "keysight-n77": Make("keysight-n77", SOCKET, plausible={"offset": (-10.0, 10.0), "power_reference": (1e-6, 1e-2)}),
+    "keysight-n77": Make(
+        "keysight-n77",
+        SOCKET,
+        couples=frozenset({"attenuation"}),  # its display moves with the offset
+        plausible={"offset": (-10.0, 10.0), "power_reference": (1e-6, 1e-2)},
+    ),
     "keithley-2400": Make(
         "keithley-2400",
         SERIAL,
@@ -310,7 +317,12 @@ MAKERS: dict[str, Make] = {
             ),
         },
     ),
-    "tektronix-awg": Make("tektronix-awg", MESSAGES),
+    "tektronix-awg": Make(
+        "tektronix-awg",
+        MESSAGES,
+        couples=frozenset({"trigger_source"})  # of all outputs together
+        | paths("output", 8, "run_mode trigger_a"),
+    ),
     "idq-id900": Make(
         "idq-id900",
         REQUESTS,
@@ -425,6 +437,11 @@ class Requests:
         return len(data)
 
 
+def lose(twin: Twin) -> None:
+    """Break all connections once."""
+    twin.faults.add("reset", times=1)
+
+
 def subject(name: str) -> Subject:
     """What the conformance suite needs."""
     make, stand = MAKERS[name], in_process(name)
@@ -439,6 +456,7 @@ def subject(name: str) -> Subject:
         later=make.later,
         infinite=make.infinite,
         settle=30.0,
+        lose=lambda: lose(stand.twin),
         close=stand.close,
     )
 

@@ -158,7 +158,7 @@ class KeysightN77(ScpiInstrument, Attenuator):
     )
     offset = _Offset(
         "INP{n}:OFFS?", "INP{n}:OFFS {}", unit="dB", form=".3f", doc="Calibration offset: moves the display only."
-    )
+    ).moving("attenuation")
     speed = _Speed(
         "INP{n}:ATT:SPE?",
         "INP{n}:ATT:SPE {}",
@@ -246,6 +246,7 @@ class KeysightN77(ScpiInstrument, Attenuator):
             self.tell("INP{n}:OFFS:DISP".format(**self.fields))
             self.offset_now = self.offset
         self.remember(self, type(self).offset, self.offset_now)
+        self.forget(self, "attenuation")
 
     @Uses("OUTP{n}:CORR:COLL:ZERO")
     def zero_meter(self) -> None:

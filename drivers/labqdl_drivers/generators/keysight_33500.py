@@ -224,7 +224,9 @@ class ArbOutput(TextChannel, Output):
     synchronise = Action("SOUR{n}:FUNC:ARB:SYNC", doc="Restart the waveforms of all outputs together.")
 
     # Triggers
-    bursting = Bool("SOUR{n}:BURS:STAT?", "SOUR{n}:BURS:STAT {}", doc="Whether a trigger starts `cycles` waveforms.")
+    bursting = Bool(
+        "SOUR{n}:BURS:STAT?", "SOUR{n}:BURS:STAT {}", doc="Whether a trigger starts `cycles` waveforms."
+    ).moving("trigger_source")
     gated = Bool(
         "SOUR{n}:BURS:MODE?",
         "SOUR{n}:BURS:MODE {}",

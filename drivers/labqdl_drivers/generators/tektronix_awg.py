@@ -111,7 +111,7 @@ class AwgOutput(TextChannel, Output):
             RunMode.TRIGGERED_CONTINUOUS: ("TCON", "TCONTINUOUS"),
         },
         doc="How the waveform is played.",
-    )
+    ).moving("trigger_source")
     trigger_a = Bool(
         "SOUR{n}:TINP?",
         "SOUR{n}:TINP {}",
