@@ -193,6 +193,7 @@ class Transmitter:
             found.values.get("imbalance", 0.0),
             found.values.get("quadrature_error", 0.0),
             self.drive,
+            found.values.get("leak", 0.0),
         )
 
     def set_working_point(self) -> None:

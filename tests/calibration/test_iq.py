@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from labqdl.rng import Roots
+from labqdl.subsystems.modulator_map import ModulatorMap
 from labqdl_calibration import fits, iq
 from labqdl_sim.world import World
 from labqdl_sim.world.modulators import IqModulator
@@ -49,6 +50,31 @@ def test_the_model_is_the_worlds_and_its_working_point_is_dark_and_square(seed: 
     assert np.angle(across / along) == pytest.approx(math.pi / 2, abs=1e-4)
     ratio = (1 - part["imbalance"] / 2) / (1 + part["imbalance"] / 2)
     assert abs(across / along) == pytest.approx(ratio, abs=1e-4)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_transmitters_map_takes_off_what_the_children_leak(seed: int) -> None:
+    part = modulator(seed)
+    exact = fits.Fit(iq.KEYS, true_parameters(part), np.zeros((12, 12)), np.zeros(1), np.zeros(1), 1)
+    point = iq.working_point(exact, dict.fromkeys("iqp", (-10.0, 10.0)))
+    assert point is not None
+    left = iq.remainder(exact, point.values).values
+    wanted = np.linspace(0.2, 1, 8) * np.exp(2j * np.pi * np.arange(8) / 8)
+    errors = []
+    for leak in (0.0, 10 ** (-part["extinction_db"] / 20)):
+        found = ModulatorMap(part["v_pi_i"], part["v_pi_q"], part["imbalance"], float(left[2]), 1.8, leak)
+        amplitudes = found.reach() * wanted
+        i, q = found.voltages(amplitudes)
+        assert np.allclose(found.relative(i, q), amplitudes, atol=1e-8)
+        seen = np.array(
+            [field(part, np.array([*point.values, left[0] + x, left[1] + y])) for x, y in zip(i, q, strict=True)]
+        )
+        full = abs(field(part, np.array([*point.values, left[0] + 1.8, left[1]])))
+        scale = np.vdot(amplitudes, seen) / np.vdot(amplitudes, amplitudes)
+        errors.append(float(np.linalg.norm(seen / scale - amplitudes) / np.linalg.norm(amplitudes)))
+    assert abs(scale) == pytest.approx(full, rel=1e-4)  # a full-scale bin is I at the peak
+    assert errors[0] > 5e-3
+    assert errors[1] < 5e-5
 
 
 def test_pulls_of_the_fit() -> None:

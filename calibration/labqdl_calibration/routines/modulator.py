@@ -35,9 +35,9 @@ class Modulator(Routine):
 
     Values: `v_pi_i`, `v_pi_q` (V at the generator), `bias_i`, `bias_q`, `bias_p` (V: no light without drive and 90
     degrees between the arms, as near as the sources' steps allow), `offset_i`, `offset_q` (V of drive at which there is
-    really no light), `quadrature_error` (rad), `imbalance`, `extinction_db` of the children, `v_pi_bias_i`, `_q`, `_p`
-    (V), `phase_i`, `phase_q`, `phase_p` (rad at 0 V, I and Q modulo pi) and `full_power` (W at the meter at full
-    transmission).
+    really no light), `quadrature_error` (rad), `imbalance`, `leak` (e) and `extinction_db` (e^2) of the children,
+    `v_pi_bias_i`, `_q`, `_p` (V), `phase_i`, `phase_q`, `phase_p` (rad at 0 V, I and Q modulo pi) and `full_power` (W
+    at the meter at full transmission).
     """
 
     name = "server.modulator"
@@ -163,6 +163,7 @@ class Modulator(Routine):
         left = iq.remainder(found, biases)
         result.add_all(["offset_i", "offset_q", "quadrature_error"], left.values, left.covariance, ["V", "V", "rad"])
         result.add_fit(found, {"imbalance": ("imbalance", "")})
+        result.add_fit(found, {"leak": ("leak", "")})
         leak, error = abs(found["leak"]), found.deviation("leak")
         result.add("extinction_db", -20 * math.log10(leak), 20 / math.log(10) * error / leak, "dB")
         keys = [f"phase_{arm}" for arm in "iqp"] + [f"v_pi_bias_{arm}" for arm in "iqp"]
