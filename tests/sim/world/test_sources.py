@@ -235,3 +235,40 @@ def test_rated_figures_are_those_from_fibre_to_fibre() -> None:
             assert out - entering * 10**-0.16 == pytest.approx(0.1, rel=0.02)
         else:
             assert out == pytest.approx(leaving, rel=0.02)
+
+
+def test_two_receivers_share_an_amplifier_s_noise_and_nothing_else() -> None:
+    """Closed forms of docs/physics.md: variances 1 + 2 n_sp (G-1) T eta, covariance 2 n_sp (G-1) eta sqrt(T T')."""
+    gain, n_sp, tapped, efficiency, count = 4.0, 1.3, 0.3, 0.8, 300_000
+    world = empty()
+    exact(world, "edfa", gain_db=10 * math.log10(gain), n_sp=n_sp, loss_in_db=0.0, loss_out_db=0.0)
+    exact(world, "splitter", ratio=tapped)
+    exact(world, "pad", loss_db=1.0)
+    exact(world, "laser", power=5e-3, rin=0.0, linewidth=0.0)
+    exact(world, "splitter", "oscillators")
+    world.link("edfa", "splitter")
+    world.link("splitter", "pad", "main")
+    world.link("laser", "oscillators")
+    shares = {"tap": tapped, "main": (1.0 - tapped) * 10**-0.1}
+    ideal = {"visibility": 1.0, "noise": 0.0, "cmrr_db": 300.0, "bandwidth": 0.0, "swing": 1e3, "saturation": 1.0}
+    for name in shares:
+        exact(world, "homodyne", name, efficiency=efficiency, **ideal)
+        world.link("oscillators", name, name, "lo")
+    world.link("splitter", "tap", "tap", "signal")
+    world.link("pad", "main", port_in="signal")
+    instants = world.grid(0.01, count).instants
+    bright = {name: world.volts_of(name, "output")(instants) for name in shares}
+    for name in shares:
+        world.part(name).connect_light("signal", None)
+    # The light that a receiver sees adds to its shot noise too little to count: 1e9 photons a second against 1e16.
+    vacuum = {name: world.volts_of(name, "output")(instants) for name in shares}
+    noise = {name: bright[name] / vacuum[name].std() for name in shares}
+    for name, share in shares.items():
+        expected = 1.0 + 2.0 * n_sp * (gain - 1.0) * share * efficiency
+        assert deviates(float(noise[name].var()), expected, 2.0 / math.sqrt(count)) < STRICT
+    covariance = float(np.mean(noise["tap"] * noise["main"]))
+    expected = 2.0 * n_sp * (gain - 1.0) * efficiency * math.sqrt(math.prod(shares.values()))
+    assert deviates(covariance, expected, math.sqrt(2.0 * (1 + 1 / expected) / count) * 2.0) < STRICT
+    assert abs(np.mean(vacuum["tap"] * vacuum["main"])) < STRICT * np.prod([v.std() for v in vacuum.values()]) / (
+        math.sqrt(count)
+    )
