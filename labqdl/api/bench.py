@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
-from labqdl.api.light_paths import LightPath, station_path
+from labqdl.api.light_paths import LightPath, calibrated_path
 from labqdl.errors import InputError, RecordError
 from labqdl.facts import Owner
 from labqdl.facts.calibration import CalibrationSet
@@ -93,14 +93,10 @@ class CalibratedBench:
     calibrations: CalibrationSet
     marks: tuple[str, ...] = ()
 
-    def light_path(self) -> LightPath:
-        """What a run needs to know of it before any light flows."""
-        from labqdl.station.light_path import calibrated_ledger, station_tap, usual_point
-
-        file = self.station.file
-        ledger = calibrated_ledger(file, self.calibrations, self.station.clock.wall(), self.marks)
-        point = usual_point(ledger, station_tap(file, self.calibrations))
-        return station_path(file, self.source, ledger, point, instruments=True)
+    def light_path(self, mu: float | None = None) -> LightPath:
+        """What a run needs to know of it before any light flows; `mu` as for `calibrated_path`."""
+        file, now = self.station.file, self.station.clock.wall()
+        return calibrated_path(file, self.source, self.calibrations, now, instruments=True, mu=mu, marks=self.marks)
 
     def link(self, root: Root, on_incident: Callable[[Incident], None] | None = None) -> Link:
         """The instruments behind the interface of a link; `root` is the server's."""

@@ -357,7 +357,9 @@ def _resolved(config: ExperimentConfig, path: LightPath | None) -> Experiment:
 
 def _light_path(config: ExperimentConfig) -> LightPath:
     if config.station is not None:
-        return twin_path(config.station, config.profile)
+        return twin_path(config.station, config.profile, config.mu)
+    if config.link is not None and config.link.startswith(TWIN):
+        return twin_path(config.link.removeprefix(TWIN), mu=config.mu)
     return find_light_path(config.link or DEFAULT_LINK)
 
 
@@ -366,8 +368,15 @@ def _of_station(config: ExperimentConfig, link: LightPath) -> ExperimentConfig:
     if not link.station:
         return config
     counting, shot_noise = config.counting_fraction, config.shot_noise
+    gain, phase, noise = link.tolerances
+    gain = gain if config.gain_tolerance is None else config.gain_tolerance
+    phase = phase if config.phase_tolerance is None else config.phase_tolerance
+    noise = noise if config.noise_tolerance is None else config.noise_tolerance
     return replace(
         config,
+        gain_tolerance=gain,
+        phase_tolerance=phase,
+        noise_tolerance=noise,
         counting_fraction=0.0 if counting is None else counting,
         shot_noise=ShotNoise.OWN.value if shot_noise is None else shot_noise,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,7 @@ from labqdl.errors import InputError
 from labqdl.facts import Ledger, OperatingPoint
 from labqdl.facts.calibration import CalibrationSet
 
+Tolerances = tuple[float, float, float]
 TWIN = "station:"
 """Beginning of the name of a link that is the symbol-level twin of a station."""
 
@@ -31,6 +33,8 @@ class LightPath:
         Whether it is that of a station, whose verifier measures its own shot-noise unit and counts no photons.
     instruments:
         Whether instruments are behind it, and no emulation.
+    tolerances:
+        What calibrations leave open: relative amplitude, phase (rad) and noise (SNU) of the returned light.
     """
 
     name: str
@@ -40,6 +44,7 @@ class LightPath:
     tile: int | None = None
     station: bool = False
     instruments: bool = False
+    tolerances: Tolerances = (0.0, 0.0, 0.0)
 
 
 def find_light_path(source: str) -> LightPath:
@@ -64,20 +69,69 @@ def find_link(source: str) -> LinkFile:
     return LinkFile(path.name, "symbol-level twin of a station", path.ledger, path.point, path.source)
 
 
-def twin_path(station: str, profile: str | None = None) -> LightPath:
+def twin_path(station: str, profile: str | None = None, mu: float | None = None) -> LightPath:
     """The same ledger and tile as the station's, emulated: by its calibrations if it has any, else by data sheets."""
+    from labqdl.station.light_path import sheet_ledger, station_tap, usual_point
+
     if not station:
         raise InputError("names no station", source="--link", expected=f"{TWIN}NAME or {TWIN}FILE")
-    from labqdl.station.light_path import calibrated_ledger, sheet_ledger, station_tap, usual_point
-
     file = load_station_file(station, profile)
-    known = kept_calibrations(file)
+    source = f"{TWIN}{station}"
     try:
-        ledger = calibrated_ledger(file, known, time.time())
-        setting = station_tap(file, known)
+        return calibrated_path(file, source, kept_calibrations(file), time.time(), mu=mu, instruments=False)
     except InputError:
-        ledger, setting = sheet_ledger(file), station_tap(file)
-    return station_path(file, f"{TWIN}{station}", ledger, usual_point(ledger, setting), instruments=False)
+        ledger = sheet_ledger(file)
+        return station_path(file, source, ledger, usual_point(ledger, station_tap(file)), instruments=False)
+
+
+def calibrated_path(
+    file: StationFile,
+    source: str,
+    calibrations: CalibrationSet,
+    now: float,
+    *,
+    instruments: bool,
+    mu: float | None = None,
+    marks: tuple[str, ...] = (),
+) -> LightPath:
+    """The light path of a station as its calibrations know it.
+
+    Parameters
+    ----------
+    mu:
+        Photons a mode at which it will be used, on which the noise of imperfect parts depends; None: the usual ones.
+    marks:
+        Why figures that rest on these calibrations are not certified.
+
+    Raises
+    ------
+    InputError
+        For calibrations that are missing.
+    """
+    from labqdl.station.light_path import calibrated_ledger, station_tap, tolerances, usual_point, with_imperfections
+
+    assert file.frame is not None
+    ledger = calibrated_ledger(file, calibrations, now, marks)
+    point = usual_point(ledger, station_tap(file, calibrations))
+    excess, error = _imperfections(calibrations, point.mu if mu is None else mu, file.frame.n_modes)
+    ledger = with_imperfections(ledger, excess)
+    path = station_path(file, source, ledger, point, instruments=instruments)
+    return replace(path, tolerances=tolerances(calibrations, ledger, excess, error))
+
+
+def _imperfections(calibrations: CalibrationSet, mu: float, n_modes: int) -> tuple[float, float]:
+    """Excess noise at the server's input that imperfect parts add, and how well it is known, SNU."""
+    try:
+        from labqdl_calibration.budget import error_budget
+    except ImportError:
+        return 0.0, 0.0
+    # Tap and locks are in the ledger as themselves.
+    rows = [
+        row
+        for row in error_budget(calibrations, mu=mu, n_modes=n_modes).rows
+        if not row.cause.startswith(("noise of the tap", "phase lock", "shot-noise unit"))
+    ]
+    return math.fsum(row.excess.value for row in rows), math.hypot(*(row.excess.deviation for row in rows), 0.0)
 
 
 def station_path(

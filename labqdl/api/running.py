@@ -129,7 +129,7 @@ def run(
             uncertified=table.uncertified,
             told=table.told,
         )
-        return _begin(resolve(config, bench.light_path()), folder, on_block, bench)
+        return _begin(resolve(config, bench.light_path(config.mu)), folder, on_block, bench)
 
 
 def _begin(

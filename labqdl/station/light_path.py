@@ -147,6 +147,56 @@ def _noise_of(component: Component, reason: str) -> Component:
     )
 
 
+IMPERFECT = "imperfect interferometer, modulator and net gain"
+"""Name of the component that stands for their noise."""
+COVERAGE = 4.0
+"""Standard deviations of a calibration that a tolerance covers."""
+DRIFT, TURN, LEAST_NOISE = 0.01, 0.01, 0.02
+"""What attenuator and polarisation may drift in amplitude, the locks in rad, and the electronics in SNU."""
+MOST = 0.45
+"""Largest tolerance that says anything."""
+
+
+def with_imperfections(ledger: Ledger, excess: float) -> Ledger:
+    """The ledger with the noise at the server's input that imperfect parts add to bright light, SNU."""
+    if not excess > 0:
+        return ledger
+    part = Component(
+        IMPERFECT,
+        Place.RETURN,
+        Owner.CHANNEL,
+        excess=excess,
+        calibration=f"error budget of the calibrations; {_ages(ledger)}",
+    )
+    return _ordered(ledger.name, (*ledger.components, part))
+
+
+def _ages(ledger: Ledger) -> str:
+    return next((part.calibration for part in ledger.components if part.name == "way back"), "")
+
+
+def tolerances(calibrations: CalibrationSet, ledger: Ledger, excess: float, error: float) -> tuple[float, float, float]:
+    """By how much amplitude (relative), phase (rad) and noise (SNU) of honest returned light may be off the ledger.
+
+    Amplitude: four standard deviations of the slope that `path.return` found, less what its photons are uncertain by,
+    which the light of a run shares; phase: those of the angle at which the server's lock holds. Noise: as much as the
+    imperfections are expected to add, and four standard deviations of it.
+    """
+    known = calibrations.result(RETURN)
+    amplitude = 0.0
+    if {"slope", "photons"} <= known.values.keys():
+        slope, photons = known.estimate("slope"), known.estimate("photons")
+        own = (slope.deviation / slope.value) ** 2 - 0.25 * (photons.deviation / photons.value) ** 2
+        amplitude = math.sqrt(max(own, 0.0))
+    angle = 0.0
+    lock = calibrations.get("server.lock")
+    if lock is not None and "angle" in lock.values:
+        angle = lock.estimate("angle").deviation
+    noise = ledger.server_efficiency * (excess + COVERAGE * error) + LEAST_NOISE
+    gain, phase = COVERAGE * amplitude + DRIFT, COVERAGE * angle + TURN
+    return min(gain, MOST), min(phase, MOST), min(noise, MOST)
+
+
 def sheet_ledger(file: StationFile) -> Ledger:
     """The light path as the station file has it: its `[[ledger]]`, or the data sheets of the parts on the light's way.
 
