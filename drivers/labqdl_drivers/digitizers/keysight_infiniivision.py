@@ -89,7 +89,7 @@ class ScopeInput(TextChannel, Input):
         form=".6g",
         limits=(0.1, 1e4),
         doc="Factor by which the probe divides.",
-    )
+    ).moving("range", "offset", "trigger_level")
     inverted = Bool(":CHAN{n}:INV?", ":CHAN{n}:INV {}", doc="Whether the signal is inverted.")
     settings = Text(":CHAN{n}?", doc="All settings of the input as the instrument lists them.")
 

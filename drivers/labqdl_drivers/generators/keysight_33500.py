@@ -116,7 +116,9 @@ class ArbOutput(TextChannel, Output):
     """Whether `upload` sends 16-bit codes instead of 32-bit numbers: half the bytes, no less resolution."""
 
     output = Bool("OUTP{n}?", "OUTP{n} {}")
-    load = _Load("OUTP{n}:LOAD?", "OUTP{n}:LOAD {}", unit="Ohm", limits=(1.0, 1e4))
+    load = _Load("OUTP{n}:LOAD?", "OUTP{n}:LOAD {}", unit="Ohm", limits=(1.0, 1e4)).moving(
+        "amplitude", "offset", "lowest", "highest"
+    )
     function = Choice(
         "SOUR{n}:FUNC?",
         "SOUR{n}:FUNC {}",
@@ -201,7 +203,7 @@ class ArbOutput(TextChannel, Output):
         unit="S/s",
         limits=lambda channel: channel.instrument.rates(),
         doc="Samples per second of this output.",
-    )
+    ).moving("sample_rate")
     skew = Float("SOUR{n}:FUNC:ARB:SKEW:TIME?", "SOUR{n}:FUNC:ARB:SKEW:TIME {}", unit="s")
     selected = Text("SOUR{n}:FUNC:ARB?", quoted=True, doc="Name of the waveform that is selected.")
     filter = Choice(

@@ -146,7 +146,7 @@ class ItlaLaser(FrameInstrument, Laser):
         unit="m",
         uses=("0x35", "0x36", "0x67", "0x30"),
         limits=lambda laser: laser.band,
-    )
+    ).moving("channel")
     measured_wavelength = Custom(
         float,
         lambda laser: LIGHT_SPEED / (laser.word(0x40) * 1e12 + laser.word(0x41) * 1e8 + laser._megahertz(0x68)),
@@ -161,7 +161,7 @@ class ItlaLaser(FrameInstrument, Laser):
         limits=lambda laser: laser._channels(),
         done=OperationComplete(60.0),
         doc="Channel on the grid, from 1.",
-    )
+    ).moving("wavelength")
 
     @property
     def grid_step(self) -> float:
@@ -184,7 +184,7 @@ class ItlaLaser(FrameInstrument, Laser):
         rounds=lambda laser, value: round(value / laser.grid_step) * laser.grid_step,
         doc="Distance of the channels.",
         done=OperationComplete(60.0),
-    )
+    ).moving("wavelength", "channel")
     smallest_grid = Word(0x56, ">H", unit="Hz", wire=Scale(1e8), doc="Least distance of channels.")
     fine_tune = Word(
         0x62,

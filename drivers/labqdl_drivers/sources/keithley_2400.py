@@ -132,7 +132,9 @@ class Keithley2400(ScpiInstrument, VoltageSource):
         ":SOUR:DEL?", ":SOUR:DEL {}", unit="s", limits=(0.0, 999.9999), doc="From setting the source to measuring."
     )
     auto_delay = Bool(":SOUR:DEL:AUTO?", ":SOUR:DEL:AUTO {}", doc="Whether the instrument chooses the delay.")
-    auto_clear = Bool(":SOUR:CLE:AUTO?", ":SOUR:CLE:AUTO {}", doc="Whether the output goes off after each reading.")
+    auto_clear = Bool(
+        ":SOUR:CLE:AUTO?", ":SOUR:CLE:AUTO {}", doc="Whether the output goes off after each reading."
+    ).moving("output")
 
     def _output(self) -> bool:
         return self.ask_number("OUTP?") != 0
@@ -161,7 +163,9 @@ class Keithley2400(ScpiInstrument, VoltageSource):
         doc="What the terminals see while the output is off.",
     )
     four_wire = Bool(":SYST:RSEN?", ":SYST:RSEN {}", doc="Whether the voltage is sensed with two more wires.")
-    rear = Bool(":ROUT:TERM?", ":ROUT:TERM {}", on="REAR", off="FRON", doc="Whether the rear terminals are used.")
+    rear = Bool(
+        ":ROUT:TERM?", ":ROUT:TERM {}", on="REAR", off="FRON", doc="Whether the rear terminals are used."
+    ).moving("output")
 
     # Measure
     functions = Text(":SENS:FUNC?", ":SENS:FUNC {}", doc='What is measured: "VOLT:DC","CURR:DC" with the quotes.')
@@ -217,6 +221,8 @@ class Keithley2400(ScpiInstrument, VoltageSource):
             averages = self.averages if self.averaging else 1
             seconds = count * (self.delay + averages * (0.1 + 0.2 * self.integration))
             reply = self.ask(":READ?", timeout=self.timeout + seconds)
+        if self.kept(self, "auto_clear"):
+            self.forget(self, "output")  # it is off now
         return self._table(reply, elements, count)
 
     def _table(self, reply: str, elements: list[str], count: int) -> NDArray[np.float64]:
