@@ -154,7 +154,7 @@ def _measure(
 
 def operator_of(table: Station, *, ask: bool) -> Any:
     """Who does operator steps: the simulated table itself, or the person at the terminal; None where nobody is."""
-    hands = simulated_hands(table)
+    hands: Any = simulated_hands(table)
     if hands is not None:
         return hands
     if not ask or not click.get_text_stream("stdin").isatty():

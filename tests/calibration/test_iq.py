@@ -20,14 +20,14 @@ def modulator(seed: int) -> IqModulator:
     return World(Roots.from_seed(seed).world).add(IqModulator, "iq", {"loss_db": 0.0}, {"loss_db": 0.0})
 
 
-def true_parameters(part: IqModulator) -> np.ndarray:  # type: ignore[type-arg]
+def true_parameters(part: IqModulator) -> np.ndarray:
     bias = [part["v_pi_bias"]] * 3
     leak = 10 ** (-part["extinction_db"] / 20)
     phases = [part["phase_i"], part["phase_q"], part["phase_p"]]
     return np.array([1.0, 0.0, part["imbalance"], leak, *phases, *bias, part["v_pi_i"], part["v_pi_q"]])
 
 
-def field(part: IqModulator, row: np.ndarray) -> complex:  # type: ignore[type-arg]
+def field(part: IqModulator, row: np.ndarray) -> complex:
     for port, volts in zip(("bias_i", "bias_q", "bias_p", "i", "q"), row, strict=True):
         part.connect_volts(port, lambda t, volts=volts: np.full(t.shape, volts))  # type: ignore[misc]
     return complex(part.transfer(part.world.grid(0.0, 1))[0])

@@ -81,7 +81,7 @@ def wandering(seconds: float, peak: float, rate: float, knot: float = _KNOT) -> 
     heights = peak * (2.0 * np.modf(np.arange(1, knots + 1) * 0.6180339887498949)[0] - 1.0)
     heights = heights[np.argsort(np.modf(np.arange(knots) * 0.7548776662466927)[0])]
     instants = (np.arange(math.ceil(seconds * rate)) + 0.5) / rate
-    return np.interp(instants, np.arange(knots) * knot, heights)
+    return np.asarray(np.interp(instants, np.arange(knots) * knot, heights))
 
 
 def seen_by_bins(wave: Real, rate: float, layout: FrameLayout, bins: NDArray[np.int64], shift: float) -> Real:
@@ -102,7 +102,7 @@ def alternating(bench: CalibrationBench, layout: FrameLayout) -> Real:
     row_time = layout.n_modes * layout.bin_time
     instants = (np.arange(math.ceil((layout.duration + shift + row_time) * rate)) + 0.5) / rate
     odd = np.floor((instants - shift) / row_time).astype(np.int64) % 2 == 1
-    return np.where(odd, 0.5 * lo.value("v_pi") * lo.value("sign"), 0.0)
+    return np.asarray(np.where(odd, 0.5 * lo.value("v_pi") * lo.value("sign"), 0.0))
 
 
 # --- the phase of the server's local oscillator -----------------------------------------------------------------------
@@ -220,7 +220,7 @@ class LoPhase(Routine):
         from labqdl_calibration.pictures import data_and_model
 
         misses = (raw["values"] - raw["fitted"]) / np.std(raw["values"] - raw["fitted"])
-        places = np.arange(raw["values"].size)
+        places = np.arange(raw["values"].size, dtype=np.float64)
         return data_and_model(places, raw["values"], raw["fitted"], misses, x="bin", y="quadrature (V)")
 
 
@@ -326,8 +326,8 @@ class Tree(Routine):
 
     def _shot(
         self, bench: CalibrationBench, layout: FrameLayout, symbols: Complex, waves: Any, gain: float
-    ) -> tuple[Complex, Real]:
-        """Last bins of all rows as complex volts, and which rows they are.
+    ) -> NDArray[Any]:
+        """Last bins of all rows in V.
 
         The client sees both quadratures at once; the server sees X in even rows and P in odd ones, so that two rows
         are one value there.
@@ -345,9 +345,7 @@ class Tree(Routine):
                 record = light_shot(bench, layout, symbols, **how)[owner]
         finally:
             bench.gates(out=False, client=False, server=False)
-        return integrate(record.volts, timing_of(bench, owner, record), layout, carry_only=True), np.arange(
-            layout.total_rows
-        )
+        return integrate(record.volts, timing_of(bench, owner, record), layout, carry_only=True)
 
     def _still(self, bench: CalibrationBench, tree: TimeBinInterferometer, way: Way, count: int) -> Any:
         """Constant waveforms at which all bins pass."""
@@ -391,7 +389,7 @@ class Tree(Routine):
         which = np.minimum((np.arange(count) / per_row).astype(np.int64), layout.total_rows - 1)
         stages = [row_volts[stage][which] for stage in range(tree.depth)]
         gain = math.sqrt(layout.n_modes / 2) if self.way is Way.FORWARD else 1.0
-        values, _ = self._shot(bench, layout, symbols, self._waves(bench, tree, stages, np.zeros(count)), gain)
+        values = self._shot(bench, layout, symbols, self._waves(bench, tree, stages, np.zeros(count)), gain)
         return volts, [np.array([self._mean(values, rows) for rows in one]) for one in rows_of]
 
     def _mean(self, values: NDArray[Any], rows: NDArray[np.int64]) -> complex:
@@ -410,7 +408,7 @@ class Tree(Routine):
         rate = player.sample_rate
         wave = wandering(layout.duration + 10e-6, player.peak[f"{self.way.value}-phase"] * 0.98, rate)
         stages, _ = self._still(bench, tree, self.way, wave.size)
-        values, _ = self._shot(bench, layout, symbols, self._waves(bench, tree, stages, wave), 1.0)
+        values = self._shot(bench, layout, symbols, self._waves(bench, tree, stages, wave), 1.0)
         return wave, rate, layout, rows, values[rows]
 
     # --- what is made of it -------------------------------------------------------------------------------------------

@@ -176,12 +176,12 @@ class Modulator(Routine):
         from labqdl_calibration.pictures import data_and_model
 
         return data_and_model(
-            np.arange(raw["powers"].size),
-            raw["powers"],
-            raw["fitted"],
+            np.arange(raw["powers"].size, dtype=np.float64),
+            1e6 * raw["powers"],
+            1e6 * raw["fitted"],
             raw["residuals"],
             x="reading",
-            y="power at the meter (W)",
+            y="power at the meter (µW)",
         )
 
 

@@ -192,7 +192,8 @@ class Tap(Routine):
     Full-scale light in all bins passes the trees unchanged; the last bin goes through the tap, the others beside it.
     Their complex ratio at the server is a straight line in the gain's voltage.
 
-    Values: `gain_voltage` (V), `net_gain_re`, `net_gain_im` (of the addressed mode against the others, there),
+    Values: `gain_voltage` (V, at which the modulus of the net gain is 1), `net_gain_re`, `net_gain_im` (there, of the
+    addressed mode against the others),
     `gain_per_volt` (real part of its slope, 1/V), `transmissivity` (of the splitter, data sheet), `outcome_gain`
     (square roots of SNU that the meter shows per X of 1 at the stage's input, data sheet), `n`, `d` (SNU: noise that
     the outcome and the returned light get, referred to the stage's input and output) and `cov` of both noises.
@@ -263,12 +264,12 @@ class Tap(Routine):
         covariance = np.zeros((4, 4))
         covariance[:2, :2], covariance[2:, 2:] = parts[0].covariance, parts[1].covariance
 
-        def nearest(p: Real) -> float:
-            start, slope = complex(p[0], p[2]), complex(p[1], p[3])
-            return float(((1 - start) * np.conj(slope)).real / abs(slope) ** 2)
-
-        at = nearest(values)
-        if not 0 <= at <= high:
+        # |start + slope V| = 1, the greater solution: what is left of a phase is the arm's, which no gain takes off.
+        begin, rise = complex(values[0], values[2]), complex(values[1], values[3])
+        middle = (begin * np.conj(rise)).real / abs(rise) ** 2
+        root = middle**2 - (abs(begin) ** 2 - 1) / abs(rise) ** 2
+        at = -middle + math.sqrt(max(root, 0.0))
+        if not 0 <= at <= high or root < 0:
             raise CalibrationFailed(f"the net gain is 1 at {at:.3f} V, which the source does not reach")
         if step:
             at = round(at / step) * step
@@ -295,7 +296,10 @@ class Tap(Routine):
         found.raw["fitted"] = parts[0].fitted + 1j * parts[1].fitted
         off = math.hypot(figures[0] - 1, figures[1])
         if off > 0.05:
-            found.remarks.append(f"the addressed mode returns {off:.3f} away from the others, mostly in phase")
+            angle = math.atan2(figures[1], figures[0])
+            found.remarks.append(
+                f"the addressed mode returns {angle:.2f} rad ahead of the others: the two arms of the client differ"
+            )
         return found
 
     def draw(self, result: CalibrationResult, raw: Mapping[str, NDArray[Any]]) -> Figure | None:
@@ -488,7 +492,7 @@ class LoopBack(Routine):
         carry = seen[Owner.CLIENT] / math.sqrt(known.value("client.shot-noise", "snu"))
         wanted = 2 * math.sqrt(photons.value) * (sent @ np.conj(u))
         if np.iscomplexobj(carry):
-            slope, left = _regressed(wanted, carry)
+            slope, left = _regressed(wanted, np.asarray(carry, np.complex128))
             expected = known.value("path.forward", "slope") / 2
             found.add("outcome_slope", abs(slope) / expected, math.sqrt(left / np.sum(np.abs(wanted) ** 2)) / expected)
             noise = 1 + known.value("client.shot-noise", "noise")

@@ -47,7 +47,8 @@ def passing(bench: CalibrationBench, way: Way) -> list[float]:
         v_pi, offset = float(sheet.get("v_pi_stage") or 1.0), 0.0
         if result is not None and f"v_pi_{stage}" in result.values:
             v_pi, offset = result.value(f"v_pi_{stage}"), result.value(f"offset_{stage}")
-        volts.append(v_pi * (1.0 - offset / (np.pi / 2)))
+        peak = interferometer.players[way].peak[f"{way.value}-stage{stage}"]
+        volts.append(min(v_pi * (1.0 - offset / (np.pi / 2)), peak))
     return volts
 
 
