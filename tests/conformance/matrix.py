@@ -513,10 +513,18 @@ UNWIRED = frozenset({"refuse", "close", "reset", "cut", "vanish", "sessions"})
 """What a pseudo terminal has not: it is a cable, and has no connections."""
 
 
+def tried(name: str, words: str, *, wire: bool) -> Cell:
+    """One cell of a long run: what already fails before its fault is there (a machine that is too busy) stops no other."""
+    try:
+        return run_cell(name, words, wire=wire)
+    except LabqdlError as error:
+        return Cell(name, words, _shown(type(error)), [f"before the fault: {str(error)[:160]}"])
+
+
 def main() -> None:
     """Print the matrix."""
     wire, names = "--wire" in sys.argv, [one for one in sys.argv[1:] if not one.startswith("-")]
-    found = [run_cell(name, words, wire=wire) for name, words in cells(wire=wire) if not names or name in names]
+    found = [tried(name, words, wire=wire) for name, words in cells(wire=wire) if not names or name in names]
     shown = [name for name in NAMES if not names or name in names]
     table = {(cell.name, cell.fault): cell for cell in found}
     for words in FAULTS:
