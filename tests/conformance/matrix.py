@@ -514,7 +514,7 @@ UNWIRED = frozenset({"refuse", "close", "reset", "cut", "vanish", "sessions"})
 
 
 def tried(name: str, words: str, *, wire: bool) -> Cell:
-    """One cell of a long run: what already fails before its fault is there (a machine that is too busy) stops no other."""
+    """One cell of a long run: what fails before its fault is there (on a machine that is too busy) stops no other."""
     try:
         return run_cell(name, words, wire=wire)
     except LabqdlError as error:
