@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -157,7 +158,7 @@ def operator_of(table: Station, *, ask: bool) -> Any:
     hands: Any = simulated_hands(table)
     if hands is not None:
         return hands
-    if not ask or not click.get_text_stream("stdin").isatty():
+    if not ask or sys.stdin is None or not sys.stdin.isatty():
         return None
 
     def person(step: OperatorStep) -> None:
