@@ -19,9 +19,13 @@ settings.register_profile(
 )
 settings.load_profile("repeatable")
 
-# A runner that starts the tests in the background hands down an ignored Ctrl-C; the tests of stopping need a real one.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A runner that starts the tests in the background hands down an ignored Ctrl-C (and SIGQUIT); the tests of stopping, and
+# the processes that they begin, need real ones.
+if threading.current_thread() is threading.main_thread():
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGQUIT") and signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 # Drivers under test stand in no script: what they switch on is the test's own business, and no watchdog's.
 set_process_guard(None)
