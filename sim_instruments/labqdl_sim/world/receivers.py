@@ -20,7 +20,7 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import butter, sosfilt
+from scipy.signal import bessel, sosfilt
 
 from labqdl.units import photon_energy
 from labqdl_sim.ports import Edges, Voltages
@@ -47,13 +47,13 @@ Real = NDArray[np.float64]
 
 
 class LowPass:
-    """A Butterworth low pass of fourth order on a raster; passes everything where its band reaches the raster's end."""
+    """A Bessel low pass of fourth order on a raster, which does not ring; none where its band reaches the raster's."""
 
     def __init__(self, bandwidth: float, rate: float) -> None:
         self.past = 0
         self._sections: Real | None = None
         if 0.0 < bandwidth < 0.45 * rate:
-            self._sections = butter(4, bandwidth, fs=rate, output="sos")
+            self._sections = bessel(4, bandwidth, fs=rate, output="sos", norm="mag")
             poles = np.concatenate([np.roots([1.0, *section[4:]]) for section in self._sections])
             self.past = math.ceil(math.log(_SETTLED) / math.log(float(np.max(np.abs(poles)))))
 

@@ -73,7 +73,7 @@ class FeedForwardTap(Part):
             "of the electronics between meter and displacement (one pole), Hz; 0 for no limit", 0.0, low=0.0
         ),
         "readout_bandwidth": Parameter(
-            "of the meters' outputs (Butterworth, fourth order), Hz; 0 for no limit", 25e6, low=0.0
+            "of the meters' outputs (Bessel, fourth order), Hz; 0 for no limit", 25e6, low=0.0
         ),
         "density": Parameter("density of a meter's shot noise at the nominal local oscillator, V/sqrt(Hz)", 1.3e-7),
         "swing": Parameter("largest voltage of a meter, at its output and in the electronics, V", math.inf, low=0.0),
