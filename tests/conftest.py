@@ -19,7 +19,7 @@ settings.register_profile(
 )
 settings.load_profile("repeatable")
 
-# A runner that starts the tests in the background hands down an ignored Ctrl-C (and SIGQUIT); the tests of stopping, and
+# A runner that starts the tests in the background hands down an ignored Ctrl-C and SIGQUIT; the tests of stopping, and
 # the processes that they begin, need real ones.
 if threading.current_thread() is threading.main_thread():
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

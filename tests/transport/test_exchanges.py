@@ -158,6 +158,18 @@ def test_echo_and_prompt() -> None:
     assert not transport.is_dirty
 
 
+@pytest.mark.parametrize("pieces", [(b"pow?\r1> 2> \r> ",), (b"pow?\r1> ", b"2> ", b"\r", b"> ")])
+def test_a_prompt_inside_of_a_line_is_none(pieces: tuple[bytes, ...]) -> None:
+    transport = over(MemoryRoad(*pieces), Line(b"\r", echo=True, prompt=b"> "))
+    assert transport.query(b"pow?") == b"1> 2> "
+
+
+@pytest.mark.parametrize("frame", [b"", b"abc", b"abcde"])
+def test_a_message_of_another_length_is_no_frame(frame: bytes) -> None:
+    with pytest.raises(ProtocolError, match=f"a reply of {len(frame)} bytes instead of 4"):
+        Fixed(4).unwrap(frame)
+
+
 def test_another_echo_is_a_bad_frame() -> None:
     transport = over(MemoryRoad(b"pow!\r12\r"), Line(b"\r", echo=True))
     with pytest.raises(ProtocolError, match="the echo is not what was sent: 'pow!"):
