@@ -118,6 +118,13 @@ def test_wrong_blocks(answers: list[bytes | None], error: type[Exception], says:
     assert transport.is_dirty
 
 
+def test_a_block_that_goes_on_after_its_end_is_noticed_at_once() -> None:
+    transport = over(MemoryRoad(b"#12abX\n"))
+    with pytest.raises(ProtocolError, match="a block said to have 2 bytes is followed by 'X'"):
+        transport.query(b"CURV?")
+    assert transport.is_dirty
+
+
 def test_blocks_as_messages() -> None:
     road = MemoryRoad(b"#13abc", b"#13abc\n", b"#0a\nb\n", b"#13ab\n", b"#13a\n", messages=True)
     transport = over(road)
