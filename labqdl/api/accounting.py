@@ -126,6 +126,14 @@ class RunAccounts(Closing):
         if layer == 0:
             self._charge(block)
 
+    def again(self, block: int) -> None:
+        """Light of a block has flowed in vain, and some of it is to be sent once more: charge the whole block again.
+
+        A shot is a part of a block, so this is too much rather than too little. Errors as `record`.
+        """
+        self._attempt = None  # what is charged from now on counts as another process' would
+        self._charge(block)
+
     def settle(self, block: int) -> None:
         """A block is finished: the server's tests have seen its light, and hold the noise on it."""
         accountant = self._weights_accountant

@@ -66,6 +66,8 @@ class Incident:
         Rows of weights that it streamed in vain; they were exposed all the same. 0 where no light flowed.
     part, problem:
         What is to be looked at, and why.
+    again:
+        Whether it is sent once more.
     """
 
     layer: int
@@ -76,6 +78,7 @@ class Incident:
     rows: int
     part: str
     problem: str
+    again: bool
 
 
 @dataclass(slots=True)
@@ -433,7 +436,9 @@ class BenchLink(Link):
             try:
                 return self._once(symbols, u, turned)
             except ShotInvalid as error:
-                incident = Incident(*key, attempt, self._rows_sent - before, error.part, error.problem)
+                incident = Incident(
+                    *key, attempt, self._rows_sent - before, error.part, error.problem, attempt < self._attempts
+                )
                 self.incidents.append(incident)
                 _log.warning("shot not used (attempt %d of %d): %s", attempt, self._attempts, error)
                 if self._on_incident is not None:

@@ -212,6 +212,22 @@ def test_a_resumed_run_pays_for_what_it_sends_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("without_light")
+@pytest.mark.usefixtures("without_light")
+def test_light_that_flowed_in_vain_is_paid_for(tmp_path: Path) -> None:
+    with run_accounts(tmp_path, "r") as kept:
+        kept.record(0, 0)
+        kept.again(0)
+        kept.record(1, 0)  # the other layer of the same block goes on
+        kept.settle(0)
+        assert uses(tmp_path) == [8, 8]
+        kept.record(0, 1)
+        kept.settle(1)
+    assert uses(tmp_path) == [12, 12]
+    with run_accounts(tmp_path, "r", finished=(0, 1)) as kept:  # a resumed run owes nothing more for them
+        kept.record(0, 2)
+    assert uses(tmp_path) == [16, 16]
+
+
 def test_the_same_datum_twice_in_a_block_counts_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = resolve(configure(None, SETTINGS))
     data = np.array(chosen.dataset.data)
