@@ -97,9 +97,9 @@ class Laser(Part):
         return phase
 
 
-_NODES = 8
+_NODES = 4
 """Of an amplifier's gain in one time constant."""
-_MEMORY = 8
+_MEMORY = 6
 """Time constants over which an amplifier remembers its input."""
 _GLANCE = 256
 """Raster points over which an amplifier averages its input at one node."""

@@ -6,13 +6,16 @@ Statistical bounds are 5 standard errors: false alarms below 1e-6 a comparison, 
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.optimize import brentq
 
+from labqdl_sim.bench import Bench
 from labqdl_sim.ports import DARK, Light
-from labqdl_sim.world.sources import Edfa, saturated_gain
+from labqdl_sim.twins.amonics_edfa import AmonicsEdfa
+from labqdl_sim.world.sources import Edfa, Laser, saturated_gain
 from tests.sim.world.parts import Real, deviates, empty, exact, lamp, pulled
 
 FLUX_OF_A_MILLIWATT = 7.802881e15
@@ -272,3 +275,60 @@ def test_two_receivers_share_an_amplifier_s_noise_and_nothing_else() -> None:
     assert abs(np.mean(vacuum["tap"] * vacuum["main"])) < STRICT * np.prod([v.std() for v in vacuum.values()]) / (
         math.sqrt(count)
     )
+
+
+STATION = """
+[station]
+name = "amplifier"
+profile = "sim"
+[instruments.laser]
+driver = "nkt-koheras"
+[instruments.edfa]
+driver = "amonics-edfa"
+[components.pad]
+kind = "pad"
+loss = "30 dB"
+[[wiring]]
+from = "laser"
+to = "pad"
+[[wiring]]
+from = "pad"
+to = "edfa"
+[simulation]
+seed = 3
+clock = "steps"
+rate = "50 MHz"
+"""
+
+
+def test_an_instrument_pumps_the_amplifier_and_its_monitor_shows_what_leaves(tmp_path: Path) -> None:
+    path = tmp_path / "station.toml"
+    path.write_text(STATION, encoding="utf-8")
+    bench = Bench.from_file(path)
+    twin = bench["edfa"]
+    assert bench.world is not None
+    assert isinstance(twin, AmonicsEdfa)
+    laser = bench.world.part("laser")
+    assert isinstance(laser, Laser)
+    laser.follow(lambda t: Light(10e-3, 1550e-9))
+
+    def power() -> float:
+        assert bench.world is not None
+        bench.world.changed()
+        now = bench.clock.monotonic()
+        return bench.world.light_of("edfa", "output")(bench.world.grid(now, 4096)).flux * 1e-3 / FLUX_OF_A_MILLIWATT
+
+    assert power() < 1e-7
+    channel = twin.channels[1]
+    twin.master_at = channel.armed_at = -100.0
+    for mode, set_point, low, high in (
+        ("APC", 5.0, 4.9e-3, 5.1e-3),
+        ("APC", 1.0, 0.98e-3, 1.02e-3),
+        ("ACC", 200.0, 5e-5, 1e-3),
+    ):
+        channel.mode, channel.course = mode, (set_point, -1e9)
+        channel.set_points[mode] = set_point
+        assert low < power() < high
+        assert twin.leaving(bench.clock.monotonic()) == pytest.approx(power(), rel=1e-3)
+    channel.armed_at = None
+    assert power() < 1e-7
