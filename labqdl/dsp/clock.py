@@ -96,13 +96,16 @@ def _grouped(reference: Complex, layout: FrameLayout, segments: int, snr: float)
     lit = np.flatnonzero(flat)
     rest = lit[lit > last]
     if rest.size:
-        row = rest // layout.n_modes
-        pair = np.cumsum(np.concatenate([[0], np.diff(row) > 1]))
+        row, which = np.unique(rest // layout.n_modes, return_inverse=True)
+        # Two rows at a time, also where more are known one after another.
+        count = np.arange(row.size)
+        begin = np.maximum.accumulate(np.where(np.diff(row, prepend=-2) > 1, count, 0))
+        pair = (np.cumsum((count - begin) % 2 == 0) - 1)[which]
         each = max(1, rest.size // (int(pair[-1]) + 1))
         together = max(1, math.ceil(_GROUP_SNR / max(snr, 1e-6) / each))
         # Whole groups only: a short one at the end joins the one before it.
-        count = max(1, (int(pair[-1]) + 1) // together)
-        group = np.concatenate([group, pieces + np.minimum(pair // together, count - 1)])
+        whole = max(1, (int(pair[-1]) + 1) // together)
+        group = np.concatenate([group, pieces + np.minimum(pair // together, whole - 1)])
     bins = np.concatenate([head, rest])
     padded = np.concatenate([[0.0], flat, [0.0]])
     return _Known(bins, flat[bins], padded[bins], padded[bins + 2], group, pieces)

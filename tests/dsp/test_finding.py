@@ -139,6 +139,17 @@ def test_twenty_ppm_over_a_long_shot(ppm: float, carry: bool) -> None:
     assert np.mean(rest**2) / np.mean(signal**2) < 0.1
 
 
+def test_data_that_are_known_as_well_lead_the_clock() -> None:
+    """A calibration's shot, all of which is known, without pilots: 3 samples of drift in one run of rows."""
+    generator = np.random.default_rng(4)
+    layout = FrameLayout(4, 1, 2500, 6.25e6, pilot_every=0)
+    symbols = gaussian_data(layout, generator)
+    record = shot(symbols, layout, generator, start=1.2e-6, ppm=30.0, snr=100.0, amplitude=0.8 + 0.6j)
+    found = find_shot(record, INTERVAL, symbols, layout)
+    assert_right(found, 1.2e-6, 30.0, layout)
+    assert found.clock_std < 0.5
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("real", [True, False])
 def test_thirty_ppm_over_a_million_bins(real: bool) -> None:
