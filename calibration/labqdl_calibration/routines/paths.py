@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import hadamard
 
 from labqdl.dsp import integrate
 from labqdl.errors import InputError
@@ -145,23 +146,31 @@ def _receiver_input(bench: CalibrationBench) -> tuple[str, str] | None:
 def server_shot(
     bench: CalibrationBench, rows: int, attenuation: float | None = None
 ) -> tuple[Complex, float, FrameLayout]:
-    """Full-scale light in all bins as the server sees it: complex V (pairs of rows, n_modes), and the attenuation."""
-    layout = bench.layout(rows + rows % 2, preamble=1, guard=2)
-    symbols = np.zeros((layout.total_rows, layout.n_modes), np.complex128)
+    """What becomes of full-scale light in each bin, as the server sees it, and the attenuation.
+
+    All bins have light, with signs that follow the columns of a Hadamard matrix from one pair of rows to the next: what
+    one bin leaves in another one, where the trees do not close, falls out of the mean.
+
+    Returns
+    -------
+    Complex V (pairs of rows, n_modes), X from even rows and P from odd ones; attenuation in dB; layout.
+    """
+    modes = bench.frame.n_modes
+    size = 1 << max(modes - 1, 1).bit_length()
+    pairs = max(-(-rows // (2 * size)), 1) * size
+    layout = bench.layout(2 * pairs, preamble=2, guard=2)
     places = layout.data_rows.ravel()
-    # In turn 1 and -1, two rows each, so that offsets of the electronics fall out.
-    signs = np.where(places // 2 % 2, -1.0, 1.0)
-    symbols[places] = signs[:, None]
+    signs = np.repeat(np.tile(hadamard(size)[:, :modes], (pairs // size, 1)), 2, axis=0).astype(np.float64)
+    symbols = np.zeros((layout.total_rows, layout.n_modes), np.complex128)
+    symbols[places] = signs
     with wide_range(bench.server.receiver) as half:
         if attenuation is None:
             attenuation = attenuation_for(bench, Owner.SERVER, _PEAK_SHARE * half)
         bench.light(attenuation)
         how = {"record": (Owner.SERVER,), "lo_phase": alternating(bench, layout), "tail": 30e-6}
         record = light_shot(bench, layout, symbols, **how)[Owner.SERVER]
-    values = integrate(record.volts, timing_of(bench, Owner.SERVER, record), layout)[places] * signs[:, None]
-    even, odd = values[places % 2 == 0], values[places % 2 == 1]
-    count = min(len(even), len(odd))
-    return np.asarray(even[:count] + 1j * odd[:count]), attenuation, layout
+    values = integrate(record.volts, timing_of(bench, Owner.SERVER, record), layout)[places] * signs
+    return np.asarray(values[places % 2 == 0] + 1j * values[places % 2 == 1]), attenuation, layout
 
 
 def server_level(bench: CalibrationBench, rows: int, attenuation: float | None = None) -> Estimate:
@@ -206,7 +215,7 @@ class Tap(Routine):
     requires = ("client.inverse", "server.lo-phase", "client.shot-noise")
     valid_for = 1 * HOUR
     points: ClassVar[tuple[int, int]] = (3, 9)
-    rows: ClassVar[tuple[int, int]] = (48, 256)
+    rows: ClassVar[tuple[int, int]] = (64, 256)
 
     def applies(self, bench: CalibrationBench) -> bool:
         """Where the tap is a feed-forward one, beside which other bins pass."""
