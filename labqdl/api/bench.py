@@ -26,6 +26,8 @@ CALIBRATIONS = "calibrations"
 """Name under which each party's folder of a run keeps the calibrations that it read."""
 SNAPSHOT = "station"
 """Beginning of the name of what the instruments said when a process began its part of a run."""
+RESUMED = "resumed"
+"""Kind of the event that tells that another process took a run on a station up again."""
 INCIDENT = "incident"
 """Kind of the event that tells of a shot that was not used."""
 MODES = ("quick", "full", "reuse")

@@ -66,6 +66,10 @@ class RunResult(Printable):
         Wall time of this process's part of the run.
     findings:
         The client's own tests of the light that it was sent; only a simulation may show them to anybody else.
+    station:
+        Station whose instruments the light passed; None for an emulated link.
+    uncertified:
+        Why the figures of a run on a station rest on no valid calibration; empty where they do.
     """
 
     run: Path
@@ -84,6 +88,8 @@ class RunResult(Printable):
     findings: tuple[TestResult, ...] = ()
     server: str = "honest"
     channel: str = "honest"
+    station: str | None = None
+    uncertified: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -93,9 +99,11 @@ class RunResult(Printable):
     def to_json(self) -> dict[str, Any]:
         """The object of `--json`; schema `labqdl.run/1`, documented in docs/file-formats.md."""
         verdict = self.verdict.to_json()
+        bench = {} if self.station is None else {"station": self.station, "uncertified": list(self.uncertified)}
         return {
             "schema": RUN_SCHEMA,
             "run": str(self.run),
+            **bench,
             "model": self.model,
             "link": self.link,
             "client": self.client,

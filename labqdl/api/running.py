@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from labqdl import __version__
 from labqdl.api.accounting import RunAccounts
 from labqdl.api.agreement import compare_documents, figures_of
-from labqdl.api.bench import INCIDENT, CalibratedBench, Table, again, calibrated
+from labqdl.api.bench import INCIDENT, RESUMED, CalibratedBench, Table, again, calibrated
 from labqdl.api.blocks import (
     RunRecorder,
     check_outcomes,
@@ -213,7 +213,7 @@ def resume(path: str | Path, *, on_block: OnBlock | None = None, table: Table | 
             station = stack.enter_context(table.open(str(chosen.station), chosen.profile, arm=table.arm))
             bench = again(station, record, uncertified=table.uncertified)
             bench.keep_snapshot(record)
-            record.event("resumed", uncertified=list(bench.marks))
+            record.event(RESUMED, uncertified=list(bench.marks))
         return carry_out(chosen, frame, record, on_block, bench)
 
 
@@ -315,12 +315,19 @@ def carry_out(
         return _carry_out_blocks(experiment, frame, record, on_block, bench)
 
 
-def _open_link(experiment: Experiment, record: RunFolder, bench: CalibratedBench | None) -> Link:
-    """The light between the parties: instruments, or their exact emulation."""
+def _open_link(
+    experiment: Experiment, record: RunFolder, bench: CalibratedBench | None, exposed: Callable[[int], None]
+) -> Link:
+    """The light between the parties: instruments, or their exact emulation.
+
+    `exposed` is told of a block of which light flowed in vain, before any of it is sent again.
+    """
     if bench is not None:
 
         def incident(found: Incident) -> None:
             record.event(INCIDENT, **asdict(found))
+            if found.rows and found.again:
+                exposed(found.block)
 
         return bench.link(record.party(Party.SERVER).root(), incident)
     return EmulatedLink(
@@ -351,6 +358,10 @@ def _carry_out_blocks(
     accounts: RunAccounts | None = None
     limits: Limits | None = None
 
+    def exposed(block: int) -> None:
+        if accounts is not None:
+            accounts.again(block)
+
     def finished(block: int) -> None:
         nonlocal count
         count += 1
@@ -362,7 +373,7 @@ def _carry_out_blocks(
             limits.after(block)
 
     if not server.aborted and len(done) < total:
-        link = _open_link(experiment, record, bench)
+        link = _open_link(experiment, record, bench, exposed)
         try:
             with ExitStack() as stack:
                 folder = experiment.accounts_beside(record.path)
@@ -473,7 +484,21 @@ def joined_result(
         leakage=with_any_probe((*bounds, *certified, *steered), frame.layers, frame.tap, frame.ledger),
         seconds=seconds,
         seed=experiment.seed,
+        station=experiment.station if experiment.instruments else None,
+        uncertified=uncertified_reasons(record),
     )
+
+
+def uncertified_reasons(record: RunFolder) -> tuple[str, ...]:
+    """Why figures of a run on a station are not certified: what was known when it began, or was resumed."""
+    station = record.manifest.get("station")
+    if not isinstance(station, Mapping):
+        return ()
+    reasons = list(station.get("uncertified", ()))
+    for event in record.events():
+        if event.kind == RESUMED:
+            reasons += event.fields.get("uncertified", ())
+    return tuple(dict.fromkeys(map(str, reasons)))
 
 
 def session_verdict(verdict: Verdict, findings: Sequence[TestResult]) -> Verdict:

@@ -142,6 +142,8 @@ def run_summary(result: RunResult) -> Iterator[RenderableType]:
     grid.add_row("accuracy", percent(result.accuracy, result.accuracy_interval, result.images))
     grid.add_row("client's checks", client_checks(result))
     grid.add_row("verdict", verdict_text(result))
+    for reason in result.uncertified:
+        grid.add_row(Text("UNCERTIFIED", style="bold magenta"), Text(reason, style="magenta"))
     grid.add_row("run folder", str(result.run))
     yield grid
     yield Text()
