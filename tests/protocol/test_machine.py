@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from labqdl.errors import ProtocolError
 from labqdl.facts import Budgets, Reason, TapSetting, VerdictKind, VerificationPlan
@@ -314,8 +321,8 @@ TestSessions.settings = at_length(25, derandomize=True)
 
 
 @pytest.mark.soak
-class TestManySessions(Sessions.TestCase):
-    settings = at_length(1000, derandomize=False)
+def test_many_sessions() -> None:
+    run_state_machine_as_test(Sessions, settings=at_length(1000, derandomize=False))
 
 
 def test_the_toys_themselves_reach_the_end() -> None:
