@@ -25,6 +25,7 @@ from labqdl.api.places import cannot_write, folder_place
 from labqdl.api.reading import RecordedRun, open_run
 from labqdl.api.report_light import gather_evidence, gather_outcomes
 from labqdl.api.results import Printable, describe_point
+from labqdl.api.running import uncertified_reasons
 from labqdl.errors import InputError, LabqdlError, RecordError
 from labqdl.facts import (
     Certificate,
@@ -406,6 +407,9 @@ class _Gatherer:
             notes.append(f"Not everything can be shown: {reason}")
         if self.record.folder.torn is not None:
             notes.append("The last line of the log was cut short by a kill; it never counted.")
+        notes += [
+            f"UNCERTIFIED, with every figure of this page: {one}" for one in uncertified_reasons(self.record.folder)
+        ]
         recorded = self.record.manifest.get("experiment", {})
         for party in ("client", "channel", "server"):
             word = recorded.get(party, "honest")
@@ -438,6 +442,7 @@ class _Gatherer:
                 f"{frame.images:,} in {counted(frame.n_blocks, 'block')} of {frame.block:,}; {len(blocks):,} done",
             ),
             ("link", str(chosen.get("link"))),
+            *_station(manifest),
             ("light", _light(frame)),
             ("parties", parties),
             ("depth", str(chosen.get("depth"))),
@@ -560,6 +565,21 @@ def _shape(frame: FrameDescription) -> str:
     sizes = [frame.layers[0].n_features, *(layer.rows for layer in frame.layers)]
     names = ", ".join(layer.activation.kind.value + (" with bias" if layer.bias else "") for layer in frame.layers)
     return f"{'-'.join(str(size) for size in sizes)} ({names})"
+
+
+def _station(manifest: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The station of a run and who answered there; nothing for an emulated link."""
+    station = manifest.get("station")
+    if not isinstance(station, Mapping):
+        return ()
+    simulated = station["simulated"]["instruments"]
+    kind = f"{len(simulated)} of them simulated, seed {station['simulated']['seed']}" if simulated else "all real"
+    boxes = (f"{name}: {one['maker']} {one['model']} {one['serial']}" for name, one in station["identities"].items())
+    return (
+        ("station", f"{station['name']}, profile {station['profile']} (digest {station['file_digest'][:16]})"),
+        ("instruments", f"{kind}; {'; '.join(boxes)}"),
+        ("calibrations", ", ".join(f"{name} {digest[:8]}" for name, digest in station["calibrations"].items())),
+    )
 
 
 def _light(frame: FrameDescription) -> str:
