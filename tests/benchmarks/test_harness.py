@@ -163,6 +163,7 @@ def test_list_names_all() -> None:
         "in-process",
         "hislip",
         "world",
+        "dsp",
         "scaling",
         "memory",
         "run",
