@@ -82,6 +82,16 @@ def test_what_is_set_is_what_is_sent(value: float) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "sent"),
+    [("power", from_dbm(-10), b"POW -10\n"), ("power", 1e-3, b"POW 0\n"), ("wavelength", 1550e-9, b"WAV 1550.0000\n")],
+)
+def test_what_is_sent_is_in_the_units_of_the_wire(name: str, value: float, sent: bytes) -> None:
+    toy, transport = opened((sent, None))
+    setattr(toy, name, value)
+    transport.finish()
+
+
+@pytest.mark.parametrize(
     ("name", "reply", "value"),
     [
         ("plain", b"+1.50000000E+00", 1.5),

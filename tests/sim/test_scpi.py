@@ -248,6 +248,9 @@ class TestStatus:
         )
         clock.advance(0.2)
         assert talk.ask("READ:POW?;:SOUR:POW?") == "6.32120559E+00;1.00000000E+01"
+        talk.write("SOUR:POW -5")  # on its way: it turns round where it is
+        assert bed.level == -5.0
+        assert Bed.level.actual(bed, 0.2, 1) == pytest.approx(10 * (1 - math.exp(-1)))
 
     def test_message_exchange_errors(self) -> None:
         _, bed = make_bench()
