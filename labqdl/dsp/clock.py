@@ -31,6 +31,9 @@ _REACH = 8.0
 """Standard deviations of the clock's prediction that must fit into a window for a group to be taken in."""
 _END = 0.1
 """Standard deviation of the last bin's place, in windows, that is still good for integration."""
+_STEP = 0.02
+"""Standard deviation, in windows, by which a slow receiver may delay pilots less than the preamble, in which
+neighbouring bins differ in phase: no clock is to be made of that."""
 _GROUP_SNR = 25.0
 """Signal to noise that a group of pilots collects before it has a say."""
 _FINER = (4, 16)
@@ -159,21 +162,25 @@ class _Discriminator:
         return lag, bottom / max(variance, 1e-30)
 
 
-def _line(weight: Real, at: Real, lag: Real, prior: float, prior_std: float) -> tuple[float, float, Real]:
-    """Offset and slope of lag = offset + slope at with a prior on the slope, and their covariance.
+def _line(
+    weight: Real, at: Real, behind: NDArray[np.bool_], lag: Real, prior: float, prior_std: float, step_std: float
+) -> tuple[float, float, Real]:
+    """Offset and slope of lag = offset + slope at + step [behind], and the covariance of the three.
 
-    Lags that scatter more than their weights say are believed less; the prior is not.
+    The slope has a prior, and so has the step. Lags that scatter more than their weights say are believed less; the
+    priors are not.
     """
+    design = np.stack([np.ones_like(at), at, behind.astype(np.float64)], axis=1)
+    priors = np.array([0.0, prior_std**-2, step_std**-2])
 
     def solved(w: Real) -> tuple[Real, Real]:
-        cross = (w * at).sum()
-        normal = np.array([[w.sum(), cross], [cross, (w * at**2).sum() + prior_std**-2]])
-        covariance = np.linalg.inv(normal)
-        return covariance @ np.array([(w * lag).sum(), (w * at * lag).sum() + prior * prior_std**-2]), covariance
+        covariance = np.linalg.inv(design.T @ (w[:, None] * design) + np.diag(priors))
+        right = design.T @ (w * lag) + priors * np.array([0.0, prior, 0.0])
+        return np.asarray(covariance @ right), np.asarray(covariance)
 
     found, covariance = solved(weight)
     freedom = max(int((weight > 0).sum()) - 2, 1)
-    scatter = float(np.sum(weight * (lag - found[0] - found[1] * at) ** 2)) / freedom
+    scatter = float(np.sum(weight * (lag - design @ found) ** 2)) / freedom
     if scatter > 1.0:
         found, covariance = solved(weight / scatter)
     return float(found[0]), float(found[1]), covariance
@@ -221,12 +228,15 @@ def fit_clock(
     chosen = np.arange(known.groups) < known.preamble_groups
     within = first + (centre + middle) * (1 + clock) < record.size
     place = first + middle * (1 + clock)  # of the preamble's middle: nearly independent of the clock
-    covariance = np.zeros((2, 2))
+    behind = np.arange(known.groups) >= known.preamble_groups
+    covariance = np.zeros((3, 3))
     for _ in range(64):
         begin = place - middle * (1 + clock)
         lag, information = tool.lags(known, chosen, begin, clock, offset, noise)
         weight = np.where(chosen, information, 0.0)
-        moved, changed, covariance = _line(weight, centre, lag, expected - clock, expected_std)
+        moved, changed, covariance = _line(
+            weight, centre, behind, lag, expected - clock, expected_std, _STEP * tool.window
+        )
         place += moved
         clock += changed
         begin = place - middle * (1 + clock)

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.signal import lfilter
 
 from labqdl.dsp import DspError, Timing, find_shot, integrate, known_symbols, window_gain
 from labqdl.facts.layout import FrameLayout, RowKind
@@ -170,6 +171,24 @@ def test_no_clock_is_made_up() -> None:
         own = find_shot(record, INTERVAL, None, SHORT)
         assert own.clock_std < 20.0
         assert abs(own.clock_ppm) < 6 * own.clock_std
+
+
+@pytest.mark.parametrize("real", [True, False])
+def test_a_slow_receiver_makes_no_clock(real: bool) -> None:
+    """One pole at 5 MHz for bins of 160 ns: its delay is part of the beginning, one number, and no drift."""
+    generator = np.random.default_rng(9)
+    layout = FrameLayout(32, 1, 100, 6.25e6)
+    share = 1 - np.exp(-2 * np.pi * 5e6 * INTERVAL)
+    delays = []
+    for _ in range(4):
+        start = 3.3e-6 + generator.uniform() * INTERVAL
+        record = shot(gaussian_data(layout, generator), layout, generator, start=start, ppm=12.0, snr=200.0, real=real)
+        found = find_shot(lfilter([share], [1.0, share - 1.0], record), INTERVAL, None, layout)
+        assert abs(found.clock_ppm - 12.0) < 6 * found.clock_std
+        assert found.clock_std < 3.0
+        delays.append(found.start - start)
+    assert np.std(delays) < 0.05 * INTERVAL
+    assert 0 < np.mean(delays) < 2 * INTERVAL
 
 
 def test_a_clock_far_from_its_expectation_is_refused() -> None:
