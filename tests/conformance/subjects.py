@@ -280,6 +280,9 @@ MAKERS: dict[str, Make] = {
         MESSAGES,
         emits=False,
         later=frozenset({"record_length", "pre_trigger"}),  # what there is; told in six digits of `position`,
+        couples=paths("input", 4, "range offset") | {"trigger_level"},  # of a probe that is changed
+        # An end of the range times an odd factor of a probe, in six digits, may be outside.
+        refused=each("input", 4, {"range": "8 mV to 40 V times the factor of the probe"}),
         plausible={
             "trigger_level": (-1.0, 1.0),
             "segments": (1, 50),

@@ -47,7 +47,9 @@ class ScopeInput(TextChannel, Input):
     kind = "input"
 
     enabled = Bool("DIS:GLO:CH{n}:STATE?", "DIS:GLO:CH{n}:STATE {}")
-    scale = Float("CH{n}:SCA?", "CH{n}:SCA {}", unit="V", doc="Volts a division; `range` is ten of them.")
+    scale = Float("CH{n}:SCA?", "CH{n}:SCA {}", unit="V", doc="Volts a division; `range` is ten of them.").moving(
+        "range", "offset"
+    )
 
     def _range(self) -> float:
         return _DIVISIONS * self.scale
@@ -55,8 +57,10 @@ class ScopeInput(TextChannel, Input):
     def _set_range(self, value: float) -> None:
         self.scale = value / _DIVISIONS
 
-    range = Custom(float, _range, _set_range, unit="V", uses=("CH{n}:SCA",))
-    position = Float("CH{n}:POS?", "CH{n}:POS {}", unit="1", doc="Divisions by which the trace is moved up.")
+    range = Custom(float, _range, _set_range, unit="V", uses=("CH{n}:SCA",), derived=True)
+    position = Float("CH{n}:POS?", "CH{n}:POS {}", unit="1", doc="Divisions by which the trace is moved up.").moving(
+        "offset"
+    )
 
     def _offset(self) -> float:
         scope = cast("TektronixMSO", self.instrument)
