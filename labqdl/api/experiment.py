@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +30,7 @@ from labqdl.facts import (
 from labqdl.facts.monitor import POWER_MONITOR
 from labqdl.link import Depth, ServerBehaviour, parse_channel, parse_client, parse_server
 from labqdl.network import Dataset, Network, default_dataset, load_dataset
+from labqdl.optics.modes import layer_amplitudes
 from labqdl.units import from_db
 
 DEFAULT_MODEL = "mnist-robust"
@@ -277,6 +279,9 @@ def _resolved(config: ExperimentConfig, path: LightPath | None) -> Experiment:
     budgets = _limits(Budgets, config)
     model_source = _absolute(config.model or (STATION_MODEL if link.station else DEFAULT_MODEL))
     network = load_model_or_explain(model_source)
+    if config.mu is None:
+        split = 0.0 if config.last_layer_db is None else _checked(config, "last_layer_db")
+        point = _within_reach(point, network, split, link.most_photons)
     data_source = config.data or default_dataset(model_source)
     if data_source is None:
         raise InputError(
@@ -353,6 +358,17 @@ def _resolved(config: ExperimentConfig, path: LightPath | None) -> Experiment:
         check_vectors=checks,
         monitor_fraction=fraction,
     )
+
+
+def _within_reach(point: OperatingPoint, network: Network, last_layer_db: float, most: float) -> OperatingPoint:
+    """The point with less light where the largest weight would be a bin of more photons than `most`."""
+    if not math.isfinite(most):
+        return point
+    brightest = 0.0
+    for layer, mu in zip(network.layers, layers_light(network, point.mu, last_layer_db), strict=True):
+        q = layer_amplitudes(layer.weights, layer.bias, mu)[0].astype(np.float64)
+        brightest = max(brightest, float((q[:, 0::2] ** 2 + q[:, 1::2] ** 2).max()) / 4)
+    return point if brightest <= most else replace(point, mu=float(f"{point.mu * most / brightest:.4g}"))
 
 
 def _light_path(config: ExperimentConfig) -> LightPath:

@@ -35,6 +35,8 @@ class LightPath:
         Whether instruments are behind it, and no emulation.
     tolerances:
         What calibrations leave open: relative amplitude, phase (rad) and noise (SNU) of the returned light.
+    most_photons:
+        Photons of the brightest bin that the server can send; usual light stays below them.
     """
 
     name: str
@@ -45,6 +47,7 @@ class LightPath:
     station: bool = False
     instruments: bool = False
     tolerances: Tolerances = (0.0, 0.0, 0.0)
+    most_photons: float = math.inf
 
 
 def find_light_path(source: str) -> LightPath:
@@ -108,7 +111,14 @@ def calibrated_path(
     InputError
         For calibrations that are missing.
     """
-    from labqdl.station.light_path import calibrated_ledger, station_tap, tolerances, usual_point, with_imperfections
+    from labqdl.station.light_path import (
+        brightest_bin,
+        calibrated_ledger,
+        station_tap,
+        tolerances,
+        usual_point,
+        with_imperfections,
+    )
 
     assert file.frame is not None
     ledger = calibrated_ledger(file, calibrations, now, marks)
@@ -116,7 +126,11 @@ def calibrated_path(
     excess, error = _imperfections(calibrations, point.mu if mu is None else mu, file.frame.n_modes)
     ledger = with_imperfections(ledger, excess)
     path = station_path(file, source, ledger, point, instruments=instruments)
-    return replace(path, tolerances=tolerances(calibrations, ledger, excess, error))
+    return replace(
+        path,
+        tolerances=tolerances(calibrations, ledger, excess, error),
+        most_photons=brightest_bin(calibrations),
+    )
 
 
 def _imperfections(calibrations: CalibrationSet, mu: float, n_modes: int) -> tuple[float, float]:

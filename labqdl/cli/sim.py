@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -26,8 +27,11 @@ def command() -> None:
 @click.option(
     "--control", type=click.IntRange(0, 65535), metavar="PORT", help="Open the control port (0: any free one)."
 )
+@click.option(
+    "--until-eof", is_flag=True, help="End as well when standard input ends, as that of a killed parent does."
+)
 @click.pass_obj
-def serve_command(output: Output, station: str, as_json: bool, control: int | None) -> int:
+def serve_command(output: Output, station: str, as_json: bool, control: int | None, until_eof: bool) -> int:
     """Serve the simulated instruments of STATION.toml on the loopback interface until Ctrl-C.
 
     \b
@@ -70,7 +74,7 @@ def serve_command(output: Output, station: str, as_json: bool, control: int | No
                 "in a station file, 'simulated = true' beside such a resource lets it emit without --arm", err=True
             )
             click.echo(f"seed {bench.seed}; Ctrl-C ends", err=True)
-        _until_interrupted()
+        _until_interrupted(until_eof=until_eof)
     return 0
 
 
@@ -192,11 +196,22 @@ def list_command() -> int:
     return 0
 
 
-def _until_interrupted() -> None:
-    """Wait for Ctrl-C or SIGTERM; both end the command as an ordinary end, since it is how serving stops."""
+def _until_interrupted(*, until_eof: bool = False) -> None:
+    """Wait for Ctrl-C or SIGTERM; both end the command as an ordinary end, since it is how serving stops.
+
+    until_eof: also for the end of standard input.
+    """
     import signal
 
     over = threading.Event()
+    if until_eof:
+
+        def watch() -> None:
+            while sys.stdin.buffer.read(1):
+                pass
+            over.set()
+
+        threading.Thread(target=watch, name="standard input", daemon=True).start()
     for name in ("SIGTERM", "SIGBREAK"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), lambda *_: over.set())

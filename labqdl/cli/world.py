@@ -73,12 +73,12 @@ def world(station: str) -> Iterator[dict[str, str]]:
     InputError
         Where it does not start; with what it said.
     """
-    command = [sys.executable, "-m", "labqdl.cli", "sim", "serve", station, "--json"]
+    command = [sys.executable, "-m", "labqdl.cli", "sim", "serve", station, "--json", "--until-eof"]
     flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
     # A group of its own: Ctrl-C is for the run, which needs its instruments to go dark.
     process = subprocess.Popen(
         command,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,  # which ends with this process, however that ends
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         creationflags=flags,
@@ -86,6 +86,7 @@ def world(station: str) -> Iterator[dict[str, str]]:
     )
     said: list[bytes] = []
     first: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
     out, err = process.stdout, process.stderr
@@ -118,6 +119,7 @@ def world(station: str) -> Iterator[dict[str, str]]:
             raise InputError(f"the simulated instruments do not start: {words}", source=station) from None
         yield {one["name"]: one["resources"][0] for one in told["instruments"]}
     finally:
+        process.stdin.close()
         _end(process)
         for reader in readers:
             reader.join()

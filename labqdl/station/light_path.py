@@ -153,6 +153,8 @@ COVERAGE = 4.0
 """Standard deviations of a calibration that a tolerance covers."""
 DRIFT, TURN, LEAST_NOISE = 0.01, 0.01, 0.02
 """What attenuator and polarisation may drift in amplitude, the locks in rad, and the electronics in SNU."""
+ROOM = 0.8
+"""Share of the brightest possible light that a run plans with: phases are not reached alike by all of it."""
 MOST = 0.45
 """Largest tolerance that says anything."""
 
@@ -173,6 +175,17 @@ def with_imperfections(ledger: Ledger, excess: float) -> Ledger:
 
 def _ages(ledger: Ledger) -> str:
     return next((part.calibration for part in ledger.components if part.name == "way back"), "")
+
+
+def brightest_bin(calibrations: CalibrationSet) -> float:
+    """Photons of the brightest bin that the server can send with its attenuator open, with some room; infinite where
+    nobody has calibrated its light."""
+    light = calibrations.get("server.light")
+    if light is None or light.failures or "full_scale_photons" not in light.values:
+        return math.inf
+    slope = calibrations["server.attenuator"].values.get("slope", 1.0) if "server.attenuator" in calibrations else 1.0
+    less = slope * light.values.get("attenuation_db", 0.0)
+    return ROOM * light.values["full_scale_photons"] * 10 ** (less / 10)
 
 
 def tolerances(calibrations: CalibrationSet, ledger: Ledger, excess: float, error: float) -> tuple[float, float, float]:
