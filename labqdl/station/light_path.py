@@ -153,7 +153,7 @@ COVERAGE = 4.0
 """Standard deviations of a calibration that a tolerance covers."""
 DRIFT, TURN, LEAST_NOISE = 0.01, 0.01, 0.02
 """What attenuator and polarisation may drift in amplitude, the locks in rad, and the electronics in SNU."""
-ROOM = 0.8
+ROOM = 0.6
 """Share of the brightest possible light that a run plans with: phases are not reached alike by all of it."""
 MOST = 0.45
 """Largest tolerance that says anything."""
