@@ -125,7 +125,7 @@ class LoPhase(Routine):
     method = "quadratures of bright light under a wandering voltage"
     requires = ("server.timing",)
     valid_for = 7 * DAY
-    rows: ClassVar[tuple[int, int]] = (32, 128)
+    bins: ClassVar[tuple[int, int]] = (1024, 4096)
 
     def applies(self, bench: CalibrationBench) -> bool:
         """Where an output turns the local oscillator."""
@@ -137,7 +137,8 @@ class LoPhase(Routine):
         receiver = bench.server.receiver
         player = receiver.player
         assert player is not None
-        layout = bench.layout(self.rows[not bench.quick], preamble=1, guard=2)
+        # Long enough for the voltage to wander, however short the rows are.
+        layout = bench.layout(-(-self.bins[not bench.quick] // bench.frame.n_modes), preamble=1, guard=2)
         symbols = np.zeros((layout.total_rows, layout.n_modes), np.complex128)
         rows = layout.data_rows.ravel()
         symbols[rows] = np.where(rows % 2, 1j, 1.0)[:, None]
