@@ -173,7 +173,8 @@ MAKERS: dict[str, Make] = {
     "santec-tsl": Make(
         "santec-tsl",
         SOCKET,
-        couples=frozenset({"emission", "diode", "open_shutter"}),  # the first is the two others
+        # The first is the next two; the attenuator follows the power while that is constant.
+        couples=frozenset({"emission", "diode", "open_shutter", "attenuation"}),
         plausible={"sweep_step": (1e-13, 50e-9), "trigger_step": (1e-13, 1e-9)},
         refused={
             "attenuation": "POWer:ATTenuation:AUTo 1: automatic power control",

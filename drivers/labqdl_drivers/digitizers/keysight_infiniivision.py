@@ -94,6 +94,12 @@ class ScopeInput(TextChannel, Input):
     settings = Text(":CHAN{n}?", doc="All settings of the input as the instrument lists them.")
 
 
+class _Transferred(Integer):
+    """How many samples are transferred: of what there is, and so nothing to compare after a lost connection."""
+
+    derived = True
+
+
 class InfiniiVision(ScpiInstrument, Digitizer):
     """An oscilloscope of the InfiniiVision family. A little longer than most: segments, and triggers in full.
 
@@ -135,7 +141,7 @@ class InfiniiVision(ScpiInstrument, Digitizer):
         read_only="the instrument chooses it from time base and memory; set `duration`",
     )
     memory_depth = Integer(":ACQ:POIN?", doc="Samples that were recorded.")
-    record_length = Integer(":WAV:POIN?", (":WAV:POIN:MODE RAW", ":WAV:POIN {}"), limits=(100, 4_000_000))
+    record_length = _Transferred(":WAV:POIN?", (":WAV:POIN:MODE RAW", ":WAV:POIN {}"), limits=(100, 4_000_000))
     duration = Float(
         ":TIM:RANG?", ":TIM:RANG {}", unit="s", form=".6g", doc="Length of a record in time: ten divisions."
     )
@@ -162,6 +168,7 @@ class InfiniiVision(ScpiInstrument, Digitizer):
         unit="s",
         limits=lambda scope: Limit(0.0, scope.duration, "the record's length, see duration"),
         uses=(":TIM:REF", ":TIM:POS", ":TIM:RANG"),
+        derived=True,
     )
     acquisition = Choice(
         ":ACQ:TYPE?",

@@ -220,7 +220,9 @@ class SantecTSL(ScpiInstrument, Laser):
     attenuation = _Attenuation(
         ":POW:ATT?", ":POW:ATT {}", unit="dB", form=".2f", limits=(0.0, 30.0), doc="Internal attenuator."
     )
-    constant_power = Bool(":POW:ATT:AUT?", ":POW:ATT:AUT {}", doc="Whether the attenuator follows the power set point.")
+    constant_power = Bool(
+        ":POW:ATT:AUT?", ":POW:ATT:AUT {}", doc="Whether the attenuator follows the power set point."
+    ).moving("attenuation")
 
     sweep_start = _wave(":WAV:SWE:STAR", doc="Where a sweep begins.")
     sweep_stop = _wave(":WAV:SWE:STOP", doc="Where a sweep ends.")
