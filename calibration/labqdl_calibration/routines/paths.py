@@ -14,6 +14,7 @@ from labqdl.dsp import integrate
 from labqdl.errors import InputError
 from labqdl.facts import CalibrationResult, Estimate, Owner
 from labqdl.facts.layout import FrameLayout
+from labqdl.subsystems.errors import ShotInvalid
 from labqdl.subsystems.gain_tap import FeedForwardTap
 from labqdl.subsystems.interferometer import TimeBinInterferometer, Way
 from labqdl.units import photon_energy
@@ -199,7 +200,8 @@ class Tap(Routine):
     """The feed-forward tap: voltage at which the addressed mode's net gain is 1, and what it reads and adds.
 
     Full-scale light in all bins passes the trees unchanged; the last bin goes through the tap, the others beside it.
-    Their complex ratio at the server is a straight line in the gain's voltage.
+    Their complex ratio at the server is a straight line in the gain's voltage. With one mode there is nothing beside:
+    the lock holds the phase, and the light is compared with that at no gain, of which the splitter leaves sqrt(t).
 
     Values: `gain_voltage` (V, at which the modulus of the net gain is 1), `net_gain_re`, `net_gain_im` (there, of the
     addressed mode against the others),
@@ -218,8 +220,8 @@ class Tap(Routine):
     rows: ClassVar[tuple[int, int]] = (64, 256)
 
     def applies(self, bench: CalibrationBench) -> bool:
-        """Where the tap is a feed-forward one, beside which other bins pass."""
-        return isinstance(bench.client.tap, FeedForwardTap) and bench.frame.n_modes > 1
+        """Where the tap is a feed-forward one."""
+        return isinstance(bench.client.tap, FeedForwardTap)
 
     def measure(self, bench: CalibrationBench) -> Measuring:
         """One shot a gain."""
@@ -235,22 +237,34 @@ class Tap(Routine):
         volts = np.linspace(0.0, min(2 * expected, high), self.points[not bench.quick])
         if step:
             volts = np.round(volts / step) * step
-        ratios, errors = [], []
+        ratios: list[complex] = []
+        errors: list[float] = []
+        alone, receiver = bench.frame.n_modes == 1, bench.server.receiver
         pass_all(bench)
         bench.gates(out=True, client=True, server=True)
+        beside = 0j
         try:
             for number, value in enumerate(volts, start=1):
                 yield Step(number, volts.size, f"gain at {value:.3f} V")
                 tap.set_gain(float(value))
+                if alone:
+                    receiver.hold()
                 seen, _, _ = server_shot(bench, self.rows[not bench.quick])
                 mean = np.mean(seen, axis=0)
-                beside = complex(np.mean(mean[:-1]))
+                if not alone:
+                    beside = complex(np.mean(mean[:-1]))
+                elif number == 1:
+                    beside = complex(mean[0]) / math.sqrt(split)
                 noise = math.sqrt(float(np.var(seen, axis=0).mean()) / len(seen))
                 ratios.append(complex(mean[-1]) / beside)
                 errors.append(noise / abs(beside))
+        except ShotInvalid as error:
+            raise CalibrationFailed(f"the server's lock does not hold: {error}") from error
         finally:
             bench.gates(out=False, client=False, server=False)
             tap.off()
+            if alone:
+                receiver.release()
         return self.measured(bench, volts, np.array(ratios), np.array(errors), split, pick, step, high)
 
     def measured(
