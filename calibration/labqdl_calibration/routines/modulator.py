@@ -45,7 +45,9 @@ class Modulator(Routine):
     title = "half-wave voltages, biases, imbalance and angle of the I/Q modulator"
     method = "scans of three bias and two drive voltages, read by the power meter behind the modulator; one global fit"
     requires = ("server.meters",)
-    valid_for = 2 * HOUR
+    # Bias phases drift: what takes long and needs no working point comes first.
+    prefers = ("server.shot-noise", "client.shot-noise", "polarisation.client", "polarisation.server")
+    valid_for = HOUR / 2
     points: ClassVar[tuple[int, int]] = (13, 33)
     """Of a bias scan: quick and full."""
     drive_points: ClassVar[tuple[int, int]] = (7, 15)
@@ -183,6 +185,31 @@ class Modulator(Routine):
             x="reading",
             y="power at the meter (µW)",
         )
+
+
+def brighten(bench: CalibrationBench) -> None:
+    """Go to biases at which much light passes, and drive nothing; needs no calibration.
+
+    Bias after bias goes to the best of a few voltages over a period, twice. Nothing where there are no bias sources.
+    """
+    transmitter = bench.transmitter
+    transmitter.player.dark()
+    if transmitter.meter is None:
+        return
+    sheet = float(transmitter.modulator.get("v_pi_bias") or _SHEET["v_pi_bias"])
+    at = {arm: _on_grid(source, sum(_reach(source)) / 2, _reach(source)) for arm, source in transmitter.biases.items()}
+    transmitter.bias(**at)
+    for _ in range(2):
+        for arm, source in transmitter.biases.items():
+            low, high = _reach(source)
+            width = min(high - low, 2 * sheet)
+            voltages = (low + high) / 2 + width * np.linspace(-0.5, 0.5, 8)
+            seen = []
+            for volts in voltages:
+                transmitter.bias(**{arm: _on_grid(source, float(volts), (low, high))})
+                seen.append(transmitter.meter.power)
+            at[arm] = _on_grid(source, float(voltages[int(np.argmax(seen))]), (low, high))
+            transmitter.bias(**{arm: at[arm]})
 
 
 def _fitted(rows: list[list[float]], seen: list[float], bench: CalibrationBench, sheet: Any, phases: Any) -> Fit:

@@ -16,7 +16,7 @@ from labqdl_calibration import fits
 from labqdl_calibration.bench import CalibrationBench
 from labqdl_calibration.fits import Real
 from labqdl_calibration.routine import HOUR, CalibrationFailed, Measured, Measuring, Routine, Step
-from labqdl_calibration.routines.light import full_transmission
+from labqdl_calibration.routines.modulator import brighten
 from labqdl_calibration.routines.timing import pass_all
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ class Paddles(Routine):
     def __init__(self, owner: Owner) -> None:
         self.owner = owner  # type: ignore[misc]
         self.name = f"polarisation.{owner.value}"  # type: ignore[misc]
-        first = ("client.meters",) if owner is Owner.CLIENT else ("polarisation.client", "server.shot-noise")
-        self.requires = ("server.modulator", *first)  # type: ignore[misc]
+        self.requires = ("client.meters",) if owner is Owner.CLIENT else ("bench.warm-up",)  # type: ignore[misc]
+        self.prefers = ("server.meters",) if owner is Owner.CLIENT else ("polarisation.client",)  # type: ignore[misc]
 
     def applies(self, bench: CalibrationBench) -> bool:
         """Where there is a controller and something behind it that sees light."""
@@ -68,7 +68,7 @@ class Paddles(Routine):
         contrast, level = 1.0, 0.0
         # A meter wants all the light there is, a receiver far less than what saturates it.
         bench.light(0.0 if controller.meter is not None else _ATTENUATION)
-        full_transmission(bench)
+        brighten(bench)
         if self.owner is Owner.SERVER:
             pass_all(bench)
         bench.gates(out=True, client=True, server=self.owner is Owner.SERVER)
