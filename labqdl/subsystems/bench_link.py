@@ -58,8 +58,10 @@ class Incident:
 
     Attributes
     ----------
-    layer, block, tile, first_image:
+    layer, block:
         What it carried.
+    tile, first_image:
+        Of its first vector.
     attempt:
         Which one it was, from 1.
     rows:
@@ -318,21 +320,27 @@ class BenchLink(Link):
             # The client's unit is its own to watch; the server measures vacuum with every layer anyway.
             self._quiet(self._client.receiver)
             self._looked = block
-        chunk = self._images_per_shot(rows, shot.images)
-        shots = [(tile, first) for tile in range(tiles) for first in range(0, shot.images, chunk)]
+        # A tile for an image is to the light what a row of rows is: one shot may carry several of both.
+        pairs = [(tile, image) for tile in range(tiles) for image in range(shot.images)]
+        chunk = self._images_per_shot(rows, len(pairs))
+        shots = [pairs[first : first + chunk] for first in range(0, len(pairs), chunk)]
         vacuum_at = int(self._root.generator("vacuum time", layer, block).integers(len(shots) + 1))
         squares, slots = 0.0, 0
+        by_tile = symbols.reshape(tiles, rows, n_modes)
         for number in range(len(shots) + 1):
             if number == vacuum_at:
                 squares, slots = self._vacuum(shot.images * q.shape[0], (layer, block))
             if number == len(shots):
                 break
-            tile, first = shots[number]
-            which = slice(tile * rows, (tile + 1) * rows)
-            u = vectors[first : first + chunk, tile]
-            carry, back = self._sent((layer, block, tile, first), symbols[which], u, turned)
-            outcomes[first : first + len(u), which] = carry
-            sums.add(back[:, :, :modes], which, first)
+            which = np.array(shots[number])
+            data, u = by_tile[which[:, 0]], vectors[which[:, 1], which[:, 0]]
+            carry, back = self._sent((layer, block, *shots[number][0]), data, u, turned)
+            for tile in np.unique(which[:, 0]):
+                here = which[:, 0] == tile
+                part = slice(int(tile) * rows, (int(tile) + 1) * rows)
+                images = which[here, 1]
+                outcomes[images, part] = carry[here]
+                sums.add(back[here][:, :, :modes], part, int(images[0]))
         scale = self._client.tap.outcome_scale(self._frame.tap)
         shot.outcomes = (scale * outcomes).astype(q.dtype)
         shot.light = sums.light(squares, slots)
@@ -428,13 +436,13 @@ class BenchLink(Link):
     # --- one shot -----------------------------------------------------------------------------------------------------
 
     def _sent(
-        self, key: tuple[int, int, int, int], symbols: Complex, u: Complex, turned: NDArray[np.bool_]
+        self, key: tuple[int, int, int, int], data: Complex, u: Complex, turned: NDArray[np.bool_]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Outcomes (images, rows) and returned quadratures (images, rows, n_modes) of one shot, both in SNU^(1/2)."""
+        """Outcomes (vectors, rows) and returned quadratures (vectors, rows, n_modes) of one shot, both in SNU^(1/2)."""
         for attempt in range(1, self._attempts + 1):
             before = self._rows_sent
             try:
-                return self._once(symbols, u, turned)
+                return self._once(data, u, turned)
             except ShotInvalid as error:
                 incident = Incident(
                     *key, attempt, self._rows_sent - before, error.part, error.problem, attempt < self._attempts
@@ -448,12 +456,11 @@ class BenchLink(Link):
         raise AssertionError("every attempt returns or raises")
 
     def _once(
-        self, symbols: Complex, u: Complex, turned: NDArray[np.bool_]
+        self, data: Complex, u: Complex, turned: NDArray[np.bool_]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        layout = self._server.frame.layout(len(u), len(symbols))
+        layout = self._server.frame.layout(*data.shape[:2])
         pattern = np.zeros((layout.total_rows, layout.n_modes), np.bool_)
         pattern[layout.data_rows] = turned
-        data = np.ascontiguousarray(np.broadcast_to(symbols, (len(u), *symbols.shape)))
         there, back, late = self._played(data, u, pattern, layout, locked=True)
         return self._outcomes(there, layout, u, late), self._returned(back, layout, pattern, late)
 

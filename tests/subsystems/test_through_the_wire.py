@@ -250,9 +250,9 @@ def test_blocks_are_cut_into_shots_that_fit(small: Small, monkeypatch: pytest.Mo
     shots: list[int] = []
     once = BenchLink._once
 
-    def counted(self: BenchLink, symbols: Any, u: Any, turned: Any) -> Any:
+    def counted(self: BenchLink, data: Any, u: Any, turned: Any) -> Any:
         shots.append(len(u))
-        return once(self, symbols, u, turned)
+        return once(self, data, u, turned)
 
     monkeypatch.setattr(BenchLink, "_once", counted)
     block = sent(link, 8, 5, expected=0.65)
@@ -261,6 +261,48 @@ def test_blocks_are_cut_into_shots_that_fit(small: Small, monkeypatch: pytest.Mo
     assert block.outcomes.shape == (5, 8)
     assert block.light.sample is not None
     assert np.all(np.abs(block.light.sample.residuals) < 8)
+
+
+def test_tiles_and_images_share_shots(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, tiles, images = 6, 3, 5
+    layer = LayerFrame(
+        rows=rows,
+        n_features=2 * MODES * tiles,
+        bias=False,
+        mu=40.0,
+        published_scale=None,
+        activation=Activation(),
+        tile=MODES,
+    )
+    plan = VerificationPlan(counting_fraction=0.0, shot_noise=ShotNoise.OWN)
+    tap, ledger = TapSetting.feed_forward(0.9), Ledger("none")
+    monkeypatch.setattr(small.server, "frame", replace(small.server.frame, shot_time=5e-5))
+    link = BenchLink(small.server, small.client, ROOT)
+    link.prepare(FrameDescription("tiled", (layer,), images, images, tap, ledger, plan, Budgets(), vacuum_slots=4))
+    rng = np.random.default_rng(4)
+    q = rng.standard_normal((rows * tiles, 2 * MODES)) * math.sqrt(2 * layer.mu)
+    x = rng.standard_normal((images, tiles, 2 * MODES))
+    x /= np.linalg.norm(x, axis=2, keepdims=True)
+    pattern = np.array([True, False, False, True])
+    link.server_port.send_rows(0, 0, q, images)
+    link.server_port.set_receiver(
+        0, 0, pattern, np.zeros(len(q), np.bool_), 0.0, use_sums=True, sampled=np.arange(images)
+    )
+    link.client_port.set_data(0, 0, x.reshape(images, -1))
+    link.transmit(0, 0)
+    light, y = link.server_port.returned(0, 0), link.client_port.outcomes(0, 0)
+    link.close()
+    assert link.rows_sent == rows * tiles * images
+    assert light.sample is not None
+    measured = q[:, 2 * np.arange(MODES) + pattern]
+    for tile in range(tiles):
+        which = slice(tile * rows, (tile + 1) * rows)
+        mean = x[:, tile] @ q[which].T
+        slope = np.sum(y[:, which] * mean) / np.sum(mean**2)
+        assert slope == pytest.approx(0.85, abs=5 * 4.9 / math.sqrt(np.sum(mean**2)))
+        gain = np.sum(light.sample.residuals[:, which] * measured[which]) / np.sum(measured[which] ** 2) / images
+        assert gain == pytest.approx(0.67, abs=0.03)
+    assert light.statistics.residuals.tolist() == [images * MODES] * rows * tiles
 
 
 def test_what_the_bench_cannot_do_is_refused_before_light_flows(small: Small) -> None:
