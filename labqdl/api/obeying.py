@@ -27,7 +27,19 @@ class Watcher:
         self._paused = False
         self.engine: Engine | None = None
         self.reason = ""
-        """Why the run was stopped, where somebody asked for it."""
+        """Why the run was stopped, where another process asked for it."""
+        self.asked = False
+        """Whether a signal asked for an end while there was something to end."""
+
+    def request_stop(self) -> bool:
+        """A signal asks to stop at the next good point; False where there is nothing left to end."""
+        done = self.engine is not None and self.engine.request_stop()
+        self.asked = self.asked or done
+        return done
+
+    def abort(self) -> bool:
+        """A signal asks to end at once."""
+        return self.engine is not None and self.engine.abort()
 
     def obey(self, wish: Wish) -> None:
         """Do what another process asks for; what makes no sense now is passed over."""

@@ -374,6 +374,7 @@ def _carry_out_blocks(
 
     if not server.aborted and len(done) < total:
         link = _open_link(experiment, record, bench, exposed)
+        watcher, cut_short = Watcher(record, link), False
         try:
             with ExitStack() as stack:
                 folder = experiment.accounts_beside(record.path)
@@ -393,11 +394,10 @@ def _carry_out_blocks(
                 handlers = InferenceHandlers(
                     server, client, link, RunRecorder(record), accountant=accounts, on_block=finished
                 )
-                watcher = Watcher(record, link)
                 engine = Engine(handlers.table(), observer=watcher)
                 watcher.engine = engine
                 limits = Limits(frame, engine, done, experiment.max_symbols, experiment.max_seconds)
-                stack.enter_context(stop_on_signals(engine))
+                stack.enter_context(stop_on_signals(watcher))
                 stack.enter_context(obeying(record.path, watcher.obey))
                 with suppress(StopRequested):  # where a limit was met before the first block
                     engine.run(infer(frame, finished=done))
@@ -409,12 +409,15 @@ def _carry_out_blocks(
                 f"{record.path} was refused before, and is again, as a resumed run keeps its budget: {error}"
             ) from None
         except LabqdlError as error:
-            if bench is not None:
-                part = getattr(error, "part", None)
-                record.commit("stopped", blocks=count, reason=str(error), **({"part": part} if part else {}))
-            raise
-        if engine.state is EngineState.STOPPED:
-            reason = limits.reason or watcher.reason
+            # Behind a request to stop, instruments refuse to let anything out: that block is not finished any more.
+            if not watcher.asked:
+                if bench is not None:
+                    part = getattr(error, "part", None)
+                    record.commit("stopped", blocks=count, reason=str(error), **({"part": part} if part else {}))
+                raise
+            cut_short = True
+        if cut_short or engine.state is EngineState.STOPPED:
+            reason = watcher.reason if limits is None else limits.reason or watcher.reason
             record.commit("stopped", blocks=count, **({"reason": reason} if reason else {}))
             words = f" ({reason})" if reason else ""
             raise Stopped(
