@@ -231,8 +231,12 @@ class Instrument(Part):
         self._settings[part.label, quantity.name] = (part, quantity, value)
 
     def forget(self, part: Part, name: str) -> None:
-        """What was set of this quantity holds no longer by itself: it is not compared."""
-        self._settings.pop((part.label, name), None)
+        """What was set of this quantity holds no longer by itself, and is not compared.
+
+        Of a part: of it and of the instrument; of the instrument: of all its parts, too.
+        """
+        for key in [key for key in self._settings if key[1] == name and (part is self or key[0] in ("", part.label))]:
+            del self._settings[key]
 
     def kept(self, part: Part, name: str) -> Any:
         """What was set last of a quantity, as far as it is compared with; else None."""

@@ -139,7 +139,8 @@ class Quantity(Generic[T]):
         return self
 
     def moving(self, *names: str) -> Self:
-        """The same declaration for what changes others when it is set: of the same part, or of the instrument.
+        """The same declaration for what changes others when it is set: of the same part or of the instrument; of an
+        instrument's quantity those of all parts.
 
         What was set of them before is not compared after a lost connection.
         """
@@ -192,7 +193,6 @@ class Quantity(Generic[T]):
             instrument.remember(part, self, held)
         for name in self.moved:
             instrument.forget(part, name)
-            instrument.forget(instrument, name)
 
     def fetch(self, part: Part) -> T:
         """Ask the device."""

@@ -75,7 +75,9 @@ class AwgOutput(TextChannel, Output):
         return cast(TektronixAWG, self.instrument)
 
     output = Bool("OUTP{n}:STAT?", "OUTP{n}:STAT {}")
-    signal_path = Text("OUTP{n}:PATH?", "OUTP{n}:PATH {}", doc="5200: DCHB, DCHV, ACD or ACAM; 70000: DIR, DCAM, AC.")
+    signal_path = Text(
+        "OUTP{n}:PATH?", "OUTP{n}:PATH {}", doc="5200: DCHB, DCHV, ACD or ACAM; 70000: DIR, DCAM, AC."
+    ).moving("output", "amplitude", "offset")
 
     def _amplitude_limits(self) -> Limit:
         if self.generator.fast:
@@ -272,7 +274,7 @@ class TektronixAWG(ScpiInstrument, WaveformGenerator):
         unit="S/s",
         limits=lambda generator: Limit(1.49e3, generator._greatest_rate, "of the model"),
         done=OperationComplete(30.0),
-    )
+    ).moving("output")
     reference = Choice(
         "CLOC:SOUR?",
         "CLOC:SOUR {}",
@@ -281,7 +283,7 @@ class TektronixAWG(ScpiInstrument, WaveformGenerator):
             Reference.EXTERNAL: ("EFIX", "EFIXED", "EVAR", "EVARIABLE", "EXT", "EXTERNAL"),
         },
         done=OperationComplete(30.0),
-    )
+    ).moving("output")
     reference_locked = absent("the sheet has no query for it")
     external_clock = Float(
         "CLOC:ECL:FREQ?",
