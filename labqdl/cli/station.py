@@ -74,9 +74,10 @@ def draw(output: Output, file: str, profile: str | None, out: str | None) -> int
 
 @command.command("copy")
 @click.argument("file", required=False, default=DEFAULT, metavar="[FILE]")
+@click.option("--of", "name", metavar="NAME", help="A station that ships, for real instruments: loop-32, ...")
 @click.option("--force", is_flag=True, help="Replace a file that is there already.")
 @click.pass_obj
-def copy(output: Output, file: str, force: bool) -> int:
+def copy(output: Output, file: str, name: str | None, force: bool) -> int:
     """Write a commented station file to FILE (default: station.toml), to begin with.
 
     It works at once with --profile sim. 'labqdl init' writes one from what stands on the table instead.
@@ -84,10 +85,11 @@ def copy(output: Output, file: str, force: bool) -> int:
     \b
     Examples:
       labqdl station copy
+      labqdl station copy table.toml --of loop-32
       labqdl get --profile sim
     """
-    from labqdl.station import template, write_new
+    from labqdl.station import template, template_of, write_new
 
-    path = write_new(file, template(), force=force)
+    path = write_new(file, template() if name is None else template_of(name), force=force)
     output.say(f"saved {path}: put in your resources, then 'labqdl station check {path}'")
     return 0

@@ -12,7 +12,7 @@ from labqdl.station.drivers import (
     instrument_class,
     list_drivers,
 )
-from labqdl.station.files import template, write_new
+from labqdl.station.files import template, template_of, write_new
 from labqdl.station.finding import Diagnosis, Found, ask_identity, diagnose, drivers_for, find, station_text
 from labqdl.station.opening import light_paths, open_station
 from labqdl.station.picture import station_picture
@@ -49,6 +49,7 @@ __all__ = [
     "station_picture",
     "station_text",
     "template",
+    "template_of",
     "value_text",
     "write_new",
 ]

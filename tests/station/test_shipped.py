@@ -98,6 +98,21 @@ def test_everything_opens_in_process(name: str) -> None:
         SimVisaLibrary.forget(bench)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_copies_for_real_instruments_lack_resources_and_nothing_else(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "table.toml"
+    assert labqdl_command(["station", "copy", str(path), "--of", name]) == 0
+    found = check_station(path)
+    missing = {problem.key for problem in found.problems}
+    shipped = load_station_file(name).instruments.values()
+    assert missing == {f"instruments.{one.name}.resource" for one in shipped if one.resource is None}
+    text = path.read_text(encoding="utf-8")
+    text = text.replace('# resource = "..."', 'resource = "TCPIP0::192.0.2.1::5025::SOCKET"')
+    path.write_text(text, encoding="utf-8")
+    assert check_station(path).problems == ()
+    assert labqdl_command(["station", "copy", str(tmp_path / "other.toml"), "--of", "loop-33"]) == 2
+
+
 def test_found_by_name_or_not_at_all(tmp_path: Path) -> None:
     assert find_station_file("loop-32").name == "loop-32.toml"
     own = tmp_path / "mine.toml"
