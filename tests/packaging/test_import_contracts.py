@@ -46,6 +46,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("labqdl/optics/planted.py", "import labqdl.protocol", "Floors"),
         ("labqdl/optics/planted.py", "import time", "Numerics stay pure"),
+        ("labqdl/dsp/planted.py", "import pathlib", "Numerics stay pure"),
         ("labqdl/protocol/client.py", "import labqdl.security", "The two parties"),
         ("labqdl/facts/planted.py", "import labqdl.config", "Floors"),
         ("labqdl/cellar.py", "", "Floors"),
