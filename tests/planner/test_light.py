@@ -76,7 +76,7 @@ def test_interpolated_data_leakage_is_exact_to_five_digits() -> None:
     generator = np.random.Generator(np.random.SFC64(3))
     photons = np.exp(generator.uniform(math.log(1e-13), math.log(9e2), 40))
     exact = [
-        sum(data_leakage(photons_per_row=each, rows=rows, n_modes=n) for rows, n in sizes) / 784
+        sum(tiles * data_leakage(photons_per_row=each, rows=rows, n_modes=n) for rows, n, tiles in sizes) / 784
         for each in photons.tolist()
     ]
     np.testing.assert_allclose(data_bits(photons, sizes, 784), exact, rtol=1e-5)
