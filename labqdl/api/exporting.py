@@ -253,7 +253,8 @@ class _Table:
         """Outcomes, outputs and the client's own checks."""
         frame, ended = self._frame, "NaN where the session had ended"
         for index, layer in enumerate(frame.layers):
-            name, row = f"layer{index + 1}", f"layer{index + 1}_row"
+            # The server measures tiles of rows, the client adds them up.
+            name, row = f"layer{index + 1}", f"layer{index + 1}_{'row' if layer.tiles == 1 else 'neuron'}"
             self._axis(row, range(layer.rows), f"row of layer {index + 1}")
             words = f"outcome of the client's homodyne receiver; {ended}"
             self._grown(f"{name}_outcome", ("image", row), _SINGLE, "SNU^(1/2)", words)
