@@ -13,6 +13,7 @@ from labqdl.config.station import load_station_file
 from labqdl_sim.bench import Bench
 from labqdl_sim.ports import Light, LightIn
 from labqdl_sim.routes.visa import SimVisaLibrary
+from labqdl_sim.routes.waiting import wait_until, wall_seconds
 from labqdl_sim.serve import serve
 from labqdl_sim.steps import STEP, HastyClock, Polls, StepClock
 
@@ -192,3 +193,25 @@ def test_a_station_says_which_clock() -> None:
     made = Bench.from_station(load_station_file("loopback-1"))
     assert isinstance(made.clock, StepClock)
     assert np.isfinite(made.clock.monotonic())
+
+
+def test_what_comes_unasked_is_waited_for() -> None:
+    """A motor that says that it arrived: whoever reads until then moves the clock there, on every road."""
+    made = Bench.from_table({"bench": {"clock": "steps"}, "instruments": {"meter": {"twin": "thorlabs-pm100"}}})
+    talk = made["meter"].connect()
+    talk.announce(b"arrived\n", 2.5)
+    assert wall_seconds(made.clock, 2.5) == 0.0
+    assert made.clock.monotonic() == pytest.approx(2.5)
+    wait_until(made.clock, 1.0)
+    wait_until(made.clock, 3.0)
+    assert made.clock.monotonic() == pytest.approx(3.0)
+    manager = pyvisa.ResourceManager(SimVisaLibrary.for_bench(made))
+    try:
+        device: Any = manager.open_resource("USB0::0x1313::0x8078::meter::INSTR", timeout=100)
+        (session,) = [one for one in made["meter"].sessions if one is not talk]
+        session.announce(b"here\n", 0.05)
+        assert device.read() == "here\n"
+        with pytest.raises(pyvisa.errors.VisaIOError):
+            device.read()  # times out at once
+    finally:
+        SimVisaLibrary.forget(made)

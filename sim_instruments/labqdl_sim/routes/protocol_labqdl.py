@@ -9,6 +9,7 @@ from serial.serialutil import PortNotOpenError, SerialBase, SerialException
 
 from labqdl.errors import InputError
 from labqdl_sim.routes.serial_url import find
+from labqdl_sim.routes.waiting import wait_until
 from labqdl_sim.twin import Session
 
 
@@ -81,7 +82,7 @@ class Serial(SerialBase):
                     raise SerialException("a read without timeout for bytes that never come")
                 clock.sleep(deadline - now)
                 break
-            clock.sleep(ready - now)
+            wait_until(clock, ready)
         return b"".join(pieces)
 
     def write(self, data: Any) -> int:

@@ -20,6 +20,7 @@ from pyvisa.util import LibraryPath
 
 from labqdl.errors import InputError
 from labqdl_sim.bench import Bench
+from labqdl_sim.routes.waiting import wait_until
 from labqdl_sim.twin import Session
 
 _SUCCESS = StatusCode.success
@@ -280,7 +281,7 @@ class SimVisaLibrary(highlevel.VisaLibraryBase):
             if ready > now:
                 if ready > deadline:
                     return self._timed_out(session, deadline)
-                clock.sleep(ready - now)
+                wait_until(clock, ready)
                 continue
             with self.bench.lock:
                 if not talk.replies:

@@ -6,7 +6,17 @@ import math
 from collections.abc import Callable
 
 from labqdl.clock import Clock, ManualClock, ScaledClock
+from labqdl_sim.steps import StepClock
 from labqdl_sim.twin import Session
+
+
+def wait_until(clock: Clock, instant: float) -> None:
+    """Wait for something that an instrument says at that instant."""
+    if isinstance(clock, StepClock):
+        clock.reach(instant)  # nobody asked for it: waiting for it takes the time that it needs
+    else:
+        clock.sleep(instant - clock.monotonic())
+
 
 WHOLE = 1 << 62
 """Bytes: more than any reply has."""
@@ -20,7 +30,7 @@ def wall_seconds(clock: Clock, seconds: float) -> float | None:
     if math.isinf(seconds):
         return None
     if isinstance(clock, ManualClock):
-        clock.sleep(seconds)
+        wait_until(clock, clock.monotonic() + seconds)
         return 0.0
     if isinstance(clock, ScaledClock):
         return max(seconds / clock.factor, 0.0)
