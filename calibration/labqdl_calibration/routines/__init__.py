@@ -5,7 +5,8 @@ from __future__ import annotations
 from labqdl.facts import Owner
 from labqdl.subsystems.interferometer import Way
 from labqdl_calibration.graph import Graph
-from labqdl_calibration.routines.interferometer import LoPhase, Tree
+from labqdl_calibration.routines.chips import Steering
+from labqdl_calibration.routines.interferometer import LoPhase
 from labqdl_calibration.routines.light import AttenuatorMap, Light, OutputLoss
 from labqdl_calibration.routines.lock import Lock
 from labqdl_calibration.routines.modulator import Modulator
@@ -34,8 +35,8 @@ def all_routines() -> Graph:
             OutputLoss(),
             Light(),
             LoPhase(),
-            Tree(Way.FORWARD),
-            Tree(Way.INVERSE),
+            Steering(Way.FORWARD),
+            Steering(Way.INVERSE),
             Lock(Owner.CLIENT),
             Lock(Owner.SERVER),
             Received(),

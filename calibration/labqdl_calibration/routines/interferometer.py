@@ -33,9 +33,8 @@ _SLOW_KNOT = 7.3e-6
 """The same where all bins have light: slow enough that what a bin leaves in the next one has nearly its phase."""
 _WIDER = 4.0
 """By how much the digitizer's range is widened for bright light."""
-_OTHERWISE = 0.018
-"""What light reaches the last bin otherwise, relative: two couplers of the forward tree that miss 50:50 by 10 mrad each
-by their data sheet, and what a bin leaves in the next one at the receiver."""
+_OTHERWISE = 0.004
+"""What light reaches the last bin otherwise, relative, beside what the forward tree was seen to miss."""
 _PEAK_SHARE = 0.35
 """Share of half the range that bright light may take."""
 
@@ -434,8 +433,10 @@ class Tree(Routine):
             values, covariance = found.part("v_pi", "offset", "delta")
             if self.way is Way.INVERSE:
                 # What the forward stage does not pass arrives over the other arm, with a phase that nobody knows.
-                leak = bench.calibrations.estimate("client.interferometer", f"offset_{stage}").deviation
-                covariance = covariance + np.diag([0.0, 1.0, 1.0]) * (_OTHERWISE**2 + 0.5 * leak**2)
+                first = bench.calibrations.result("client.interferometer")
+                angle, miss = first.estimate(f"offset_{stage}"), first.estimate(f"error_{stage}")
+                other = _OTHERWISE**2 + 0.5 * (angle.deviation**2 + miss.deviation**2 + miss.value**2)
+                covariance = covariance + np.diag([0.0, other, other])
             names = [f"v_pi_{stage}", f"offset_{stage}", f"error_{stage}"]
             result.add_all(names, values, covariance, ["V", "rad", "rad"])
             result.raw |= {f"volts_{stage}": volts[stage], f"seen_{stage}": seen[stage]}

@@ -39,8 +39,9 @@ class ShotNoise(Routine):
     title = "shot-noise unit, electronic noise, linearity with the local oscillator"
     method = "variance of integrated vacuum bins at several powers of the local oscillator, and with the laser off"
     valid_for = 1 * HOUR
-    levels: ClassVar[tuple[tuple[float, ...], tuple[float, ...]]] = ((1.0,), (0.3, 0.5, 0.7, 1.0))
-    """Shares of the working power at which is measured: quick and full."""
+    levels: ClassVar[tuple[tuple[float, ...], tuple[float, ...]]] = ((), (0.4, 0.6, 0.8))
+    """Shares of the working power at which is measured besides, quick and full; their inverses where the laser does not
+    go so low."""
     seconds: ClassVar[tuple[float, float]] = (4e-4, 4e-3)
     """Length of each record; that at the working power is four times as long."""
 
@@ -56,10 +57,11 @@ class ShotNoise(Routine):
     def measure(self, bench: CalibrationBench) -> Measuring:
         """Record vacuum at each power; the laser is left at its working power."""
         receiver, laser = bench.receiver(self.owner), bench.transmitter.laser
-        levels, seconds = self.levels[not bench.quick], self.seconds[not bench.quick]
+        seconds = self.seconds[not bench.quick]
         bench.gates(**{self.owner.value: False})
         was_on = laser.emission
         working = laser.power
+        levels = [*_allowed(laser, working, self.levels[not bench.quick]), 1.0]
         powers, records = [0.0], []
         try:
             yield Step(1, len(levels) + 1, "electronics")
@@ -130,6 +132,19 @@ def vacuum(receiver: HomodyneReceiver, bench: CalibrationBench, seconds: float) 
     found = receiver.record(seconds)
     values = receiver.dark_bins(found, bench.layout(1))
     return np.asarray(values - np.mean(values))
+
+
+def _allowed(laser: Any, working: float, shares: tuple[float, ...]) -> tuple[float, ...]:
+    """Shares of the working power that the laser gives and the station allows: below it, or else above."""
+    limits = type(laser).power.limits_of(laser)
+
+    def allowed(some: tuple[float, ...]) -> bool:
+        return all(one.allows(share * working) for share in some for one in limits)
+
+    if allowed(shares):
+        return shares
+    above = tuple(1.0 / share for share in shares if 1.0 / share <= 2.5)
+    return above if allowed(above) else ()
 
 
 def _power_of(laser: Any) -> float:

@@ -12,7 +12,7 @@ from labqdl.dsp import DspError, Timing, drive, find_shot, known_symbols
 from labqdl.facts import CalibrationResult, Owner
 from labqdl.facts.layout import FrameLayout
 from labqdl.subsystems.errors import ShotInvalid
-from labqdl.subsystems.interferometer import TimeBinInterferometer, Way
+from labqdl.subsystems.interferometer import CALIBRATION, MziInterferometer, TimeBinInterferometer, Way
 from labqdl.subsystems.receiver import Recorded
 from labqdl_calibration.bench import CalibrationBench
 from labqdl_calibration.routine import DAY, CalibrationFailed, Measured, Measuring, Routine, Step
@@ -29,6 +29,12 @@ _CLOCK_STD = 3.0
 def pass_all(bench: CalibrationBench) -> None:
     """Hold the interferometers so that all bins pass, by calibration or, where there is none yet, by data sheet."""
     interferometer = bench.client.interferometer
+    if isinstance(interferometer, MziInterferometer):
+        if all(name in bench.calibrations for name in CALIBRATION.values()):
+            last = np.zeros((1, bench.frame.n_modes), np.complex128)
+            last[0, -1] = 1.0
+            interferometer.load(last, bench.layout(1))
+        return
     if not isinstance(interferometer, TimeBinInterferometer):
         return
     for way in Way:
