@@ -148,6 +148,18 @@ def run_options(command: Command) -> Command:
     return command
 
 
+def calibration_options(command: Command) -> Command:
+    """What is calibrated before anything is sent, and where it is kept."""
+    command = click.option(
+        "--calibrations", metavar="FOLDER", help="Where calibrations are kept. [default: calibrations]"
+    )(command)
+    return click.option(
+        "--calibration",
+        metavar="MODE",
+        help="Of a station: quick measures what is missing or stale, full everything, reuse nothing. [default: quick]",
+    )(command)
+
+
 def table_options(command: Command) -> Command:
     """Options of a run on a station: how it is opened and calibrated."""
     for option in (

@@ -19,7 +19,8 @@ COMMANDS = (
     "demo", "run", "resume", "pause", "continue", "stop",
     "runs", "accounts", "report", "replay", "recover", "export", "compare",
     "bound", "plan", "power", "curve", "reproduce", "train", "models", "doctor",
-    "init", "station", "calibrate", "instruments", "drivers", "get", "set", "watch", "sweep", "shell", "safe", "sim",
+    "init", "station", "calibrate", "levels",
+    "instruments", "drivers", "get", "set", "watch", "sweep", "shell", "safe", "sim",
 )  # fmt: skip
 
 EXIT_CODES = (

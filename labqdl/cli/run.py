@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from labqdl.cli.options import run_options, table_options
+from labqdl.cli.options import calibration_options, run_options, table_options
 from labqdl.cli.output import Output
 from labqdl.errors import InputError
 
@@ -17,12 +17,7 @@ if TYPE_CHECKING:
 @click.command("run")
 @click.argument("experiment", required=False, metavar="[EXPERIMENT.toml]")
 @run_options
-@click.option(
-    "--calibration",
-    metavar="MODE",
-    help="With --station: quick measures what is missing or stale, full everything, reuse nothing. [default: quick]",
-)
-@click.option("--calibrations", metavar="FOLDER", help="Where calibrations are kept. [default: calibrations]")
+@calibration_options
 @table_options
 @click.option(
     "--dry-run", is_flag=True, help="Check everything and print the plan; no light flows, nothing is written."
@@ -70,13 +65,13 @@ def command(
         print_dry_run(experiment, click.echo, **settings)
         return 0
     with output.progress("classifying", 1, "blocks") as bar:
-        table = _table(output, bar, calibration, calibrations, uncertified, arm, in_process)
+        table = opened_table(output, bar, calibration, calibrations, uncertified, arm, in_process)
         result = run(experiment, on_block=bar.update, table=table, **settings)
     output.show(result, as_json)
     return result.exit_code
 
 
-def _table(
+def opened_table(
     output: Output,
     bar: Any,
     calibration: str | None,
@@ -85,6 +80,7 @@ def _table(
     arm: bool,
     in_process: bool,
 ) -> Table:
+    """How these options open and calibrate a station; words on the way go to `output`."""
     from labqdl.api.bench import MODES, Table
     from labqdl.cli.world import opened_by_wire, opened_in_process
 
