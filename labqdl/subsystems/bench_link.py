@@ -315,7 +315,7 @@ class BenchLink(Link):
             q, pattern, shot.expected_amplitude, shot.images, use_sums=shot.use_sums, sampled=shot.sampled
         )
         outcomes = np.empty((shot.images, q.shape[0]))
-        self._wake(float(np.max(np.abs(symbols))))
+        self._wake(float(np.max(np.abs(symbols))), shot.expected_amplitude)
         if self._looked != block:
             # The client's unit is its own to watch; the server measures vacuum with every layer anyway.
             self._quiet(self._client.receiver)
@@ -354,8 +354,8 @@ class BenchLink(Link):
         fixed = one.duration - each
         return int(max(min(most, images, math.floor((frame.shot_time - fixed) / each)), 1))
 
-    def _wake(self, largest: float) -> None:
-        """Everything on that stays on between shots, bright enough for the largest bin."""
+    def _wake(self, largest: float, expected_amplitude: float) -> None:
+        """Everything on that stays on between shots, bright enough for the largest bin, and with room for it."""
         server, client = self._server, self._client
         if not self._awake:
             for party in (server, client):
@@ -369,6 +369,8 @@ class BenchLink(Link):
             brightness = server.transmitter.brightness(largest)
             server.transmitter.prepare(brightness)
             self._brightness, self._wanted = brightness, max(largest, brightness.known)
+            window = self._server.frame.duty / self._server.frame.bin_rate * server.receiver.sample_rate
+            server.receiver.make_room(2.0 * expected_amplitude * self._wanted, window)
         if not self._awake:
             if server.transmitter.gate is not None:
                 server.transmitter.gate.open()

@@ -46,6 +46,12 @@ _LOOK, _LONGEST_LOOK = 0.002, 0.2
 _HALF = 0.5
 """Share of a record before the trigger, where a digitizer neither tells nor lets it be set."""
 _SHORTEST = 1000
+_RANGES = (1.0, 2.0, 4.0, 10.0, 20.0, 40.0)
+"""Ranges of an input, by that of the station file."""
+_ROOM = 1.2
+"""Range over what is expected at most."""
+_NOISE_PEAK = 6.0
+"""Standard deviations of noise for which there is room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +102,7 @@ class HomodyneReceiver:
             None if output is None else Player({"lo-phase": output}, {"lo-phase": roles.setting("phase_amplitude")})
         )
         self.detector = roles.component("detector")
-        self._range = float(roles.setting("range"))
+        self._least_range = self._range = float(roles.setting("range"))
         self._impedance = float(roles.setting("impedance"))
         self._rate = roles.setting("sample_rate")
         self._configured = False
@@ -123,6 +129,26 @@ class HomodyneReceiver:
                     continue
         self.digitizer.trigger_source = Trigger.EXTERNAL
         self._configured, self._before = True, math.nan
+
+    def make_room(self, largest: float, samples: float) -> None:
+        """Widen the inputs' range for bright bins; it is never narrower than the station file says.
+
+        Parameters
+        ----------
+        largest:
+            Modulus of the brightest bin, square roots of SNU at this receiver.
+        samples:
+            Samples of a bin's window.
+        """
+        unit = math.sqrt(self.snu)
+        volts = unit * (largest / math.sqrt(max(samples, 1.0)) + _NOISE_PEAK)
+        wanted = next(
+            (step * self._least_range for step in _RANGES if step * self._least_range >= 2 * _ROOM * volts),
+            _RANGES[-1] * self._least_range,
+        )
+        if wanted != self._range:
+            self._range = wanted
+            self.configure()
 
     @property
     def inputs(self) -> tuple[Input, ...]:
