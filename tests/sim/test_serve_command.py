@@ -60,7 +60,7 @@ def test_one_line_of_json_once_all_listen(station: Path) -> None:
 
 
 def test_words_for_people(station: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sim, "_until_interrupted", lambda: None)
+    monkeypatch.setattr(sim, "_until_interrupted", lambda **_: None)
     result = CliRunner().invoke(sim.command, ["serve", str(station)], obj=Output())
     assert result.exit_code == 0, result.output
     assert "meter  PM100D  TCPIP0::127.0.0.1::" in result.output
