@@ -271,10 +271,10 @@ class MziInterferometer(Interferometer):
     def prepare(self) -> None:
         """All heaters as they are."""
 
-    def bank_voltages(self, u: Complex, way: Way | str) -> dict[str, Real]:
-        """Voltages of each bank for one unit vector, (n_modes,)."""
+    def bank_voltages(self, u: Complex, way: Way | str, result: CalibrationResult | None = None) -> dict[str, Real]:
+        """Voltages of each bank for one unit vector, (n_modes,); by `result` instead of what is calibrated."""
         way = Way(way)
-        result = self.calibrations.result(CALIBRATION[way])
+        result = self.calibrations.result(CALIBRATION[way]) if result is None else result
         chain = integrated_settings(GivensChain.from_direction(u))
         phases = {"theta": chain.internal, "phi": chain.external}
         if way is Way.INVERSE:
