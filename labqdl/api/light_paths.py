@@ -123,12 +123,13 @@ def calibrated_path(
     assert file.frame is not None
     ledger = calibrated_ledger(file, calibrations, now, marks)
     point = usual_point(ledger, station_tap(file, calibrations))
-    excess, error = _imperfections(calibrations, point.mu if mu is None else mu, file.frame.n_modes)
+    mu = point.mu if mu is None else mu
+    excess, error = _imperfections(calibrations, mu, file.frame.n_modes)
     ledger = with_imperfections(ledger, excess)
     path = station_path(file, source, ledger, point, instruments=instruments)
     return replace(
         path,
-        tolerances=tolerances(calibrations, ledger, excess, error),
+        tolerances=tolerances(calibrations, ledger, excess, error, mu),
         most_photons=brightest_bin(calibrations),
     )
 

@@ -188,12 +188,21 @@ def brightest_bin(calibrations: CalibrationSet) -> float:
     return ROOM * light.values["full_scale_photons"] * 10 ** (less / 10)
 
 
-def tolerances(calibrations: CalibrationSet, ledger: Ledger, excess: float, error: float) -> tuple[float, float, float]:
+def tolerances(
+    calibrations: CalibrationSet, ledger: Ledger, excess: float, error: float, mu: float
+) -> tuple[float, float, float]:
     """By how much amplitude (relative), phase (rad) and noise (SNU) of honest returned light may be off the ledger.
 
     Amplitude: four standard deviations of the slope that `path.return` found, less what its photons are uncertain by,
     which the light of a run shares; phase: those of the angle at which the server's lock holds. Noise: as much as the
     imperfections are expected to add, and four standard deviations of it.
+
+    What imperfect parts leave is no noise but a share of the light itself: it is the larger where the light is, so that
+    the tests along the strongest directions see it first, and it repeats at every use. So amplitude and phase also get
+    its root mean square each, sqrt(s/2) of s = (excess + deviations)/(2 mu T), whose length is at least that of the
+    whole (`HonestLayer.tolerated`).
+
+    mu: photons a mode at which the excess was found.
     """
     known = calibrations.result(RETURN)
     amplitude = 0.0
@@ -206,7 +215,8 @@ def tolerances(calibrations: CalibrationSet, ledger: Ledger, excess: float, erro
     if lock is not None and "angle" in lock.values:
         angle = lock.estimate("angle").deviation
     noise = ledger.server_efficiency * (excess + COVERAGE * error) + LEAST_NOISE
-    gain, phase = COVERAGE * amplitude + DRIFT, COVERAGE * angle + TURN
+    left = math.sqrt(max(excess + COVERAGE * error, 0.0) / (4.0 * mu * ledger.total))
+    gain, phase = COVERAGE * amplitude + DRIFT + left, COVERAGE * angle + TURN + left
     return min(gain, MOST), min(phase, MOST), min(noise, MOST)
 
 
