@@ -56,6 +56,7 @@ class CalibrationBench:
         self.file: StationFile = station.file
         self.quick = False
         self._calibrations = CalibrationSet(station=station.name)
+        self._turned: dict[str, str] = {}
         instruments = station.instruments()
         self.server = ServerBench(self.file, instruments, self._calibrations)
         self.client = ClientBench(self.file, instruments, self._calibrations)
@@ -127,10 +128,19 @@ class CalibrationBench:
     # --- light and dark -----------------------------------------------------------------------------------------------
 
     def light(self, attenuation: float | None = None) -> None:
-        """Laser on, and the attenuator at so many dB (None: as it is); the gates stay as they are."""
+        """Laser on, the attenuator at so many dB (None: as it is), paddles as calibrated; the gates stay as they are."""
         self.transmitter.emit(True)
         if attenuation is not None and self.transmitter.attenuator is not None:
             self.transmitter.attenuate(attenuation)
+        for party in (self.server, self.client):
+            name = f"polarisation.{party.owner.value}"
+            if party.polarisation is None or name not in self._calibrations or not self._calibrations[name].good:
+                continue
+            # Another process may have calibrated them, on a table that was switched off since.
+            digest = self._calibrations[name].digest
+            if self._turned.get(name) != digest:
+                party.polarisation.set_calibrated()
+                self._turned[name] = digest
 
     def gates(self, *, out: bool | None = None, client: bool | None = None, server: bool | None = None) -> None:
         """Open or block the gates of transmitter, client's and server's receiver; None leaves one as it is."""

@@ -294,8 +294,8 @@ class Tree(Routine):
     title = "couplers, phase modulator and skew of the time-bin tree"
     method = "carry against stepped coupler voltages and a wandering phase, bright light"
     valid_for = 4 * 3600.0
-    levels: ClassVar[tuple[int, int]] = (9, 15)
-    repeats: ClassVar[tuple[int, int]] = (2, 8)
+    levels: ClassVar[tuple[int, int]] = (9, 13)
+    repeats: ClassVar[tuple[int, int]] = (2, 4)
     """Rows of each level that count; one more goes before them."""
     phase_rows: ClassVar[tuple[int, int]] = (48, 256)
 
