@@ -47,7 +47,8 @@ _TICK = 0.02
 class Way:
     """A way to die: the word, the signal, what becomes of an instrument, and what is promised.
 
-    `codes`: exit codes that may be; `laser`: whether the laser goes dark as well; `unsafe`: names in the UNSAFE file.
+    `codes`: exit codes that may be; `laser`: whether the laser goes dark as well; `unsafe`: names in the UNSAFE file;
+    `later`: nothing shows before the block is over and recorded, and the 2 s begin there.
     """
 
     word: str = "go"
@@ -57,12 +58,13 @@ class Way:
     codes: frozenset[int] = frozenset({1})
     laser: bool = True
     unsafe: tuple[str, ...] = ()
+    later: bool = False
 
 
 WAYS: dict[str, Way] = {
     "exception": Way("raise"),
-    "ctrl-c": Way(number=signal.SIGINT, codes=frozenset({130})),
-    "sigterm": Way(number=signal.SIGTERM, codes=frozenset({130, 128 + signal.SIGTERM})),
+    "ctrl-c": Way(number=signal.SIGINT, codes=frozenset({130}), later=True),
+    "sigterm": Way(number=signal.SIGTERM, codes=frozenset({130, 128 + signal.SIGTERM}), later=True),
     "sigkill": Way(number=signal.SIGKILL, codes=frozenset({-signal.SIGKILL})),
     "gone": Way(target="awg_s", fault="vanish", codes=frozenset({70}), unsafe=("awg_s",)),
     "refuses": Way(
@@ -73,7 +75,7 @@ WAYS: dict[str, Way] = {
         laser=False,
         unsafe=("laser", "light path signal"),
     ),
-    "full disk": Way("full", codes=frozenset({1, 2})),
+    "full disk": Way("full", codes=frozenset({1, 2}), later=True),
 }
 """By hand from what is promised.
 
@@ -128,8 +130,9 @@ def _environment(**more: str) -> dict[str, str]:
 class Death:
     """How one process ended.
 
-    `dark`: seconds from the blow until laser and sender were dark for good; None where one shines still. `sent`:
-    (layer, block) of all that it sent; `entries`: names in the UNSAFE file.
+    `dark`: seconds from the blow, or from the end of its block, until laser and sender were dark for good; None where
+    one shines still. `sent`: (layer, block) of all that it sent; `entries`: names in the UNSAFE file; `before`,
+    `after`: finished blocks.
     """
 
     code: int
@@ -284,6 +287,11 @@ class Victims:
                 break
             SystemClock().sleep(_TICK)
         code = int(json.loads(process.stdout.readline())["code"])
+        over_at = [float(one["over"]) - blow for one in told.all("over")]
+        if way is not None and way.later and over_at and over_at[-1] > 0:
+            dark = {
+                name: None if seconds is None else max(seconds - over_at[-1], 0.0) for name, seconds in dark.items()
+            }
         if way is None:
             # It came to its end: the world is dark when it has ended.
             dark = {name: None if seconds is None else 0.0 for name, seconds in dark.items()}

@@ -1,4 +1,4 @@
-"""Whatever becomes of a run at whichever step: the world is dark within 2 s, and `resume` sends no finished block again.
+"""Whatever becomes of a run at any step: the world is dark within 2 s, and `resume` sends no finished block again.
 
 One run dies twelve times in a row here, each time in the next way; in soak every cell of steps and ways has a run of
 its own, and `python -m tests.wire.dying` prints the matrix.

@@ -19,20 +19,21 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import labqdl.api
+import labqdl.api.bench
+import labqdl.subsystems
 
 # All that a run imports, before the first one begins.
 import labqdl_calibration.bench
 import labqdl_calibration.budget
 import labqdl_calibration.preparing
 import labqdl_calibration.routines
-
-import labqdl.api
-import labqdl.api.bench
-import labqdl.subsystems
 from labqdl.api import running
 from labqdl.api.bench import CalibratedBench
 from labqdl.api.blocks import RunRecorder
@@ -109,6 +110,8 @@ class Watched:
             command = arguments[0] if arguments else None
             self._block = getattr(command, "block", self._block)
             here = self._step == step and (step == "calibrate" or self._block == self._wanted)
+            if step == "record":
+                self.tell(over=time.monotonic())
             if here and step == "record":
                 self.here()
             result = call(made, *arguments, **more)
