@@ -128,7 +128,7 @@ class CalibrationBench:
     # --- light and dark -----------------------------------------------------------------------------------------------
 
     def light(self, attenuation: float | None = None) -> None:
-        """Laser on, the attenuator at so many dB (None: as it is), paddles as calibrated; the gates stay as they are."""
+        """Laser on, the attenuator at so many dB (None: as it is), paddles as calibrated; gates stay as they are."""
         self.transmitter.emit(True)
         if attenuation is not None and self.transmitter.attenuator is not None:
             self.transmitter.attenuate(attenuation)

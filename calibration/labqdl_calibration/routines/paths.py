@@ -119,9 +119,10 @@ class Received(Routine):
         level = server_level(bench, 64 if bench.quick else 256, attenuation=0.0)
         net = power.value - bench.calibrations.value("client.meters", "meter_zero")
         # Steady light passes the addressed arm as well: the bins that are compared are those beside it.
-        photons = (
-            net * bench.transmitter.bright_time(bench.layout(1)) / photon_energy(bench.transmitter.laser.wavelength)
-        )
+        # The steady light is the I arm's at its peak; bins of a shot are as bright as at every phase.
+        share = bench.transmitter.map.reach() ** 2
+        energy = photon_energy(bench.transmitter.laser.wavelength)
+        photons = share * net * bench.transmitter.bright_time(bench.layout(1)) / energy
         unit = bench.calibrations.estimate("server.shot-noise", "snu")
         found = Measured(raw={"power": readings})
         value = level.value**2 / unit.value / 4 / photons
