@@ -13,6 +13,7 @@ leaves. A heater's phase is offset + slope (V^2 + crosstalk sum_j V_j^2 / |k - j
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -144,10 +145,10 @@ def forward(theta: Real, phi: Real, rows: Complex, sheet: float, crosstalk: floa
     common, sine, cosine = _half(inside.phases(theta, crosstalk))
     warm, outside = warmed(phi, crosstalk), []
     for k in range(phi.shape[1]):
-        before = common[:, k - 1] * cosine[:, k - 1] if k else 1.0
+        before = common[:, k - 1] * cosine[:, k - 1] if k else np.ones(len(rows), np.complex128)
         # K_k conj(K_{k+1}), less the known phases: |..|^2 e^{i phi_k}, sin(T/2) cos(T/2) of either sign.
         seen = rows[:, k] * np.conj(rows[:, k + 1]) * np.conj(before) * sine[:, k] * cosine[:, k]
-        outside.append(_phasor(warm[:, k], seen, sheet))
+        outside.append(_phasor(warm[:, k], np.asarray(seen, np.complex128), sheet))
     start = {"theta": inside, "phi": Bank(*(np.array(column) for column in zip(*outside, strict=True)))}
 
     def model(banks: dict[str, Bank], cross: float, extra: Real) -> Complex:
@@ -204,8 +205,9 @@ def inverse(
     size = math.sqrt(float(power[-1] / np.mean(power[:-1])))
 
     def model(banks: dict[str, Bank], cross: float, extra: Real) -> Complex:
-        made = back(*(banks[name].phases(heat, cross) for name, heat in (("theta", theta), ("phi", phi), ("ret", ret))))
-        made = made.copy()
+        made = back(
+            banks["theta"].phases(theta, cross), banks["phi"].phases(phi, cross), banks["ret"].phases(ret, cross)
+        )
         made[:, :, -1] *= extra[0] + 1j * extra[1]
         return np.asarray(made @ first)
 
@@ -221,7 +223,7 @@ def _refined(
     fixed: dict[str, tuple[int, ...]],
     extra: Real,
     data: Complex,
-    model: object,
+    model: Callable[[dict[str, Bank], float, Real], Complex],
 ) -> ChipFit:
     """All heaters together, by least squares; each setting has a complex unit of its own."""
     sizes = {name: bank.slopes.size for name, bank in start.items()}
@@ -240,7 +242,7 @@ def _refined(
         return banks, float(p[at]), p[at + 1 :]
 
     def misses(p: Real) -> Real:
-        made = model(*unpacked(p))  # type: ignore[operator] # of either chain
+        made = model(*unpacked(p))
         axes = tuple(range(1, made.ndim))
         unit = np.sum(np.conj(made) * wanted, axis=axes, keepdims=True)
         unit = unit / np.sum(np.abs(made) ** 2, axis=axes, keepdims=True)
@@ -253,7 +255,8 @@ def _refined(
     found = least_squares(misses, found.x, x_scale="jac", ftol=1e-6, xtol=1e-6, max_nfev=20)
     banks, cross, _ = unpacked(found.x)
     variance = 2 * found.cost / max(found.fun.size - found.x.size - 2 * len(data), 1)
-    spread = np.sqrt(np.maximum(np.diag(np.linalg.pinv(found.jac.T @ found.jac)) * variance, 0.0))
+    slopes = np.asarray(found.jac, np.float64)
+    spread = np.sqrt(np.maximum(np.diag(np.linalg.pinv(slopes.T @ slopes)) * variance, 0.0))
     deviations, cross_deviation, _ = unpacked(spread)
     for name, places in fixed.items():
         deviations[name].offsets[list(places)] = 0.0

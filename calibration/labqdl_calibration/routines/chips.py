@@ -134,16 +134,17 @@ class Steering(Routine):
             fit = chip_fit.forward(heats["theta"], heats["phi"], raw["seen"], slope, crosstalk)
         else:
             known = bench.calibrations.result("client.interferometer")
-            banks = []
-            for bank in ("theta", "phi"):
-                heat = raw[f"forward-{bank}"]
+
+            def passed(name: str) -> Real:
+                heat = raw[f"forward-{name}"]
                 places = range(heat.shape[1])
                 one = chip_fit.Bank(
-                    np.array([known.value(f"{bank}_slope_{k}") for k in places]),
-                    np.array([known.value(f"{bank}_offset_{k}") for k in places]),
+                    np.array([known.value(f"{name}_slope_{k}") for k in places]),
+                    np.array([known.value(f"{name}_offset_{k}") for k in places]),
                 )
-                banks.append(one.phases(heat, known.value("crosstalk")))
-            first = chip_fit.chain(*banks)
+                return one.phases(heat, known.value("crosstalk"))
+
+            first = chip_fit.chain(passed("theta"), passed("phi"))
             fit = chip_fit.inverse(heats["theta"], heats["phi"], heats["ret"], raw["seen"], first, slope, crosstalk)
         found = Measured(raw=raw)
         for name, bank in fit.banks.items():
