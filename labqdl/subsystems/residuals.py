@@ -101,5 +101,7 @@ class ResidualSums:
         uses = None if self._uses is None else UseSums(self._uses.astype(np.float32), self._images)
         sample = None
         if self._sampled is not None:
-            sample = ResidualSample(self._sampled, np.arange(rows, dtype=np.int64), self._kept)
+            # As records keep them: a verdict over the record is then the verdict to the bit.
+            kept = self._kept.astype(np.float32)
+            sample = ResidualSample(self._sampled, np.arange(rows, dtype=np.int64), kept)
         return ReturnedLight(statistics, uses, sample)

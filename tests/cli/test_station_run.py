@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from labqdl.api import open_run
+from labqdl.api import open_run, replay
 from labqdl.cli.root import run
 from labqdl.records import Party
 from labqdl_calibration.store import CalibrationStore
@@ -61,6 +61,7 @@ def test_a_calibrated_run_agrees_with_its_ledger_and_says_what_it_was_made_with(
     result = recorded.result
     assert result["consistency"]["passed"]
     assert result["images"] == 2
+    assert replay(path).agrees
     assert (result["station"], result["uncertified"]) == (STATION, [])
     assert list(calibrations(result["leakage"]))
     assert "UNCERTIFIED" not in json.dumps(result)
