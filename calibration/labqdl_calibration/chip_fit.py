@@ -186,7 +186,7 @@ def inverse(
     outside = [(sheet, 0.0)]
     for k in range(1, elements):
         seen = ratio[k - 1] * np.conj(ratio[k]) * np.conj(common[:, k]) * sine[:, k]
-        outside.append(_phasor(warm[:, k], seen, sheet))
+        outside.append(_phasor(warm[:, k], np.asarray(seen, np.complex128), sheet))
     last = elements
     leaving = [0.0] * (last + 1)
     turned = warmed(ret, crosstalk)
