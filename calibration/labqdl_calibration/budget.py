@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from labqdl.facts import CalibrationSet, Estimate
-from labqdl.plots import style
+from labqdl.plots.budget import excess_waterfall
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+UNIT_CAUSE = "shot-noise unit"
+"""What the unit of all others leaves open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ class ErrorBudget:
 
 
 def error_budget(
-    calibrations: CalibrationSet, *, mu: float, n_modes: int, measured: Estimate | None = None
+    calibrations: CalibrationSet, *, mu: float, n_modes: float, measured: Estimate | None = None
 ) -> ErrorBudget:
     """The budget of a run.
 
@@ -95,7 +98,7 @@ def error_budget(
     mu:
         Mean photons a mode at the server's output.
     n_modes:
-        Modes of a row.
+        Modes of a row; a mean of several counts by 1/n.
     measured:
         Excess that the run measured, SNU at the server's input.
     """
@@ -129,8 +132,9 @@ def error_budget(
         left = known["server.lock"].estimate("residual")
         phase("phase lock of the server", "server.lock", left.value, left.deviation / max(left.value, 1e-12), 1.0,
               "2 mu T sigma^2")  # fmt: skip
-    if {"client.interferometer", "client.inverse"} <= set(known):
-        _trees(known["client.interferometer"], known["client.inverse"], signal, n_modes, rows)
+    trees = [known[name] for name in ("client.interferometer", "client.inverse") if name in known]
+    if len(trees) == 2 and "v_pi_phase" in trees[0].values:
+        _trees(trees[0], trees[1], signal, n_modes, rows)
     if "server.lo-phase" in known:
         half = known["server.lo-phase"].estimate("v_pi")
         phase("angle between X and P", "server.lo-phase", math.pi / 2 * half.deviation / half.value, 1.0, 0.5,
@@ -144,11 +148,11 @@ def error_budget(
         unit, noise = known["server.shot-noise"].estimate("snu"), known["server.shot-noise"].estimate("noise")
         efficiency = known["server.efficiency"].value("efficiency") if "server.efficiency" in known else 1.0
         floor = (1 + noise.value) * unit.deviation / unit.value / efficiency
-        add("shot-noise unit", "server.shot-noise", 0.0, floor, "(1 + v) sigma(SNU)/SNU / efficiency")
+        add(UNIT_CAUSE, "server.shot-noise", 0.0, floor, "(1 + v) sigma(SNU)/SNU / efficiency")
     return ErrorBudget(tuple(rows), measured)
 
 
-def _trees(forward: object, inverse: object, signal: float, n_modes: int, rows: list[BudgetRow]) -> None:
+def _trees(forward: object, inverse: object, signal: float, n_modes: float, rows: list[BudgetRow]) -> None:
     from labqdl.facts import CalibrationResult
 
     assert isinstance(forward, CalibrationResult)
@@ -176,29 +180,12 @@ def _trees(forward: object, inverse: object, signal: float, n_modes: int, rows: 
     rows.append(BudgetRow("phase modulators of the trees", source, Estimate(excess, excess, "SNU"), "4 mu T delta^2"))
 
 
-@style.styled
 def budget_waterfall(budget: ErrorBudget, *, ax: Axes | None = None) -> Axes:
     """Causes as bars that stand on each other, the sum, and what was measured with its deviation; mSNU."""
-    rows = list(budget.ordered())
-    names = [row.cause for row in rows] + ["expected"] + (["measured"] if budget.measured is not None else [])
-    ax = style.axes(ax, width=style.PAGE, height=20.0 + 6.0 * len(names))
-    level = 0.0
-    for place, row in enumerate(rows):
-        size = 1e3 * row.excess.value
-        error = 1e3 * row.excess.deviation
-        ax.barh(place, size, left=level, height=0.62, color=style.SKY)
-        ax.errorbar(level + size, place, xerr=error, color=style.GREY, capsize=2, linewidth=0.8)
-        level += size
-    total = budget.expected
-    bars = [(total, style.BLUE)] + ([(budget.measured, style.ORANGE)] if budget.measured is not None else [])
-    for place, (one, colour) in enumerate(bars, start=len(rows)):
-        ax.barh(place, 1e3 * one.value, height=0.62, color=colour)
-        ax.errorbar(1e3 * one.value, place, xerr=1e3 * one.deviation, color=style.BLACK, capsize=2, linewidth=0.8)
-    ax.set_yticks(range(len(names)), names)
-    ax.set_ylim(len(names) - 0.4, -0.6)
-    ax.tick_params(axis="y", length=0)
-    ax.set_xlabel("excess noise at the server's input (mSNU)")
-    return ax
+    causes = [(row.cause, row.excess.value, row.excess.deviation) for row in budget.ordered()]
+    sums = [None if one is None else (one.value, one.deviation) for one in (budget.expected, budget.measured)]
+    assert sums[0] is not None
+    return excess_waterfall(causes, sums[0], sums[1], ax=ax)
 
 
 def largest(budget: ErrorBudget, allowed: float) -> Iterable[BudgetRow]:

@@ -20,9 +20,11 @@ from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from labqdl import __version__
+from labqdl.api.bench import kept_with
 from labqdl.api.blocks import finished_blocks, load_light, load_logits, load_outcomes, refusal
 from labqdl.api.places import cannot_write, folder_place
 from labqdl.api.reading import RecordedRun, open_run
+from labqdl.api.report_budget import budget_to_json, excess_budget
 from labqdl.api.report_light import gather_evidence, gather_outcomes
 from labqdl.api.results import Printable, describe_point
 from labqdl.api.running import uncertified_reasons
@@ -88,12 +90,15 @@ class Report(Printable):
         Its pictures as PNG files.
     notes:
         What the page says first: damage, and what differs from what was agreed.
+    budget:
+        Error budget of a run on a station beside what the run measured, in plain values; None where there is none.
     """
 
     run: Path
     page: Path
     pictures: tuple[Path, ...]
     notes: tuple[str, ...]
+    budget: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The object of `labqdl report --json`; schema `labqdl.report/1`."""
@@ -103,6 +108,7 @@ class Report(Printable):
             "page": str(self.page),
             "pictures": [str(picture) for picture in self.pictures],
             "notes": list(self.notes),
+            "error_budget": self.budget,
         }
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
@@ -148,7 +154,7 @@ def write_report(run: str | Path, *, out: str | Path | None = None, symbol_rate:
         (folder / PAGE).write_text(page, encoding="utf-8", newline="\n")
     except OSError as error:
         raise cannot_write(folder, error) from None
-    return Report(Path(run), folder / PAGE, tuple(written), gathered.notes)
+    return Report(Path(run), folder / PAGE, tuple(written), gathered.notes, budget_to_json(gathered.budget))
 
 
 def gather(run: str | Path, *, symbol_rate: float = SYMBOL_RATE) -> say.Content:
@@ -218,6 +224,7 @@ class _Gatherer:
             ledger=frame.ledger,
             world=self._world(),
             cost=cost_of(frame, uses, symbol_rate),
+            budget=self._budget(blocks),
         )
 
     # -- reading --------------------------------------------------------------------------------------------------
@@ -309,6 +316,17 @@ class _Gatherer:
         if isinstance(found, say.Missing) and self.problems:
             return say.Missing("nothing of what the server measured can be read, or nothing was measured.")
         return found
+
+    def _budget(self, blocks: Mapping[int, bool]) -> say.ExcessBudget | say.Missing | None:
+        station = self.record.manifest.get("station")
+        if not isinstance(station, Mapping):
+            return None
+        light = self._each(blocks, lambda block: load_light(self.record.folder, self.record.frame, block))
+        try:
+            known = kept_with(self.record.folder, str(station.get("name", "")))
+        except (RecordError, InputError) as error:
+            return say.Missing(f"{error}.")
+        return excess_budget(self.record.frame, known, light)
 
     def _classification(
         self,

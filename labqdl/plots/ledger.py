@@ -18,6 +18,9 @@ _LOOKS = {
     Owner.CLIENT: (style.PURPLE, "...."),
 }
 
+_LETTER = 1.5
+"""Width of a letter, mm."""
+
 
 @style.styled
 def ledger_waterfall(ledger: Ledger, *, ax: Axes | None = None) -> Axes:
@@ -73,10 +76,15 @@ def ledger_waterfall(ledger: Ledger, *, ax: Axes | None = None) -> Axes:
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_yticks(range(len(rows)), [component.name for component, _ in rows])
     ax.tick_params(axis="y", length=0)
-    # Room for the words behind the bars: at 8 points a letter is about 1.4 mm wide, the axes about 120 mm.
-    widths = [1.4 * len(_words(component)) + 3.0 for component, _ in rows]
+    # Room for the words behind the bars: at 8 points a letter is about 1.5 mm wide; the axes have what the names leave.
+    widths = [_LETTER * len(_words(component)) + 3.0 for component, _ in rows]
+    across = max(style.PAGE - _LETTER * max(len(component.name) for component, _ in rows) - 6.0, 60.0)
     ax.set_xlim(
-        0, max(end / (1 - min(width, 90.0) / 120.0) for end, width in zip([*ends, reach], [*widths, 12.0], strict=True))
+        0,
+        max(
+            end / (1 - min(width, 0.75 * across) / across)
+            for end, width in zip([*ends, reach], [*widths, 12.0], strict=True)
+        ),
     )
     ax.set_xlabel("loss since the server's output (dB)")
     from matplotlib.patches import Patch

@@ -176,6 +176,41 @@ class Leaks:
 
 
 @dataclass(frozen=True, slots=True)
+class ExcessCause:
+    """One cause of excess noise: what its calibration lets expect, SNU at the server's input."""
+
+    cause: str
+    source: str
+    formula: str
+    excess: float
+    deviation: float
+
+
+@dataclass(frozen=True, slots=True)
+class ExcessBudget:
+    """Error budget of a run on a station, beside what it measured; SNU at the server's input, mean over quadratures.
+
+    Attributes
+    ----------
+    causes:
+        The largest first.
+    expected, measured, unexplained:
+        (value, standard deviation): the causes' sum, what the run's light says, and the difference.
+    photons:
+        Mean photons of a mode slot of the run at the server's output.
+    own_unit:
+        Whether the run's own vacuum was taken off, and not the calibration's.
+    """
+
+    causes: tuple[ExcessCause, ...]
+    expected: tuple[float, float]
+    measured: tuple[float, float]
+    unexplained: tuple[float, float]
+    photons: float
+    own_unit: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
     """A whole report.
 
@@ -197,6 +232,8 @@ class Content:
         The client's own tests of the light that it was sent.
     world:
         The light path that was really there, where it is not the agreed one.
+    budget:
+        Error budget of a run on a station; None for an emulated link.
     """
 
     name: str
@@ -214,3 +251,4 @@ class Content:
     ledger: Ledger
     world: Ledger | None
     cost: Cost
+    budget: ExcessBudget | Missing | None = None

@@ -15,13 +15,16 @@ from typing import Any
 from labqdl.errors import InputError
 from labqdl.facts import Bound, Component, Quantity, TestResult
 from labqdl.plots.style import short
-from labqdl.report.content import Accuracy, Content, Evidence, Lamp, LayerOutcomes, Leaks, Missing
+from labqdl.report.content import Accuracy, Content, Evidence, ExcessBudget, Lamp, LayerOutcomes, Leaks, Missing
 from labqdl.report.cost import WAVELENGTH, Cost
 from labqdl.report.pictures import Picture
 from labqdl.units import counted, photon_energy, to_db
 
 SIGNS = {Lamp.ACCEPT: "✓", Lamp.UNDECIDED: "?", Lamp.ABORT: "✕", Lamp.INCOMPLETE: "…"}
 """What stands beside the lamp's colour, so that it can be told in grey."""
+
+_AGREES = 3.0
+"""Standard deviations within which a budget and a measurement agree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,10 @@ def _sections(content: Content, pictures: dict[str, dict[str, Any]]) -> dict[str
         "ledger": _ledger(content.ledger.components),
         "world": None if content.world is None else _ledger(content.world.components),
         "ledger_pictures": chosen("ledger"),
+        "budget": _excess(content.budget) if isinstance(content.budget, ExcessBudget) else None,
+        "no_budget": content.budget.reason if isinstance(content.budget, Missing) else "",
+        "budget_words": _excess_words(content.budget) if isinstance(content.budget, ExcessBudget) else "",
+        "budget_pictures": chosen("budget"),
         "cost": _cost(content.cost),
         "cost_words": _cost_words(content.cost),
     }
@@ -328,6 +335,37 @@ def _ledger(components: Sequence[Component]) -> Table | None:
         )
     headings = ("part", "place", "owner", "trusted", "loss (dB)", "noise", "calibration")
     return Table(headings, tuple(rows), "ttttnww")
+
+
+def _excess(budget: ExcessBudget) -> Table:
+    def line(words: str, value: tuple[float, float], source: str, formula: str, *, share: bool) -> tuple[str, ...]:
+        part = f"{100 * value[0] / total:.0f} %" if share and total > 0 else ""
+        return words, with_error(1e3 * value[0], 1e3 * value[1]), part, formula, source
+
+    total = budget.expected[0]
+    rows = [line(one.cause, (one.excess, one.deviation), one.source, one.formula, share=True) for one in budget.causes]
+    rows += [
+        line("expected", budget.expected, "", "sum", share=True),
+        line("measured", budget.measured, "the run", "", share=False),
+        line("unexplained", budget.unexplained, "", "measured less expected", share=False),
+    ]
+    headings = ("cause", "excess (mSNU)", "share", "formula", "calibration")
+    return Table(headings, tuple(rows), "wnnww", (len(rows) - 3, len(rows) - 2))
+
+
+def _excess_words(budget: ExcessBudget) -> str:
+    value, deviation = budget.unexplained
+    unit = "vacuum that the run itself measured" if budget.own_unit else "calibrated shot noise"
+    words = (
+        "Mean over all quadratures, in units of shot noise at the server's input, for "
+        f"{number(budget.photons)} photons a mode at its output. What the run measured is the variance of "
+        f"its residuals above the {unit}. "
+    )
+    if not deviation > 0:
+        return words
+    away = abs(value) / deviation
+    agree = "agree" if away < _AGREES else "do not agree"
+    return words + f"Both {agree}: they are {away:.1f} standard deviations apart."
 
 
 def _cost(cost: Cost) -> Table:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from labqdl import plots
 from labqdl.facts import Quantity
 from labqdl.plots import style
-from labqdl.report.content import CheckPath, Content, LayerOutcomes, Missing
+from labqdl.report.content import CheckPath, Content, ExcessBudget, LayerOutcomes, Missing
 from labqdl.units import counted
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ def _drawn(content: Content) -> Iterator[_Drawn]:
             yield _outcomes(layer)
     yield from _evidence(content)
     yield from _leakage(content)
+    if isinstance(content.budget, ExcessBudget):
+        yield _budget(content.budget)
     if content.ledger.components:
         names = ", ".join(component.name for component in content.ledger.components)
         yield (
@@ -73,6 +75,18 @@ def _drawn(content: Content) -> Iterator[_Drawn]:
             f"Waterfall of losses: {names}.",
             plots.ledger_waterfall(content.ledger),
         )
+
+
+def _budget(budget: ExcessBudget) -> _Drawn:
+    causes = [(one.cause, one.excess, one.deviation) for one in budget.causes]
+    return (
+        "budget",
+        "Excess noise of the returned light by cause, as the calibrations let expect it, their sum, and what the run "
+        "measured; bars are one standard deviation.",
+        f"Waterfall of excess noise: expected {1e3 * budget.expected[0]:.3g} mSNU, measured "
+        f"{1e3 * budget.measured[0]:.3g} mSNU.",
+        plots.excess_waterfall(causes, budget.expected, budget.measured),
+    )
 
 
 def _predictions(content: Content) -> Iterator[_Drawn]:
