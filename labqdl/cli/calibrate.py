@@ -94,11 +94,12 @@ def command(
         if listed:
             _show_list(output, graph, bench.calibrations, bad, bench.clock.wall(), as_json)
             return 0
-        plan = [
-            name
-            for name in wanted
-            if (name in bad or name in names or again) and (by_hand or name in names or not graph[name].by_hand)
-        ]
+        plan: list[str] = []
+        for name in wanted:
+            # What is computed with something that is measured again is stale then.
+            anew = again or name in bad or name in names or any(other in plan for other in graph.requires(name))
+            if anew and (by_hand or name in names or not graph[name].by_hand):
+                plan.append(name)
         if dry_run:
             _show_plan(output, graph, plan, bad, as_json)
             return 0
@@ -249,7 +250,10 @@ def _show_list(
 def _show_plan(
     output: Output, graph: Graph, plan: list[str], bad: dict[str, CalibrationProblem], as_json: bool
 ) -> None:
-    why = {name: bad[name].words if name in bad else "was asked for" for name in plan}
+    why: dict[str, str] = {}
+    for name in plan:
+        before = next((other for other in graph.requires(name) if other in plan), "")
+        why[name] = bad[name].words if name in bad else f"is computed with {before}" if before else "was asked for"
     if as_json:
         print_json({"schema": SCHEMA, "plan": [{"name": name, "why": why[name]} for name in plan]})
         return
