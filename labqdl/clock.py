@@ -94,7 +94,7 @@ class HastyClock(SystemClock):
     def __init__(self) -> None:
         self._skipped = 0.0
 
-    def monotonic(self) -> float:  # type: ignore[override]
+    def monotonic(self) -> float:
         """Seconds of real time, and those that were waited for."""
         return SystemClock.monotonic() + self._skipped
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -142,4 +143,4 @@ def test_what_is_forgiven_is_charged_to_the_client() -> None:
 def test_tolerances_have_limits(name: str, value: float) -> None:
     frame = make_frame()
     with pytest.raises(ValueError, match=name):
-        replace(frame.plan, **{name: value})
+        replace(frame.plan, **cast("dict[str, Any]", {name: value}))
