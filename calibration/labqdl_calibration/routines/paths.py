@@ -340,8 +340,8 @@ class PathLoss(Routine):
 
     Forward: server's output to the tap's input, (A_c / (2 g sqrt(N)))^2 with the client's amplitude A_c and the tap's
     outcome_gain g. Back: tap's output to the server's receiver, (A_s / 2)^2 / (N T_forward efficiency), with the
-    server's amplitude A_s of the bins that pass beside the tap. Errors of N (the power chain) move both in opposite
-    directions; the product is better known than either.
+    server's amplitude A_s of the bins that pass beside the tap, or with one mode through it at its gain of 1. Errors of
+    N (the power chain) move both in opposite directions; the product is better known than either.
 
     Values: `transmissivity`, `slope` (square roots of SNU per square root of a photon, 2 sqrt(...)).
     """
@@ -370,7 +370,13 @@ class PathLoss(Routine):
         pass_all(bench)
         bench.gates(out=True, client=True, server=not self.forward)
         owner = Owner.CLIENT if self.forward else Owner.SERVER
+        tap = bench.client.tap
+        # With one mode nothing passes beside the tap, of which the splitter alone would take its share.
+        through = not self.forward and bench.frame.n_modes == 1 and tap is not None and "client.tap" in known
         try:
+            if through:
+                assert tap is not None
+                tap.engage()
             if self.forward:
                 with wide_range(bench.client.receiver) as half:
                     attenuation = attenuation_for(bench, Owner.CLIENT, _PEAK_SHARE * half)
@@ -381,13 +387,15 @@ class PathLoss(Routine):
                 level = _level(values[:, : max(layout.n_modes - 1, 1)])
         finally:
             bench.gates(out=False, client=False, server=False)
+            if through:
+                assert tap is not None
+                tap.off()
         photons = photons_at(bench, attenuation)
         unit = known.estimate(f"{owner.value}.shot-noise", "snu")
         slope = level.value / math.sqrt(unit.value * photons.value)
         shared = 0.25 * (photons.deviation / photons.value) ** 2
         own = (level.deviation / level.value) ** 2 + 0.25 * (unit.deviation / unit.value) ** 2
         if self.forward:
-            tap = bench.client.tap
             gain = outcome_gain(bench)
             value = (slope / 2 / gain.value) ** 2
             relative = 2 * math.sqrt(own + shared + (gain.deviation / gain.value) ** 2)
