@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
@@ -45,11 +45,23 @@ class OpenStation(Protocol):
         ...
 
 
-def open_in_process(station: str, profile: str | None, /, *, arm: bool) -> AbstractContextManager[Station]:
+@contextmanager
+def open_in_process(station: str, profile: str | None, /, *, arm: bool) -> Iterator[Station]:
     """As `labqdl.station.open_station`: simulated instruments, where there are any, stand in this process."""
+    from labqdl.clock import HastyClock
+    from labqdl.config.station import STEPS, load_station_file
     from labqdl.station import open_station
 
-    return open_station(station, profile, arm=arm)
+    file = load_station_file(station, profile)
+    library, clock = None, None
+    if any(entry.simulated for entry in file.instruments.values()):
+        import pyvisa
+
+        # Made once, before instruments are opened at the same time: all of them stand in one world.
+        library = pyvisa.ResourceManager(f"{file.source}@labqdl").visalib
+        clock = HastyClock() if file.clock == STEPS else None
+    with open_station(station, profile, arm=arm, clock=clock, library=library) as table:
+        yield table
 
 
 @dataclass(frozen=True, slots=True)
