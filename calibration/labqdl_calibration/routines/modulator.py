@@ -169,7 +169,9 @@ class Modulator(Routine):
         leak, error = abs(found["leak"]), found.deviation("leak")
         result.add("extinction_db", -20 * math.log10(leak), 20 / math.log(10) * error / leak, "dB")
         keys = [f"phase_{arm}" for arm in "iqp"] + [f"v_pi_bias_{arm}" for arm in "iqp"]
-        result.add_fit(found, {key: (key, "rad" if key.startswith("phase") else "V") for key in keys})
+        values, covariance = found.part(*keys)
+        drift = np.concatenate([np.full(3, _DRIFT), _DRIFT / (2 * math.pi) * values[3:]])
+        result.add_all(keys, values, covariance + np.diag(np.square(drift)), ["rad"] * 3 + ["V"] * 3)
         result.add_fit(found, {"power": ("full_power", "W")})
         return result
 
