@@ -72,7 +72,7 @@ def test_slow_sampling_and_short_shots_are_warned_of(loop: Path) -> None:
     warnings = edited(loop, 'sample_rate = "62.5 MHz"', 'sample_rate = "10 MHz"')
     assert any("verifier takes 1.6 samples a bin" in warning for warning in warnings)
     assert any("tree plays 1.6 samples a bin" in warning for warning in warnings)
-    warnings = edited(loop, "duty = 0.75", 'duty = 0.75\nshot_time = "100 us"')
+    warnings = edited(loop, 'shot_time = "5 ms"', 'shot_time = "100 us"')
     assert any("a shot of 32 rows takes" in warning for warning in warnings)
 
 
