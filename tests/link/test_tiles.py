@@ -110,7 +110,8 @@ def propagated(gain: float = GAIN) -> tuple[NDArray[np.float64], NDArray[np.floa
         residuals = measured - honest
         residuals += math.sqrt(1 + LEDGER.server_noise) * generator.standard_normal(residuals.shape)
         squares.append(np.square(residuals).sum(axis=(0, 2)))
-    return join(np.concatenate(outcomes, axis=1), norms), np.concatenate(squares)
+    joined = join(np.concatenate(outcomes, axis=1), norms).astype(np.float64)
+    return joined, np.concatenate(squares)
 
 
 @pytest.mark.parametrize("depth", [Depth.STATISTICS, Depth.RESIDUALS])
@@ -122,7 +123,7 @@ def test_the_emulation_of_tiles_agrees_with_light_that_is_propagated(depth: Dept
     exact *= math.sqrt((1 - 1 / GAIN) * GAIN / (GAIN - 1))
     for values in (found, outcomes):
         error = values - exact
-        assert np.mean(error * exact) == pytest.approx(0, abs=6 * np.std(error * exact) / math.sqrt(error.size))
+        assert np.mean(error * exact) == pytest.approx(0, abs=6 * float(np.std(error * exact)) / math.sqrt(error.size))
     samples = found.size
     assert np.var(found - exact) == pytest.approx(np.var(outcomes - exact), rel=6 * math.sqrt(4 / samples))
     statistics = returned.statistics
