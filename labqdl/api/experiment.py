@@ -203,8 +203,10 @@ def configure(file: str | Path | None, overrides: dict[str, Any]) -> ExperimentC
             given[name] = _from_file(config, name)
     plain: dict[str, Any] = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
     merged = replace(config, **plain, overridden=overridden)
-    # Only here: older records may hold both.
-    if merged.vacuum_slots and (merged.shot_noise or ShotNoise.KNOWN) == ShotNoise.KNOWN:
+    # Only here: older records may hold both. A station's verifier measures its own unit where nobody says otherwise.
+    station = merged.station is not None or (merged.link or "").startswith(TWIN)
+    usual = ShotNoise.OWN if station else ShotNoise.KNOWN
+    if merged.vacuum_slots and (merged.shot_noise or usual) == ShotNoise.KNOWN:
         raise _placed(
             merged,
             InputError(
