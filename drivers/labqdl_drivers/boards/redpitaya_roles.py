@@ -79,7 +79,8 @@ class RedPitayaSource(RedPitayaBoard, VoltageSource):
         return self.ask_number(f"ANALOG:PIN? AIN{self.sense}")
 
     output = Custom(bool, _output, _switch, uses=("ANALOG:PIN",))
-    voltage = Custom(float, lambda source: source._volts, _set_voltage, unit="V", limits=(0.0, 1.8))
+    # Kept here and not in the board: nothing to compare after a lost connection.
+    voltage = Custom(float, lambda source: source._volts, _set_voltage, unit="V", limits=(0.0, 1.8), derived=True)
     measured_voltage = Custom(float, _measured, unit="V", uses=("ANALOG:PIN?",)).unless(
         lambda source: "no slow input is named as sense" if source.sense is None else ""
     )
