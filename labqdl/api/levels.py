@@ -253,9 +253,27 @@ def compare_levels(
 
 def calibrated_theory(bench: CalibratedBench, ledger: Ledger, point: OperatingPoint, n_modes: int) -> dict[str, Theory]:
     """Closed forms, with what the covariances of the calibrations leave open: to first order, name by name."""
+    from labqdl.station.light_path import held_phase
+
     file, now, known = bench.station.file, bench.station.clock.wall(), bench.calibrations
     expected = theory(ledger, point.tap, point.mu, n_modes)
     variances = dict.fromkeys(expected, 0.0)
+    # What the server subtracts is the product of what both ways' calibrations found, photons and all: only the slope
+    # of the way back counts. The angle of its lock is measured in the same way.
+    slope, angle = known.get("path.return"), known.get("server.lock")
+    if slope is not None and {"slope", "photons"} <= slope.values.keys():
+        parts = [slope.estimate(key).deviation / slope.estimate(key).value for key in ("slope", "photons")]
+        variances["amplitude"] = max(parts[0] ** 2 - 0.25 * parts[1] ** 2, 0.0)
+    if angle is not None and "angle" in angle.values:
+        variances["phase"] = held_phase(angle) ** 2
+        if n_modes == 1:
+            variances["net gain, imaginary"] = variances["phase"]
+    if n_modes == 1:
+        variances["net gain, real"] = variances["amplitude"]
+    elif "client.tap" in known and {"net_gain_re", "net_gain_im"} <= known["client.tap"].values.keys():
+        for figure, key in (("net gain, real", "net_gain_re"), ("net gain, imaginary", "net_gain_im")):
+            one = known["client.tap"].estimate(key)
+            variances[figure] = one.deviation**2 + (one.value - expected[figure]) ** 2
 
     def at(calibrations: CalibrationSet) -> dict[str, float]:
         moved = calibrated_path(file, bench.source, calibrations, now, instruments=True, mu=point.mu)
@@ -287,7 +305,9 @@ def calibrated_theory(bench: CalibratedBench, ledger: Ledger, point: OperatingPo
 
 
 def _number(value: float, error: float) -> str:
+    """A value with its error in units of the last digits: 0.7087(31)."""
     if not error > 0:
         return f"{value:.5g}".replace("-", "−")
     places = max(0, min(7, 1 - math.floor(math.log10(error))))
-    return f"{value:.{places}f} ± {error:.{places}f}".replace("-", "−")
+    digits = f"{error * 10**places:.0f}" if error < 1 else f"{error:.{places}f}"
+    return f"{value:.{places}f}({digits})".replace("-", "−")

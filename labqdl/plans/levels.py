@@ -35,8 +35,8 @@ Real = NDArray[np.float64]
 OnBlock = Callable[[int, int], None]
 """Called with blocks done and in all."""
 
-IMAGES = 16
-"""Data vectors of a block."""
+IMAGES = 8
+"""Data vectors of a block: one shot of a station, or a few."""
 SYMBOLS = 1536
 """Verification symbols of a data vector: rows cost a wire little, vectors have the interferometer set."""
 LEAST_ROWS = 16
@@ -45,6 +45,8 @@ VACUUM_SLOTS = 32
 """Vacuum slots of a row: as many as modes, so that the excess is known as well as the noise that it is part of."""
 MARGIN, LEVEL, QUANTILE = 0.05, 0.05, 1.645
 """Equivalence: two one-sided tests, each at this level, that a figure is less than this share off."""
+FAR = 3.0
+"""Standard errors beyond the margin from which on a figure is called different."""
 SCALES: Mapping[str, float] = {"net gain, imaginary": 1.0, "phase": 1.0}
 """What the share is taken of where theory is 0."""
 
@@ -95,8 +97,8 @@ class Theory:
         """What may be said of a figure at the level of 5 %."""
         if self.equivalence(one) < LEVEL:
             return Answer.EQUAL
-        away = abs(one.value - self.value)
-        return Answer.DIFFERENT if away - self.margin > QUANTILE * one.error else Answer.UNKNOWN
+        away = abs(one.value - self.value) - self.margin
+        return Answer.DIFFERENT if away > FAR * one.error else Answer.UNKNOWN
 
     def symbols_for(self, one: LevelFigure, symbols: int) -> float:
         """Symbols after which a figure that is as theory says would pass, by the error that so many gave."""

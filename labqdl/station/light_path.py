@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from labqdl.config.station import StationFile
 from labqdl.config.subsystems import AMPLIFIER_TAP, FEED_FORWARD_TAP, HOMODYNE_RECEIVER, TRANSMITTER, Filling
 from labqdl.errors import InputError
-from labqdl.facts.calibration import CalibrationSet, duration
+from labqdl.facts.calibration import CalibrationResult, CalibrationSet, duration
 from labqdl.facts.ledger import RECEIVERS, Component, Ledger, Owner, Place
 from labqdl.facts.operating_point import OperatingPoint, TapKind, TapSetting
 from labqdl.optics.client_law import honest
@@ -194,7 +194,7 @@ def tolerances(
     """By how much amplitude (relative), phase (rad) and noise (SNU) of honest returned light may be off the ledger.
 
     Amplitude: four standard deviations of the slope that `path.return` found, less what its photons are uncertain by,
-    which the light of a run shares; phase: those of the angle at which the server's lock holds. Noise: as much as the
+    which the light of a run shares; phase: those of the phase at which the server's lock holds. Noise: as much as the
     imperfections are expected to add, and four standard deviations of it.
 
     What imperfect parts leave is no noise but a share of the light itself: it is the larger where the light is, so that
@@ -213,11 +213,23 @@ def tolerances(
     angle = 0.0
     lock = calibrations.get("server.lock")
     if lock is not None and "angle" in lock.values:
-        angle = lock.estimate("angle").deviation
+        angle = held_phase(lock)
     noise = ledger.server_efficiency * (excess + COVERAGE * error) + LEAST_NOISE
     left = math.sqrt(max(excess + COVERAGE * error, 0.0) / (4.0 * mu * ledger.total))
     gain, phase = COVERAGE * amplitude + DRIFT + left, COVERAGE * angle + TURN + left
     return min(gain, MOST), min(phase, MOST), min(noise, MOST)
+
+
+def held_phase(lock: CalibrationResult) -> float:
+    """Standard deviation of the phase at which a lock holds, rad.
+
+    The set point lies where the fitted phase is 0, often outside of the points of the fit: it is less known than the
+    phase at a set point of 0 (`angle`).
+    """
+    deviation = lock.estimate("angle").deviation
+    if {"set_point", "angle_per_volt"} <= lock.values.keys():
+        deviation = max(deviation, lock.estimate("set_point").deviation * abs(lock.value("angle_per_volt")))
+    return deviation
 
 
 def sheet_ledger(file: StationFile) -> Ledger:
