@@ -184,8 +184,8 @@ def test_the_template_has_no_mistakes(tmp_path: Path, profile: str) -> None:
 
 def test_the_examples_of_the_documentation_have_no_mistakes(tmp_path: Path) -> None:
     blocks = re.findall(r"```toml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 3
-    (tmp_path / "s.toml").write_text("\n".join(blocks), encoding="utf-8")
+    assert len(blocks) == 4
+    (tmp_path / "s.toml").write_text("\n".join(blocks[:3]), encoding="utf-8")  # the last is one of another table
     found = check_station(tmp_path / "s.toml", "table-3")
     assert found.problems == ()
 
