@@ -264,8 +264,8 @@ class Victims:
         if way is not None:
             assert until(lambda: told.has("at") or not is_alive(pid), LONG), "it does not come to its step"
             assert told.has("at"), f"it ends before its step: {words.text()}"
-            watchdog = int(told.one("at")["watchdog"])
-            self.watchdogs.append(watchdog)
+            watchdog = told.one("at")["watchdog"]
+            self.watchdogs += [] if watchdog is None else [watchdog]
             assert world.lit() or request["step"] == "calibrate", "dark before its end"
             if way.fault:
                 world.ask(do="fault", target=way.target, effect=way.fault)

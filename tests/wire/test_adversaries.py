@@ -7,7 +7,7 @@ sees what its receiver records, and nothing of the part. Expected, by hand befor
     tap of 35 % on the way out                  gain                   amplitude sqrt(0.65)
     all light heterodyned and sent again        noise                  2 SNU on the way out, 0.46 at the server
     the client's tap at 14 times its gain       noise                  0.5 SNU a mode, all of it along the data
-    noise of 1 SNU on the way back              noise                  0.9 SNU at the server
+    noise of 2 SNU on the way back              noise                  1.2 SNU at the server
     the same, and dark slots have it as well    noise                  the own unit never crossed the cheat
     the same, unit from slots that crossed it   (none)                 the unit is as large as the noise: why it is own
 """
@@ -75,11 +75,11 @@ def cheated(loop: Small, wire: tuple[str, str], *parts: tuple[str, str, dict[str
         yield small
 
 
-NOISE = ("thief", "cloner", {"noise": 1.0})
-SPIKE = ("spiker", "spiker", {"noise": 1.0, "threshold": 3e7})
+NOISE = ("thief", "cloner", {"noise": 2.0})
+SPIKE = ("spiker", "spiker", {"noise": 2.0, "threshold": 3e7})
 CHEATS: list[tuple[str, tuple[str, str], tuple[Any, ...], dict[str, Any], str]] = [
     ("tap", OUT, (("thief", "passive-tap", {"fraction": 0.35}),), {}, "gain"),
-    ("resender", OUT, (("thief", "interceptor", {}),), {}, "noise"),
+    ("resender", OUT, (("thief", "interceptor", {}),), {"images": 3}, "noise"),
     ("noise", BACK, (NOISE,), {}, "noise"),
     ("spiked slots", BACK, (NOISE, SPIKE), {}, "noise"),
     ("spiked slots, crossed unit", BACK, (NOISE, SPIKE), {"shot_noise": "crossed"}, ""),
