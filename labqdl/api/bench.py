@@ -76,6 +76,8 @@ class Table:
         Whether real instruments may emit.
     calibration, folder, uncertified, told:
         As for `calibrated`.
+    bench:
+        One that is open and calibrated already: nothing is measured or loaded then.
     """
 
     open: OpenStation = open_in_process
@@ -84,6 +86,7 @@ class Table:
     folder: str | None = None
     uncertified: bool = False
     told: Told | None = None
+    bench: CalibratedBench | None = None
 
 
 @dataclass(frozen=True, eq=False)

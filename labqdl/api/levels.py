@@ -14,6 +14,7 @@ import numpy as np
 
 from labqdl.api.bench import CalibratedBench, Table, calibrated
 from labqdl.api.light_paths import calibrated_path
+from labqdl.api.wire_accuracy import AccuracyPoint, wire_accuracy
 from labqdl.errors import InputError
 from labqdl.facts import Ledger
 from labqdl.facts.calibration import CalibrationSet
@@ -68,6 +69,8 @@ class LevelsTable:
         Why nothing of it is certified; empty otherwise.
     incidents:
         Shots that were not used.
+    accuracy:
+        Accuracy of the shipped model at several F^2, where it was asked for.
     """
 
     station: str
@@ -78,6 +81,7 @@ class LevelsTable:
     symbols: Mapping[str, int]
     marks: tuple[str, ...] = ()
     incidents: int = 0
+    accuracy: tuple[AccuracyPoint, ...] = ()
 
     @property
     def figures(self) -> tuple[str, ...]:
@@ -97,6 +101,7 @@ class LevelsTable:
             "shots_not_used": self.incidents,
             "symbols": dict(self.symbols),
             "figures": {key: self._figure(key) for key in self.figures},
+            "accuracy": [point.to_json() for point in self.accuracy],
         }
 
     def _figure(self, key: str) -> dict[str, Any]:
@@ -145,7 +150,26 @@ class LevelsTable:
         notes = [JOINED, _EXPLAINED, *self._open(), *(f"UNCERTIFIED: {mark}" for mark in self.marks)]
         if self.incidents:
             notes.append(f"Shots that were not used: {self.incidents}.")
-        return Group(grid, *(Padding(Text(note), (0, 0, 0, 2)) for note in notes))
+        parts = [grid, self._accuracy()] if self.accuracy else [grid]
+        return Group(*parts, *(Padding(Text(note), (0, 0, 0, 2)) for note in notes))
+
+    def _accuracy(self) -> Any:
+        from rich import box
+        from rich.table import Table as Grid
+
+        grid = Grid(box=box.SIMPLE_HEAD, title="Accuracy, the same images at each point", title_justify="left")
+        for heading in ("F²", "mu", "images", "theory", "wire", "z"):
+            grid.add_column(heading, justify="right")
+        for point in self.accuracy:
+            grid.add_row(
+                f"{point.f2_db:g} dB".replace("-", "−"),
+                f"{point.mu:.4g}",
+                str(point.images),
+                f"{100 * point.theory:.1f} %",
+                f"{100 * point.wire:.1f} %",
+                f"{point.z:+.1f}".replace("-", "−"),
+            )
+        return grid
 
     def _title(self) -> str:
         words = "feed-forward tap" if self.point.tap.kind.value == "feed-forward" else "amplifier and tap"
@@ -179,6 +203,7 @@ def levels(
     symbols: int = DEFAULT_SYMBOLS,
     mu: float | None = None,
     seed: int | None = None,
+    accuracy: int = 0,
     table: Table | None = None,
     on_block: Callable[[int, int], None] | None = None,
 ) -> LevelsTable:
@@ -194,6 +219,8 @@ def levels(
         Photons a mode; the station's usual light where None.
     seed:
         Of rows, directions and patterns; system entropy where None.
+    accuracy:
+        Images of the shipped model's data that are classified at each of five F^2 as well; 0: none.
     table:
         How the station is opened and calibrated.
     on_block:
@@ -218,7 +245,11 @@ def levels(
             uncertified=table.uncertified,
             told=table.told,
         )
-        return compare_levels(bench, symbols=symbols, mu=mu, seed=seed, on_block=on_block)
+        found = compare_levels(bench, symbols=symbols, mu=mu, seed=seed, on_block=on_block)
+        if not accuracy:
+            return found
+        points = wire_accuracy(bench, accuracy, seed=1 if seed is None else seed, on_point=on_block)
+        return replace(found, accuracy=points)
 
 
 def compare_levels(

@@ -18,7 +18,7 @@ def excess_budget(
     """The budget of a run beside what it measured.
 
     The measured excess is the mean square of all homodyned residuals less the vacuum's, over the receiver's
-    efficiency: noise and a wrong amplitude alike (docs/physics.md, "Excess noise"). Its standard deviation is that of
+    efficiency: noise and a wrong amplitude alike (docs/physics.md, "Levels"). Its standard deviation is that of
     both samples; the noise in the returned light is taken as normal, which it nearly is.
 
     Parameters

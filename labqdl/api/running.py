@@ -121,7 +121,7 @@ def run(
         return _begin(chosen, folder, on_block)
     table = Table() if table is None else table
     with table.open(config.station, config.profile, arm=table.arm) as station:
-        bench = calibrated(
+        bench = table.bench or calibrated(
             station,
             str(chosen.station),
             mode=table.calibration,

@@ -15,6 +15,9 @@ from labqdl.cli.run import opened_table
 @click.option("--symbols", type=float, metavar="N", help="Verification symbols of each level. [default: 200,000]")
 @click.option("--mu", type=float, help="Mean photons per mode at the server's output. [default: the station's]")
 @click.option("--seed", type=int, help="Of rows and directions; system entropy by default.")
+@click.option(
+    "--accuracy", type=int, default=0, metavar="IMAGES", help="Classify so many digits at each of five F² as well."
+)
 @click.option("--plot", metavar="FILE", help="Draw the deviations into this file (.png, .svg, .pdf).")
 @calibration_options
 @table_options
@@ -27,6 +30,7 @@ def command(
     symbols: float | None,
     mu: float | None,
     seed: int | None,
+    accuracy: int,
     plot: str | None,
     calibration: str | None,
     calibrations: str | None,
@@ -45,6 +49,7 @@ def command(
     Examples:
       labqdl levels loop-32
       labqdl levels loop-32 --symbols 1e6 --seed 1 --plot levels.png
+      labqdl levels loop-32 --accuracy 100
       labqdl levels loopback-1 --json
     """
     from labqdl.api.levels import DEFAULT_SYMBOLS, levels
@@ -63,6 +68,7 @@ def command(
             symbols=DEFAULT_SYMBOLS if symbols is None else int(symbols),
             mu=mu,
             seed=seed,
+            accuracy=accuracy,
             table=table,
             on_block=bar.update,
         )
