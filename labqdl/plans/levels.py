@@ -290,7 +290,7 @@ class Sums:
             "S": 2.0 * self.mu * slope**2 / variance,
         }
         if n > 1:
-            found |= {"amplitude": np.abs(kept), "phase": np.angle(kept)}
+            found |= {"amplitude": np.abs(kept), "phase": np.asarray(np.angle(kept), np.float64)}
         if n > 2:
             found["floor"] = floor
         return found

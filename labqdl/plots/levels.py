@@ -36,8 +36,8 @@ def level_deviations(document: Mapping[str, Any], *, ax: Axes | None = None) -> 
             error = 1.96 * one[level]["error"] / margin
             label = words if place == 0 else None
             if abs(away) > REACH:
-                beyond = {"color": series.colour, "marker": ">" if away > 0 else "<", "linestyle": "none"}
-                ax.plot([REACH if away > 0 else -REACH], [place + shift], label=label, **beyond)
+                edge, marker = (REACH, ">") if away > 0 else (-REACH, "<")
+                ax.plot([edge], [place + shift], label=label, color=series.colour, marker=marker, linestyle="none")
             else:
                 ax.errorbar([away], [place + shift], xerr=[error], label=label, **series.points)
     ax.set_xlim(-REACH - 0.1, REACH + 0.1)
