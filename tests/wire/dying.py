@@ -240,6 +240,7 @@ class Victims:
                 "step": step,
                 "block": block,
                 "state": str(folder),
+                "quick": way is not None and bool(way.unsafe),
             }
             death = self._end(_Reader(told), _Reader(words), request, folder, way)
         finally:

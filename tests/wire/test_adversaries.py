@@ -88,7 +88,7 @@ CHEATS: list[tuple[str, tuple[str, str], tuple[Any, ...], dict[str, Any], str]] 
 
 SESSION: dict[str, Any] = {"images": 1, "vacuum_slots": 128}
 """So much vacuum that the server knows its unit to 2 %: with little, few symbols find nothing."""
-SOAK = {"resender", "noise"}
+SOAK = {"resender", "noise", "spiked slots, crossed unit"}
 
 
 @pytest.mark.parametrize(

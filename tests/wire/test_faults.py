@@ -48,7 +48,7 @@ def fault(part: str, kind: str, *parts: str, test: str = "", effect: str = "", l
 
 FAULTS = {
     # Lasers. Light and local oscillators lose alike: the vacuum of both receivers shows it.
-    "mode hop": fault("laser", "stop", "lock_s", "lock_c", mode_hop=1e9),
+    "mode hop": fault("laser", "stop", "lock_s", "lock_c", soak=True, mode_hop=1e9),
     "power drop": fault("laser", "stop", "laser", soak=True, power_drop_db=3.0),
     "laser off": fault("laser", "stop", "laser", soak=True, off=1.0),
     # Locks: once is sent again, for ever is a matter for a person.

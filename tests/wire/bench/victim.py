@@ -8,6 +8,7 @@ One JSON object a line on standard input begins one run in a process of its own;
     calibrations file of a calibration set; none: the run calibrates
     step, block  where it says so, and waits for a word from `go`; none: nowhere
     state        LABQDL_STATE
+    quick        little patience with instruments that will never be safe
 
 Words: go; raise (a mistake in the program); full (no file can grow any more).
 Standard output has {"pid": ...} at the beginning and {"code": ...} at the end of each.
@@ -22,6 +23,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +45,14 @@ from labqdl.cli.root import run as labqdl
 from labqdl.config.station import load_station_file
 from labqdl.facts import CalibrationSet
 from labqdl.plans.infer import InferenceHandlers
+from labqdl.safety import SafeStack
 from labqdl.station import Station
+from labqdl.station import opening as opening_module
 from labqdl.station.drivers import driver_class
 from labqdl.subsystems.receiver import HomodyneReceiver
 from labqdl.subsystems.transmitter import Transmitter
 from tests.safety.bench.victim import limit_files
+from tests.safety.killing_twins import QUICK
 
 LOADED = (labqdl, labqdl_calibration, run_command)
 NOTHING_FITS = 16
@@ -147,6 +152,8 @@ def one_run(given: dict[str, Any]) -> int:
         return opened(station, *arguments, **more)
 
     Station.open = opening  # type: ignore[method-assign]
+    if given.get("quick"):
+        opening_module.SafeStack = partial(SafeStack, **QUICK)  # type: ignore[misc,assignment,attr-defined]
     if given.get("calibrations") is not None:
         known = CalibrationSet.from_json(json.loads(Path(given["calibrations"]).read_text(encoding="utf-8")))
 
