@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -176,6 +176,7 @@ class Victims:
         """Folder of the run."""
         self.watchdogs: list[int] = []
         self._numbers = itertools.count()
+        self._pid: int | None = None
         self._known: Path | None = None
         if calibrations is not None:
             self._known = folder / "known.json"
@@ -192,6 +193,9 @@ class Victims:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._pid is not None:  # where a test gave up, it waits for its word still
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
         assert self.process.stdin is not None
         self.process.stdin.close()
         try:
@@ -259,7 +263,7 @@ class Victims:
         assert process.stdout is not None
         process.stdin.write(json.dumps(request) + "\n")
         process.stdin.flush()
-        pid = int(json.loads(process.stdout.readline())["pid"])
+        pid = self._pid = int(json.loads(process.stdout.readline())["pid"])
         watchdog: int | None = None
         blow = time.monotonic()
         if way is not None:
@@ -288,6 +292,7 @@ class Victims:
                 break
             SystemClock().sleep(_TICK)
         code = int(json.loads(process.stdout.readline())["code"])
+        self._pid = None
         over_at = [float(one["over"]) - blow for one in told.all("over")]
         if way is not None and way.later and over_at and over_at[-1] > 0:
             dark = {

@@ -41,7 +41,7 @@ from labqdl.api.bench import CalibratedBench
 from labqdl.api.blocks import RunRecorder
 from labqdl.cli import run as run_command
 from labqdl.cli import world
-from labqdl.cli.root import run as labqdl
+from labqdl.cli.root import run as labqdl_command
 from labqdl.config.station import load_station_file
 from labqdl.facts import CalibrationSet
 from labqdl.plans.infer import InferenceHandlers
@@ -87,7 +87,7 @@ class Watched:
     def here(self) -> None:
         """Wait for a word and do what it says."""
         self._step = None
-        guard = self._stations[-1]["laser"].guard
+        guard: Any = self._stations[-1]["laser"].guard
         behind = getattr(guard, "behind", guard)
         self.tell(at=True, block=self._block, watchdog=behind.watchdog_pid)
         with (self._folder / "go").open() as words:
@@ -106,7 +106,7 @@ class Watched:
             self.tell(sent=[command.layer, command.block])
             transmit(handlers, command)
 
-        InferenceHandlers._transmit = transmitting  # type: ignore[method-assign]
+        setattr(InferenceHandlers, "_transmit", transmitting)  # noqa: B010 - as for the steps
         for step, (owner, name) in STEPS.items():
             setattr(owner, name, self._around(step, getattr(owner, name)))
 
@@ -151,17 +151,18 @@ def one_run(given: dict[str, Any]) -> int:
         watched.opened(station)
         return opened(station, *arguments, **more)
 
-    Station.open = opening  # type: ignore[method-assign]
+    setattr(Station, "open", opening)  # noqa: B010 - as for the steps
     if given.get("quick"):
-        opening_module.SafeStack = partial(SafeStack, **QUICK)  # type: ignore[misc,assignment,attr-defined]
+        patience: dict[str, Any] = dict(QUICK)
+        setattr(opening_module, "SafeStack", partial(SafeStack, **patience))  # noqa: B010 - as for the steps
     if given.get("calibrations") is not None:
         known = CalibrationSet.from_json(json.loads(Path(given["calibrations"]).read_text(encoding="utf-8")))
 
         def calibrated(station: Station, source: str, **_: Any) -> CalibratedBench:
             return CalibratedBench(station, source, known)
 
-        running.calibrated = calibrated  # type: ignore[assignment]
-    return labqdl(given["arguments"])
+        setattr(running, "calibrated", calibrated)  # noqa: B010 - as for the steps
+    return labqdl_command(given["arguments"])
 
 
 def begin(given: dict[str, Any]) -> int:
