@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from labqdl.plots import style
 from labqdl.plots.bounds import leakage, leakage_key
-from labqdl.plots.budget import excess_waterfall
 from labqdl.plots.classification import accuracy_curve, accuracy_path, confusion_matrix
 from labqdl.plots.evidence import check_summary, deviations, e_value_path, normal_deviate, residual_path
 from labqdl.plots.ledger import ledger_waterfall
@@ -25,7 +24,6 @@ __all__ = [
     "confusion_matrix",
     "deviations",
     "e_value_path",
-    "excess_waterfall",
     "fit_outcomes",
     "leakage",
     "leakage_key",

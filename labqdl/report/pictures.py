@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from labqdl import plots
 from labqdl.facts import Quantity
 from labqdl.plots import style
+from labqdl.plots.budget import excess_waterfall
 from labqdl.report.content import CheckPath, Content, ExcessBudget, LayerOutcomes, Missing
 from labqdl.units import counted
 
@@ -85,7 +86,7 @@ def _budget(budget: ExcessBudget) -> _Drawn:
         "measured; bars are one standard deviation.",
         f"Waterfall of excess noise: expected {1e3 * budget.expected[0]:.3g} mSNU, measured "
         f"{1e3 * budget.measured[0]:.3g} mSNU.",
-        plots.excess_waterfall(causes, budget.expected, budget.measured),
+        excess_waterfall(causes, budget.expected, budget.measured),
     )
 
 

@@ -32,7 +32,7 @@ LEDGER = Ledger(
     ),
 )
 POINT = OperatingPoint(MU, TapSetting.amplifier(2.0))
-FRAME = commissioning_frame(LEDGER, POINT, MODES, 2)
+FRAME = commissioning_frame(LEDGER, POINT, MODES, 6)
 
 
 def result(name: str, **values: tuple[float, float]) -> CalibrationResult:
@@ -80,7 +80,7 @@ def returned(block: int, *, vacuum: bool = True) -> ReturnedLight:
 
 
 def found(*, vacuum: bool = True) -> ExcessBudget:
-    budget = excess_budget(FRAME, KNOWN, [(block, {0: returned(block, vacuum=vacuum)}) for block in (0, 1)])
+    budget = excess_budget(FRAME, KNOWN, [(block, {0: returned(block, vacuum=vacuum)}) for block in range(6)])
     assert isinstance(budget, ExcessBudget)
     return budget
 
