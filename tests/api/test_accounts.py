@@ -212,7 +212,6 @@ def test_a_resumed_run_pays_for_what_it_sends_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("without_light")
-@pytest.mark.usefixtures("without_light")
 def test_light_that_flowed_in_vain_is_paid_for(tmp_path: Path) -> None:
     with run_accounts(tmp_path, "r") as kept:
         kept.record(0, 0)
@@ -228,6 +227,7 @@ def test_light_that_flowed_in_vain_is_paid_for(tmp_path: Path) -> None:
     assert uses(tmp_path) == [16, 16]
 
 
+@pytest.mark.usefixtures("without_light")
 def test_the_same_datum_twice_in_a_block_counts_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = resolve(configure(None, SETTINGS))
     data = np.array(chosen.dataset.data)
