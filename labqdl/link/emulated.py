@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from enum import StrEnum
 from typing import Any
 
@@ -37,6 +37,7 @@ from labqdl.link.behaviours import (
     parse_client,
     parse_server,
 )
+from labqdl.link.exchange import Exchange, OpenShot
 from labqdl.optics.law import LinkLaw
 from labqdl.optics.sampler import Streams, sample_outcomes, sample_residuals, sample_statistics
 from labqdl.rng import Root
@@ -53,75 +54,6 @@ class Depth(StrEnum):
     """Outcomes and, jointly with them, the sufficient statistics of every row's residual."""
     RESIDUALS = "residuals"
     """Outcomes and every residual; slow, and the ground truth of the statistics."""
-
-
-@dataclass(slots=True)
-class _Shot:
-    """One layer of one block, as far as the two ports have set it."""
-
-    quadratures: NDArray[Real] | None = None
-    images: int = 0
-    pattern: NDArray[np.bool_] | None = None
-    counted: NDArray[np.bool_] | None = None
-    expected_amplitude: float = 0.0
-    use_sums: bool = False
-    sampled: NDArray[np.int64] | None = None
-    directions: NDArray[Real] | None = None
-    outcomes: NDArray[Real] | None = None
-    monitor: MonitorReading | None = None
-    light: ReturnedLight | None = None
-
-
-class _Server(ServerPort):
-    def __init__(self, link: EmulatedLink) -> None:
-        self._link = link
-
-    def send_rows(self, layer: int, block: int, quadratures: NDArray[Real], images: int) -> None:
-        shot = self._link._shot(layer, block)
-        shot.quadratures, shot.images = quadratures, images
-
-    def set_receiver(
-        self,
-        layer: int,
-        block: int,
-        pattern: NDArray[np.bool_],
-        counted: NDArray[np.bool_],
-        expected_amplitude: float,
-        *,
-        use_sums: bool = False,
-        sampled: NDArray[np.int64] | None = None,
-    ) -> None:
-        shot = self._link._shot(layer, block)
-        shot.pattern, shot.counted, shot.expected_amplitude = pattern, counted, expected_amplitude
-        shot.use_sums, shot.sampled = use_sums, sampled if sampled is not None and sampled.size else None
-
-    def returned(self, layer: int, block: int) -> ReturnedLight:
-        shot = self._link._shot(layer, block)
-        if shot.light is None:
-            raise RuntimeError(f"no light has returned yet for layer {layer} of block {block}")
-        light, shot.light = shot.light, None
-        return light
-
-
-class _Client(ClientPort):
-    def __init__(self, link: EmulatedLink) -> None:
-        self._link = link
-
-    def set_data(self, layer: int, block: int, directions: NDArray[Real]) -> None:
-        self._link._shot(layer, block).directions = directions
-
-    def outcomes(self, layer: int, block: int) -> NDArray[Real]:
-        shot = self._link._shot(layer, block)
-        if shot.outcomes is None:
-            raise RuntimeError(f"no light has passed yet for layer {layer} of block {block}")
-        outcomes, shot.outcomes = shot.outcomes, None
-        return outcomes
-
-    def monitor(self, layer: int, block: int) -> MonitorReading:
-        shot = self._link._shot(layer, block)
-        if shot.monitor is None:
-            raise RuntimeError(f"no light has passed yet for layer {layer} of block {block}")
-        return shot.monitor
 
 
 class EmulatedLink(Link):
@@ -164,21 +96,18 @@ class EmulatedLink(Link):
         self._frame: FrameDescription | None = None
         self._laws: dict[int, tuple[LinkLaw, float]] = {}
         self._offsets: dict[int, NDArray[Real]] = {}
-        self._current: tuple[int, int] | None = None
-        self._open = _Shot()
+        self._exchange = Exchange()
         self._rows_sent = 0
-        self._server_port = _Server(self)
-        self._client_port = _Client(self)
 
     @property
     def server_port(self) -> ServerPort:
         """The server's end."""
-        return self._server_port
+        return self._exchange.server_port
 
     @property
     def client_port(self) -> ClientPort:
         """The client's end."""
-        return self._client_port
+        return self._exchange.client_port
 
     @property
     def rows_sent(self) -> int:
@@ -203,7 +132,7 @@ class EmulatedLink(Link):
         """Draw what the receivers measure."""
         if self._frame is None:
             raise RuntimeError("the link was not prepared for a frame")
-        shot = self._shot(layer, block)
+        shot = self._exchange.at(layer, block)
         q, x = shot.quadratures, shot.directions
         if q is None or x is None or shot.pattern is None or shot.counted is None:
             raise RuntimeError(f"layer {layer} of block {block}: both ports must be set before light flows")
@@ -227,12 +156,13 @@ class EmulatedLink(Link):
         if slope != 1.0:
             shot.outcomes = shot.outcomes * shot.outcomes.dtype.type(slope)
         photons = self._root.generator("monitor", layer, block)
+        shot.passed = True
         shot.monitor = self._monitor(q, setting.tiles, shot.images, setting.mu, photons)
         self._rows_sent += q.shape[0] * shot.images
 
     def _draw(
         self,
-        shot: _Shot,
+        shot: OpenShot,
         law: LinkLaw,
         q: NDArray[Real],
         x: NDArray[Real],
@@ -334,13 +264,7 @@ class EmulatedLink(Link):
 
     def close(self) -> None:
         """An emulated path is dark as soon as nothing is transmitted; what was set is forgotten."""
-        self._current = None
-        self._open = _Shot()
-
-    def _shot(self, layer: int, block: int) -> _Shot:
-        if self._current != (layer, block):
-            self._current, self._open = (layer, block), _Shot()
-        return self._open
+        self._exchange.clear()
 
 
 def _joined(parts: Sequence[ReturnedLight]) -> ReturnedLight:

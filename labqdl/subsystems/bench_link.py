@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from labqdl.dsp import DspError, Timing, known_symbols, pilot_track
 from labqdl.errors import InputError, LabqdlError
-from labqdl.facts import FrameDescription, MonitorReading, ReturnedLight, ShotNoise
+from labqdl.facts import FrameDescription, ShotNoise
 from labqdl.facts.layout import FrameLayout
 from labqdl.link import ClientPort, Link, ServerPort
+from labqdl.link.exchange import Exchange, OpenShot
 from labqdl.optics.modes import pair
 from labqdl.rng import Root
 from labqdl.subsystems.errors import BenchStopped, ShotInvalid
@@ -83,71 +84,6 @@ class Incident:
     again: bool
 
 
-@dataclass(slots=True)
-class _Open:
-    """One layer of one block, as far as the two ports have set it."""
-
-    quadratures: Real | None = None
-    images: int = 0
-    pattern: NDArray[np.bool_] | None = None
-    counted: NDArray[np.bool_] | None = None
-    expected_amplitude: float = 0.0
-    use_sums: bool = False
-    sampled: NDArray[np.int64] | None = None
-    directions: Real | None = None
-    outcomes: Real | None = None
-    light: ReturnedLight | None = None
-
-
-class _ServerEnd(ServerPort):
-    def __init__(self, link: BenchLink) -> None:
-        self._link = link
-
-    def send_rows(self, layer: int, block: int, quadratures: Real, images: int) -> None:
-        shot = self._link._at(layer, block)
-        shot.quadratures, shot.images = quadratures, images
-
-    def set_receiver(
-        self,
-        layer: int,
-        block: int,
-        pattern: NDArray[np.bool_],
-        counted: NDArray[np.bool_],
-        expected_amplitude: float,
-        *,
-        use_sums: bool = False,
-        sampled: NDArray[np.int64] | None = None,
-    ) -> None:
-        shot = self._link._at(layer, block)
-        shot.pattern, shot.counted, shot.expected_amplitude = pattern, counted, expected_amplitude
-        shot.use_sums, shot.sampled = use_sums, sampled if sampled is not None and sampled.size else None
-
-    def returned(self, layer: int, block: int) -> ReturnedLight:
-        shot = self._link._at(layer, block)
-        if shot.light is None:
-            raise RuntimeError(f"no light has returned yet for layer {layer} of block {block}")
-        light, shot.light = shot.light, None
-        return light
-
-
-class _ClientEnd(ClientPort):
-    def __init__(self, link: BenchLink) -> None:
-        self._link = link
-
-    def set_data(self, layer: int, block: int, directions: Real) -> None:
-        self._link._at(layer, block).directions = directions
-
-    def outcomes(self, layer: int, block: int) -> Real:
-        shot = self._link._at(layer, block)
-        if shot.outcomes is None:
-            raise RuntimeError(f"no light has passed yet for layer {layer} of block {block}")
-        outcomes, shot.outcomes = shot.outcomes, None
-        return outcomes
-
-    def monitor(self, layer: int, block: int) -> MonitorReading | None:
-        return None
-
-
 class BenchLink(Link):
     """Instruments behind the interface of a link.
 
@@ -177,8 +113,7 @@ class BenchLink(Link):
         self._server, self._client, self._root = server, client, root
         self._attempts, self._on_incident = attempts, on_incident
         self._frame: FrameDescription | None = None
-        self._current: tuple[int, int] | None = None
-        self._open = _Open()
+        self._exchange = Exchange()
         self._rows_sent = 0
         self._awake = False
         self._offsets: dict[str, tuple[complex, int]] = {}
@@ -187,17 +122,16 @@ class BenchLink(Link):
         self._phasor = 0j
         self.incidents: list[Incident] = []
         """Every shot that was not used, in their order."""
-        self._server_port, self._client_port = _ServerEnd(self), _ClientEnd(self)
 
     @property
     def server_port(self) -> ServerPort:
         """The server's end."""
-        return self._server_port
+        return self._exchange.server_port
 
     @property
     def client_port(self) -> ClientPort:
         """The client's end."""
-        return self._client_port
+        return self._exchange.client_port
 
     @property
     def rows_sent(self) -> int:
@@ -257,7 +191,7 @@ class BenchLink(Link):
         """
         if self._frame is None:
             raise RuntimeError("the link was not prepared for a frame")
-        shot = self._at(layer, block)
+        shot = self._exchange.at(layer, block)
         q, x, pattern, counted = shot.quadratures, shot.directions, shot.pattern, shot.counted
         if q is None or x is None or pattern is None or counted is None:
             raise RuntimeError(f"layer {layer} of block {block}: both ports must be set before light flows")
@@ -295,7 +229,7 @@ class BenchLink(Link):
         self,
         layer: int,
         block: int,
-        shot: _Open,
+        shot: OpenShot,
         q: Real,
         x: Real,
         pattern: NDArray[np.bool_],
@@ -342,6 +276,7 @@ class BenchLink(Link):
                 outcomes[images, part] = carry[here]
                 sums.add(back[here][:, :, :modes], part, int(images[0]))
         scale = self._client.tap.outcome_scale(self._frame.tap)
+        shot.passed = True
         shot.outcomes = (scale * outcomes).astype(q.dtype)
         shot.light = sums.light(squares, slots)
 
@@ -638,11 +573,6 @@ class BenchLink(Link):
         """Dark, whatever fails on the way: the guard behind the instruments tries again."""
         with suppress(LabqdlError):
             self.close()
-
-    def _at(self, layer: int, block: int) -> _Open:
-        if self._current != (layer, block):
-            self._current, self._open = (layer, block), _Open()
-        return self._open
 
 
 def _noise_ratio(receiver: HomodyneReceiver, bins: NDArray[Any]) -> tuple[float, float]:
