@@ -27,6 +27,15 @@ def window_edges(layout: FrameLayout, bins: NDArray[np.int64]) -> tuple[NDArray[
     return first + dark, first + (1.0 - dark)
 
 
+def _placed(layout: FrameLayout, sample_rate: float, start: float) -> tuple[float, float]:
+    """Samples of a bin, and samples before the shot."""
+    per_bin = _samples_per_bin(layout, sample_rate)
+    before = start * sample_rate
+    if not before >= 0:
+        raise ValueError(f"start must not be negative, got {start!r}")
+    return per_bin, before
+
+
 def _samples_per_bin(layout: FrameLayout, sample_rate: float) -> float:
     per_bin = sample_rate / layout.bin_rate
     if not per_bin >= LEAST_SAMPLES:
@@ -64,10 +73,7 @@ def drive(
     """
     if symbols.shape != (layout.total_rows, layout.n_modes):
         raise ValueError(f"symbols have shape {symbols.shape}, expected {(layout.total_rows, layout.n_modes)}")
-    per_bin = _samples_per_bin(layout, sample_rate)
-    before = start * sample_rate
-    if not before >= 0:
-        raise ValueError(f"start must not be negative, got {start!r}")
+    per_bin, before = _placed(layout, sample_rate, start)
     width = math.ceil(layout.duty * per_bin) + 1
     out = np.zeros(math.ceil(before + layout.bins * per_bin) + width + 1, np.complex128)
     flat = symbols.reshape(-1)
@@ -108,10 +114,7 @@ def phase_drive(
     """
     if phases.shape != (layout.total_rows, layout.n_modes):
         raise ValueError(f"phases have shape {phases.shape}, expected {(layout.total_rows, layout.n_modes)}")
-    per_bin = _samples_per_bin(layout, sample_rate)
-    before = start * sample_rate
-    if not before >= 0:
-        raise ValueError(f"start must not be negative, got {start!r}")
+    per_bin, before = _placed(layout, sample_rate, start)
     count = math.ceil(before + layout.bins * per_bin - 1e-6)
     bins = np.floor((np.arange(count) + 0.5 - before) / per_bin).astype(np.int64)
     played: NDArray[np.float64] = phases.reshape(-1)[np.clip(bins, 0, layout.bins - 1)]
