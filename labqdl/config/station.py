@@ -457,9 +457,10 @@ def find_station_file(station: str | Path) -> Path:
 
 
 def located(station: str | Path) -> Path:
-    """As `find_station_file`; where there is nothing of that name the path as it is: whoever reads it says so."""
+    """As `find_station_file`; a path at which there is nothing as it is: whoever reads it says so."""
     path = Path(station)
-    return find_station_file(path) if str(station) in shipped_stations() else path
+    named = len(path.parts) == 1 and not path.suffix and not path.exists()
+    return find_station_file(station) if named else path
 
 
 def load_station_file(
